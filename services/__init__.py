@@ -1,0 +1,1 @@
+"""The five services of Deskledger and the `desk` command that runs them."""

@@ -1,0 +1,1 @@
+"""The desk's door: every channel in and out, the ticket record and its lifecycle."""

@@ -1,0 +1,1 @@
+"""Pure rules of intake: no clock, no ids, no I/O."""

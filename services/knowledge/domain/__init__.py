@@ -1,0 +1,1 @@
+"""Pure rules of knowledge: no clock, no ids, no I/O."""

@@ -1,0 +1,1 @@
+"""What happened: the archive of every raw record, KPIs, timelines, replay."""

@@ -1,0 +1,1 @@
+"""Triage and people: priority, assignment, escalation, roster."""

@@ -1,0 +1,1 @@
+"""Pure rules of routing: no clock, no ids, no I/O."""

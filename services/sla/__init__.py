@@ -1,0 +1,1 @@
+"""Promises: calendars, policies, clocks, warnings, breaches."""

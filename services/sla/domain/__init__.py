@@ -1,0 +1,1 @@
+"""Pure rules of sla: no clock, no ids, no I/O."""

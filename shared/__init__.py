@@ -1,0 +1,1 @@
+"""What more than one service needs: contracts, log, journal, runtime, replay, HTTP, telemetry."""

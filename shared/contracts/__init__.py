@@ -1,0 +1,1 @@
+"""The published language: every event, its writer, its topic, its versions."""

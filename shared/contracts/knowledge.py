@@ -1,0 +1,62 @@
+"""Events that knowledge owns: an article's life from draft to retirement."""
+
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from msgspec import Meta
+
+from shared.contracts.base import EventData, Key, Text, Title
+
+Tags = Annotated[tuple[Key, ...], Meta(max_length=50)]
+
+
+class ArticleData(EventData, frozen=True, kw_only=True):
+    """Data of an event in an article's stream."""
+
+    STREAM: ClassVar[str] = "article_id"
+
+    article_id: UUID
+
+
+class ArticleDrafted(ArticleData, frozen=True, kw_only=True):
+    """Somebody wrote down what they know; only the desk sees it."""
+
+    TYPE: ClassVar[str] = "article.drafted"
+
+    number: Key
+    author_id: Key
+    title: Title
+    text: Text
+    language: Literal["en", "zh"]
+    tags: Tags
+
+
+class ArticleRevised(ArticleData, frozen=True, kw_only=True):
+    """Title, text and tags as they stand from now on; a published article shows them at once."""
+
+    TYPE: ClassVar[str] = "article.revised"
+
+    revised_by: Key
+    title: Title
+    text: Text
+    tags: Tags
+
+
+class ArticlePublished(ArticleData, frozen=True, kw_only=True):
+    """Requesters can find the article."""
+
+    TYPE: ClassVar[str] = "article.published"
+
+    published_by: Key
+
+
+class ArticleRetired(ArticleData, frozen=True, kw_only=True):
+    """The article no longer holds and is not shown; it may be published again."""
+
+    TYPE: ClassVar[str] = "article.retired"
+
+    retired_by: Key
+    reason: Text
+
+
+ArticleEvent = ArticleDrafted | ArticleRevised | ArticlePublished | ArticleRetired

@@ -1,0 +1,228 @@
+"""Every event there is: its contract, its writer, its topic; and how bytes become an event.
+
+The verdict on a record depends on its bytes alone, so that a rebuild quarantines what the live
+consumer quarantined (R8).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from types import UnionType
+from typing import Any, Final, TypeVar, get_args
+from uuid import UUID
+
+import msgspec
+
+from shared.contracts import intake, knowledge, reporting, routing, sla
+from shared.contracts.base import EventData
+from shared.contracts.envelope import SEQUENCE_DIGITS, Envelope, source_of, version_of
+from shared.contracts.intake import TicketReported
+from shared.contracts.upcasters import UPCASTERS
+from shared.log.port import Record
+
+_D = TypeVar("_D")
+
+INBOUND: Final = "ticket.reported"
+
+
+def _types(union: UnionType | type) -> tuple[type[EventData], ...]:
+    return get_args(union) or (union,)
+
+
+EVENTS: Final[dict[str, tuple[type[EventData], ...]]] = {
+    "intake": _types(intake.TicketEvent),
+    "routing": _types(routing.RoutingEvent),
+    "sla": _types(sla.SlaEvent),
+    "knowledge": _types(knowledge.ArticleEvent),
+    "reporting": _types(reporting.ReportingEvent),
+}
+"""Writer → the events that only it makes."""
+
+TOPICS: Final = (INBOUND, *(event.TYPE for events in EVENTS.values() for event in events))
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One event taken from a log or a journal, decoded: what folds and decisions work on."""
+
+    writer: str
+    stream_id: str
+    sequence: int
+    event_id: UUID
+    time: datetime
+    recorded_at: datetime
+    data: EventData
+    actor: str
+    correlation_id: str
+    causation_id: str | None
+    history: bool
+
+    @property
+    def type(self) -> str:
+        """The event's type, which is its topic's name."""
+        return self.data.TYPE
+
+
+class UndecodableError(Exception):
+    """The record can never be applied. `reason` is a metric label, `detail` the sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Keep both for the quarantine."""
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class _Contract:
+    writer: str
+    source: str
+    version: int
+    decoder: msgspec.json.Decoder[EventData]
+
+
+def _contract(writer: str, data_type: type[EventData]) -> _Contract:
+    return _Contract(writer, source_of(writer), data_type.VERSION, msgspec.json.Decoder(data_type))
+
+
+@cache
+def _contracts() -> dict[str, _Contract]:
+    return {
+        event.TYPE: _contract(writer, event)
+        for writer, events in EVENTS.items()
+        for event in events
+    }
+
+
+_envelope_decoder = msgspec.json.Decoder(Envelope)
+_report_decoder = msgspec.json.Decoder(TicketReported)
+
+
+def writer_of(event_type: str) -> str:
+    """Return the one service that writes events of that type. Raises: KeyError for an unknown one."""
+    return _contracts()[event_type].writer
+
+
+def topics_of(*writers: str) -> tuple[str, ...]:
+    """Return the topics those services write."""
+    return tuple(event.TYPE for writer in writers for event in EVENTS[writer])
+
+
+def decode_envelope(value: bytes | None) -> Envelope:
+    """Read the envelope of a record's value.
+
+    Raises: UndecodableError for a tombstone or what is no CloudEvent of version 1.0.
+    """
+    if value is None:
+        raise UndecodableError("tombstone", "the record has no value")
+    try:
+        envelope = _envelope_decoder.decode(value)
+    except msgspec.ValidationError as error:
+        raise UndecodableError("envelope", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UndecodableError("not_json", str(error)) from error
+    if envelope.specversion != "1.0":
+        raise UndecodableError("envelope", f"specversion is {envelope.specversion!r}, not '1.0'")
+    return envelope
+
+
+def decode_record(record: Record) -> Recorded:
+    """Read one record of a topic that a service of the desk writes.
+
+    Raises: UndecodableError when the bytes are no valid event of that topic.
+    """
+    envelope = decode_envelope(record.value)
+    contract = _contracts().get(record.topic)
+    if contract is None or envelope.type != record.topic:
+        raise UndecodableError("wrong_topic", f"{envelope.type!r} in topic {record.topic!r}")
+    if envelope.source != contract.source:
+        raise UndecodableError("wrong_writer", f"{envelope.source!r} wrote {envelope.type!r}")
+    recorded = decode_event(envelope)
+    if record.key != recorded.stream_id.encode():
+        raise UndecodableError("wrong_key", f"key {record.key!r}, stream {recorded.stream_id!r}")
+    return recorded
+
+
+def decode_event(envelope: Envelope) -> Recorded:
+    """Read the event in an envelope, at whatever version it was written.
+
+    Raises: UndecodableError when a part is missing, wrong, or of a newer version than we know.
+    """
+    contract = _contracts().get(envelope.type)
+    if contract is None:
+        raise UndecodableError("unknown_type", f"no event is called {envelope.type!r}")
+    data = _decode_data(envelope, contract.decoder, contract.version)
+    stream_id = data.stream_id
+    if envelope.subject != stream_id:
+        raise UndecodableError("wrong_key", f"subject {envelope.subject!r}, stream {stream_id!r}")
+    return Recorded(
+        writer=contract.writer,
+        stream_id=stream_id,
+        sequence=_sequence(envelope.sequence),
+        event_id=_uuid(envelope.id),
+        time=_aware(envelope.time, "time"),
+        recorded_at=_aware(envelope.recordedtime, "recordedtime"),
+        data=data,
+        actor=envelope.actor or "",
+        correlation_id=envelope.correlationid or envelope.id,
+        causation_id=envelope.causationid,
+        history=envelope.history,
+    )
+
+
+def decode_report(envelope: Envelope) -> TicketReported:
+    """Read what another system asks for, in any known version of `ticket.reported`.
+
+    Raises: UndecodableError as `decode_event`.
+    """
+    if envelope.type != INBOUND:
+        raise UndecodableError("unknown_type", f"type {envelope.type!r} is not {INBOUND!r}")
+    if not envelope.id or not envelope.source:
+        raise UndecodableError("envelope", "id and source must not be empty")
+    return _decode_data(envelope, _report_decoder, TicketReported.VERSION)
+
+
+def _decode_data(envelope: Envelope, decoder: msgspec.json.Decoder[_D], newest: int) -> _D:
+    version = version_of(envelope.dataschema, envelope.type)
+    if version is None or version < 1:
+        raise UndecodableError("schema", f"dataschema {envelope.dataschema!r} is not ours")
+    if version > newest:
+        raise UndecodableError("newer_version", f"version {version}; newest known is {newest}")
+    try:
+        if version == newest:
+            return decoder.decode(envelope.data)
+        return msgspec.convert(_lift(envelope, version, newest), decoder.type)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UndecodableError("schema", str(error)) from error
+
+
+def _lift(envelope: Envelope, version: int, newest: int) -> dict[str, Any]:
+    data = msgspec.json.decode(envelope.data, type=dict[str, Any])
+    for step in range(version, newest):
+        data = UPCASTERS[envelope.type, step](data)
+    return data
+
+
+def _sequence(text: str | None) -> int:
+    if text is None or len(text) != SEQUENCE_DIGITS or not text.isdecimal() or int(text) < 1:
+        raise UndecodableError("envelope", f"sequence is {text!r}")
+    return int(text)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise UndecodableError("envelope", f"id {text!r} is no UUID") from error
+
+
+def _aware(instant: datetime | None, name: str) -> datetime:
+    if instant is None or instant.tzinfo is None:
+        raise UndecodableError("envelope", f"{name} is missing or has no offset")
+    return instant
+
+
+def history_order(facts: Iterable[Recorded]) -> list[Recorded]:
+    """Return facts in the one order that rules over several writers use (R4)."""
+    return sorted(facts, key=lambda fact: (fact.time, fact.writer, fact.sequence))

@@ -1,0 +1,33 @@
+"""The one place that makes ids. Most are derived, so that doing a thing twice names it the same."""
+
+from uuid import UUID, uuid4, uuid5
+
+_EVENTS = UUID("9f0e9a0c-5d5b-5d0b-9a43-0d5f6c1c1a01")
+_TICKETS = UUID("9f0e9a0c-5d5b-5d0b-9a43-0d5f6c1c1a02")
+_DECISIONS = UUID("9f0e9a0c-5d5b-5d0b-9a43-0d5f6c1c1a03")
+_KEYS = UUID("9f0e9a0c-5d5b-5d0b-9a43-0d5f6c1c1a04")
+
+
+def event_id(writer: str, stream_id: str, sequence: int) -> UUID:
+    """Return the id of the event at that place of the writer's journal; a re-send has the same."""
+    return uuid5(_EVENTS, f"{writer}/{stream_id}/{sequence}")
+
+
+def reported_ticket_id(source: str, report_id: str) -> UUID:
+    """Return the ticket that report `report_id` of `source` becomes, however often it comes."""
+    return uuid5(_TICKETS, f"{len(source)}:{source}/{report_id}")
+
+
+def keyed_id(owner: str, key: str) -> UUID:
+    """Return the id that `owner`'s Idempotency-Key stands for."""
+    return uuid5(_KEYS, f"{len(owner)}:{owner}/{key}")
+
+
+def decision_id(cause: UUID, rule: str) -> UUID:
+    """Return the id of what `rule` derives from event `cause`; deciding twice gives it twice."""
+    return uuid5(_DECISIONS, f"{cause}/{rule}")
+
+
+def random_id() -> UUID:
+    """Return a fresh id; for edges only, where nothing else names the thing."""
+    return uuid4()

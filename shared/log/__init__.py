@@ -1,0 +1,1 @@
+"""The log port and its two logs: Apache Kafka, and PostgreSQL on one machine."""

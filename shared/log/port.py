@@ -1,0 +1,111 @@
+"""The log port (R12): what a service may ask of a log, whichever log it is.
+
+Promises of every log: records of one partition keep their order; delivery is at least once; a
+reader sees a record only after it is durable; offsets of one partition only grow.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record on its way to the log. The log finds the partition from the key (Java's murmur2)."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as the log holds it. `value` is null for a tombstone; `timestamp_ms` is Unix time."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+
+
+class LogWriter(Protocol):
+    """Sends records. One writer belongs to one task."""
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Return once all are durable, in order per partition.
+
+        Raises: LogUnavailableError when they may not be; the caller sends them again.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give up what the writer holds; unsent records are the caller's to send again."""
+        ...
+
+
+class LogReader(Protocol):
+    """Reads partitions from positions that the caller owns (R6). One reader belongs to one task."""
+
+    async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read exactly these partitions from these offsets on, whatever was read before."""
+        ...
+
+    async def fetch(self, *, records_max: int, wait_seconds: float) -> list[Record]:
+        """Return the next records, in offset order per partition; empty after `wait_seconds`.
+
+        Raises: LogUnavailableError when the log cannot be reached; the positions stand.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give up what the reader holds."""
+        ...
+
+
+class Log(Protocol):
+    """A log of topics. Makes writers and readers, knows where partitions begin and end."""
+
+    def writer(self, name: str) -> LogWriter:
+        """Return a writer; `name` tells it apart in the broker's metrics."""
+        ...
+
+    def reader(self, name: str) -> LogReader:
+        """Return a reader; `name` tells it apart in the broker's metrics."""
+        ...
+
+    async def create_topics(self, topics: Sequence[str], partitions: int) -> list[str]:
+        """Create the topics that are missing and return their names."""
+        ...
+
+    async def partitions(self, topics: Sequence[str]) -> dict[str, int]:
+        """Return the partition count of each topic that exists."""
+        ...
+
+    async def end_offsets(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """Return, for each partition, the offset that the next record will get."""
+        ...
+
+    async def begin_offsets(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """Return, for each partition, the first offset still held."""
+        ...
+
+    async def commit_offsets(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
+        """Publish positions for lag dashboards; nothing reads them back."""
+        ...
+
+    async def check(self) -> None:
+        """Raise LogUnavailableError unless the log answers."""
+        ...
+
+    async def close(self) -> None:
+        """Close what the log itself holds open."""
+        ...
