@@ -61,7 +61,7 @@ def dataschema_of(event_type: str, version: int) -> str:
 
 
 def version_of(dataschema: str | None, event_type: str) -> int | None:
-    """Return the version in `dataschema`; 1 where there is none; None where it names another thing."""
+    """Return the version that `dataschema` names; 1 without one; None if it is not ours."""
     if dataschema is None:
         return 1
     prefix = f"{_SCHEMA_PREFIX}{event_type}:v"

@@ -18,6 +18,3 @@ class AuditCheckpointed(EventData, frozen=True, kw_only=True):
     partition: Count
     size: Annotated[int, Meta(ge=1)]
     root: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-
-
-ReportingEvent = AuditCheckpointed

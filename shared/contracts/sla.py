@@ -136,6 +136,9 @@ Window = tuple[
 ]
 
 
+SpecialDate = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")]
+
+
 class SlaCalendarPublished(EventData, frozen=True, kw_only=True):
     """Working hours: weekly windows of local wall time, closed dates, days with other windows.
 
@@ -151,9 +154,7 @@ class SlaCalendarPublished(EventData, frozen=True, kw_only=True):
     zone: Key
     weekly: dict[Weekday, tuple[Window, ...]]
     holidays: tuple[Annotated[str, Meta(pattern=r"^(\d{4}|-)-\d\d-\d\d$")], ...] = ()
-    special_days: dict[Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")], tuple[Window, ...]] = (
-        msgspec.field(default_factory=dict)
-    )
+    special_days: dict[SpecialDate, tuple[Window, ...]]
 
 
 ClockEvent = (

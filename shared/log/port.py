@@ -27,7 +27,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as the log holds it. `value` is null for a tombstone; `timestamp_ms` is Unix time."""
+    """A record as the log holds it; `value` is null for a tombstone."""
 
     topic: str
     partition: int
