@@ -78,6 +78,7 @@ def encode_event(  # noqa: PLR0913 an envelope has this many parts, each named b
     time: datetime,
     recorded_at: datetime,
     lineage: Lineage,
+    actor: str | None = None,
 ) -> bytes:
     """Return the bytes of one event as they go to journal, log and subscribers."""
     stream_id = data.stream_id
@@ -96,7 +97,7 @@ def encode_event(  # noqa: PLR0913 an envelope has this many parts, each named b
             partitionkey=stream_id,
             correlationid=lineage.correlation_id,
             causationid=lineage.causation_id,
-            actor=lineage.actor,
+            actor=actor or lineage.actor,
             traceparent=lineage.traceparent,
             history=lineage.history,
             data=msgspec.Raw(_encoder.encode(data)),

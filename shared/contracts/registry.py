@@ -44,7 +44,10 @@ TOPICS: Final = (INBOUND, *(event.TYPE for events in EVENTS.values() for event i
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One event taken from a log or a journal, decoded: what folds and decisions work on."""
+    """One event taken from a log or a journal, decoded: what folds and decisions work on.
+
+    `value` is the event as it travelled; `history` marks what another system did, long ago.
+    """
 
     writer: str
     stream_id: str
@@ -57,6 +60,7 @@ class Recorded:
     correlation_id: str
     causation_id: str | None
     history: bool
+    value: bytes
 
     @property
     def type(self) -> str:
@@ -138,14 +142,14 @@ def decode_record(record: Record) -> Recorded:
         raise UndecodableError("wrong_topic", f"{envelope.type!r} in topic {record.topic!r}")
     if envelope.source != contract.source:
         raise UndecodableError("wrong_writer", f"{envelope.source!r} wrote {envelope.type!r}")
-    recorded = decode_event(envelope)
+    recorded = decode_event(envelope, record.value or b"")
     if record.key != recorded.stream_id.encode():
         raise UndecodableError("wrong_key", f"key {record.key!r}, stream {recorded.stream_id!r}")
     return recorded
 
 
-def decode_event(envelope: Envelope) -> Recorded:
-    """Read the event in an envelope, at whatever version it was written.
+def decode_event(envelope: Envelope, value: bytes) -> Recorded:
+    """Read the event in the envelope that `value` is, at whatever version it was written.
 
     Raises: UndecodableError when a part is missing, wrong, or of a newer version than we know.
     """
@@ -168,6 +172,7 @@ def decode_event(envelope: Envelope) -> Recorded:
         correlation_id=envelope.correlationid or envelope.id,
         causation_id=envelope.causationid,
         history=envelope.history,
+        value=value,
     )
 
 

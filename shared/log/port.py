@@ -8,6 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from shared.errors import UnavailableError
+
+
+class LogUnavailableError(UnavailableError):
+    """The log cannot be reached now, or did not acknowledge; trying again later is right."""
+
 
 class TopicPartition(NamedTuple):
     """One partition of one topic."""
@@ -66,6 +72,10 @@ class LogReader(Protocol):
         """
         ...
 
+    async def publish(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Tell the log how far the caller is, for lag dashboards; nothing reads this back."""
+        ...
+
     async def close(self) -> None:
         """Give up what the reader holds."""
         ...
@@ -96,10 +106,6 @@ class Log(Protocol):
 
     async def begin_offsets(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """Return, for each partition, the first offset still held."""
-        ...
-
-    async def commit_offsets(self, group: str, positions: Mapping[TopicPartition, int]) -> None:
-        """Publish positions for lag dashboards; nothing reads them back."""
         ...
 
     async def check(self) -> None:

@@ -1,0 +1,377 @@
+"""Intake over HTTP: reports in, a ticket's life, the board."""
+
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from services.intake import queries, schemas
+from services.intake.domain.commands import (
+    CancelTicket,
+    CloseTicket,
+    CommentTicket,
+    HoldTicket,
+    RateTicket,
+    ReopenTicket,
+    ResolveTicket,
+    ResumeTicket,
+    StartTicket,
+    TicketCommand,
+    UpdateTicket,
+)
+from services.intake.handlers import Opened, Report, Tickets
+from shared.clock import Clock
+from shared.contracts.envelope import Envelope
+from shared.contracts.intake import Requester, TicketReported
+from shared.contracts.registry import INBOUND, UndecodableError, decode_report
+from shared.errors import DeskError, ForbiddenError, InvalidInputError, NotFoundError
+from shared.http import cloudevents, idempotency, preferences
+from shared.http.answers import answer, item_error, settle
+from shared.http.auth import Principal, Role, requires
+from shared.http.body import openapi_body, read_struct
+from shared.http.commands import CommandRoutes, Verb
+from shared.http.idempotency import creation_id
+from shared.http.pagination import Page, next_link, page
+from shared.http.problem import kind_of
+from shared.ids import keyed_id, random_id, reported_ticket_id
+from shared.postgres.pool import Pool
+from shared.telemetry.context import lineage
+
+_EXAMPLE: Final = TicketReported(
+    requester=Requester(id="ann", name="Ann Lee", contact="ann@example.org", department="Sales"),
+    title="VPN drops every few minutes",
+    description="Since this morning, from home and from the office.",
+    category="network",
+    urgency="high",
+)
+_EVENT: Final = {
+    "specversion": "1.0",
+    "type": INBOUND,
+    "source": "/monitoring/berlin",
+    "id": "alert-4711",
+    "dataschema": "urn:deskledger:event:ticket.reported:v2",
+    "datacontenttype": "application/json",
+    "data": {"requester": {"id": "monitoring"}, "title": "Disk full on db-3", "channel": "alert"},
+}
+_Anyone = Annotated[Principal, Depends(requires())]
+_Door = Annotated[
+    Principal, Depends(requires(Role.INTEGRATION, Role.AGENT, Role.MANAGER, Role.REQUESTER))
+]
+_Agent = Annotated[Principal, Depends(requires(Role.AGENT, Role.MANAGER))]
+
+
+_WORK: Final = (Role.AGENT, Role.MANAGER, Role.INTEGRATION)
+_VERBS: Final = (
+    Verb[TicketCommand](
+        "",
+        schemas.Correction,
+        schemas.Correction(urgency="high"),
+        lambda body, ticket, _: UpdateTicket(
+            ticket_id=ticket,
+            title=body.title,
+            description=body.description,
+            impact=body.impact,
+            urgency=body.urgency,
+            scope=body.scope,
+            category=body.category,
+            service=body.service,
+        ),
+        _WORK,
+        "Correct the record",
+        "PATCH",
+    ),
+    Verb[TicketCommand](
+        "start",
+        schemas.Start,
+        schemas.Start(agent_id="bo"),
+        lambda body, ticket, actor: StartTicket(ticket, body.agent_id or actor),
+        _WORK,
+        "Take up the work",
+    ),
+    Verb[TicketCommand](
+        "hold",
+        schemas.Hold,
+        schemas.Hold(reason="vendor", note="waits for a spare part"),
+        lambda body, ticket, _: HoldTicket(ticket, body.reason, body.note),
+        _WORK,
+        "Wait for something outside the desk's hands",
+    ),
+    Verb[TicketCommand](
+        "resume",
+        schemas.Resume,
+        schemas.Resume(),
+        lambda _, ticket, __: ResumeTicket(ticket),
+        _WORK,
+        "Go on after a hold",
+    ),
+    Verb[TicketCommand](
+        "resolve",
+        schemas.Resolve,
+        schemas.Resolve(resolution="Replaced the certificate."),
+        lambda body, ticket, actor: ResolveTicket(ticket, actor, body.resolution),
+        _WORK,
+        "Supply a solution",
+    ),
+    Verb[TicketCommand](
+        "close",
+        schemas.Close,
+        schemas.Close(),
+        lambda body, ticket, actor: CloseTicket(ticket, actor, body.code),
+        (*_WORK, Role.REQUESTER),
+        "Confirm the solution; nothing is left to do",
+    ),
+    Verb[TicketCommand](
+        "reopen",
+        schemas.Reason,
+        schemas.Reason(reason="It dropped again."),
+        lambda body, ticket, actor: ReopenTicket(ticket, actor, body.reason),
+        (*_WORK, Role.REQUESTER),
+        "The solution did not hold",
+    ),
+    Verb[TicketCommand](
+        "cancel",
+        schemas.Reason,
+        schemas.Reason(reason="Reported twice."),
+        lambda body, ticket, actor: CancelTicket(ticket, actor, body.reason),
+        (*_WORK, Role.REQUESTER),
+        "Withdraw the ticket",
+    ),
+    Verb[TicketCommand](
+        "rate",
+        schemas.Rate,
+        schemas.Rate(score=5, comment="Quick!"),
+        lambda body, ticket, actor: RateTicket(ticket, actor, body.score, body.comment),
+        (Role.REQUESTER,),
+        "Say how satisfied the requester is",
+    ),
+)
+
+
+def _asked(  # a FastAPI dependency: one query parameter per filter
+    *,
+    status: Annotated[list[str] | None, Query()] = None,
+    priority: Annotated[list[str] | None, Query()] = None,
+    group: str | None = None,
+    agent: str | None = None,
+    requester: str | None = None,
+    number: str | None = None,
+) -> queries.TicketFilter:
+    return queries.TicketFilter(
+        status=status,
+        priority=priority,
+        assigned_group=group,
+        agent_id=agent,
+        requester_id=requester,
+        number=number,
+    )
+
+
+class Intake:
+    """The routes, bound to what they call. A route parses, stamps the time, calls, answers."""
+
+    def __init__(self, tickets: Tickets, pool: Pool, clock: Clock) -> None:
+        self._tickets = tickets
+        self._pool = pool
+        self._clock = clock
+        self._commands = CommandRoutes[TicketCommand](
+            clock.now, tickets.carry_out, self._admit, partial(queries.board_sequence, pool)
+        )
+
+    def router(self) -> APIRouter:
+        """Return all routes of intake."""
+        router = APIRouter(tags=["tickets"])
+        parameters = [idempotency.OPENAPI_PARAMETER, preferences.OPENAPI_PARAMETER]
+        router.post(
+            "/tickets",
+            status_code=201,
+            summary="Report an incident or ask for a service",
+            openapi_extra=openapi_body(TicketReported, _EXAMPLE, parameters=parameters),
+        )(self.create)
+        router.post(
+            "/tickets:batch",
+            summary="Report many at once; one result each",
+            openapi_extra=openapi_body(
+                schemas.NewTickets,
+                schemas.NewTickets(tickets=(_EXAMPLE,)),
+                parameters=[idempotency.OPENAPI_PARAMETER],
+            ),
+        )(self.create_batch)
+        router.post(
+            "/events",
+            summary="Report with CloudEvents: structured, binary or batch",
+            openapi_extra=cloudevents.openapi_cloudevents(TicketReported, _EVENT),
+        )(self.take_events)
+        router.get("/tickets", summary="The board")(self.list_tickets)
+        router.get("/tickets/{id}", summary="One ticket")(self.read)
+        router.get("/tickets/{id}/comments", summary="What was said on a ticket")(self.comments)
+        router.post(
+            "/tickets/{id}/comments",
+            status_code=201,
+            summary="Say something on a ticket",
+            openapi_extra=openapi_body(
+                schemas.NewComment, schemas.NewComment(text="We are on it."), parameters=parameters
+            ),
+        )(self.comment)
+        self._commands.add(router, "/tickets/{id}", _VERBS)
+        return router
+
+    async def create(self, request: Request, principal: _Door) -> Response:
+        """Make one ticket. 201 with its id and number; 200 if the same report came before."""
+        record = await read_struct(request, TicketReported)
+        ticket_id = record.ticket_id or creation_id(request, principal)
+        opened = await self._tickets.open(self._report(record, ticket_id, principal))
+        shown = partial(queries.board_sequence, self._pool, ticket_id)
+        headers = await settle(request, shown, opened.sequence)
+        return answer(
+            _ticket_answer(opened),
+            status=_status(opened),
+            sequence=opened.sequence,
+            headers={"Location": f"{request.url.path}/{ticket_id}", **headers},
+        )
+
+    async def create_batch(self, request: Request, principal: _Door) -> Response:
+        """Make many tickets; 200 with one result per report."""
+        batch = await read_struct(request, schemas.NewTickets)
+        key = idempotency.parse_key(request.headers.getlist(idempotency.HEADER))
+        reports = [
+            self._report(
+                record,
+                record.ticket_id or _item_id(principal.subject, key, place),
+                principal,
+            )
+            for place, record in enumerate(batch.tickets)
+        ]
+        return answer(_batch_answer(await self._tickets.open_all(reports)))
+
+    async def take_events(self, request: Request, principal: _Door) -> Response:
+        """Make a ticket of each event of type `ticket.reported`; source and id say which it is."""
+        events = await cloudevents.read_cloudevents(request)
+        reports = [
+            self._event_report(event, place if len(events) > 1 else None, principal)
+            for place, event in enumerate(events)
+        ]
+        results = await self._tickets.open_all(reports)
+        if len(results) != 1:
+            return answer(_batch_answer(results))
+        opened = results[0]
+        if isinstance(opened, DeskError):
+            raise opened
+        return answer(_ticket_answer(opened), status=_status(opened), sequence=opened.sequence)
+
+    async def list_tickets(
+        self,
+        request: Request,
+        principal: _Anyone,
+        window: Annotated[Page, Depends(page)],
+        asked: Annotated[queries.TicketFilter, Depends(_asked)],
+    ) -> Response:
+        """Return tickets, the newest first; a requester sees only their own."""
+        wanted = (
+            asked
+            if _sees_all(principal)
+            else msgspec.structs.replace(asked, requester_id=principal.subject)
+        )
+        after = window.after(tuple[datetime, UUID])
+        tickets = await queries.list_tickets(self._pool, wanted, limit=window.limit, after=after)
+        headers: dict[str, str] = {}
+        if len(tickets) == window.limit:
+            last = tickets[-1]
+            headers["Link"] = next_link(request, (last.created_at, last.ticket_id))
+        return answer({"tickets": tickets}, headers=headers)
+
+    async def read(self, id: UUID, principal: _Anyone) -> Response:
+        """Return one ticket with its ETag."""
+        ticket = await queries.read_ticket(self._pool, id)
+        if not _sees_all(principal) and ticket.requester_id != principal.subject:
+            raise NotFoundError(f"no ticket {id}")
+        return answer(ticket, sequence=ticket.sequence)
+
+    async def comments(self, id: UUID, principal: _Anyone) -> Response:
+        """Return what was said, the oldest first; a requester sees the public part."""
+        await self._admit(principal, id)
+        found = await queries.list_comments(self._pool, id, public_only=not _sees_all(principal))
+        return answer({"comments": found})
+
+    async def comment(self, request: Request, id: UUID, principal: _Door) -> Response:
+        """Add a comment; only agents may write internal ones."""
+        body = await read_struct(request, schemas.NewComment)
+        await self._admit(principal, id)
+        is_agent = _sees_all(principal)
+        if body.visibility == "internal" and not is_agent:
+            raise ForbiddenError("only agents write internal comments", field="/visibility")
+        command = CommentTicket(
+            id,
+            body.comment_id or creation_id(request, principal),
+            principal.subject,
+            "agent" if is_agent else "requester",
+            body.visibility,
+            body.text,
+        )
+        return await self._commands.run(request, id, command, status=201)
+
+    def _report(self, record: TicketReported, ticket_id: UUID, principal: Principal) -> Report:
+        if not _sees_all(principal) and record.requester.id != principal.subject:
+            raise ForbiddenError("a requester reports for themselves", field="/requester/id")
+        origin = f"/http/{principal.subject}"
+        return Report(ticket_id, record, self._clock.now(), origin, lineage())
+
+    def _event_report(
+        self, event: cloudevents.InboundEvent, place: int | None, principal: Principal
+    ) -> Report:
+        envelope = Envelope(
+            specversion="1.0",
+            id=event.id,
+            source=event.source,
+            type=event.type,
+            dataschema=event.dataschema,
+            data=msgspec.Raw(event.data),
+        )
+        try:
+            record = decode_report(envelope)
+        except UndecodableError as error:
+            where = "" if place is None else f"/{place}"
+            raise InvalidInputError(error.detail, field=f"{where}/data") from error
+        ticket_id = record.ticket_id or reported_ticket_id(event.source, event.id)
+        report = self._report(record, ticket_id, principal)
+        return replace(report, origin=f"{event.source}#{event.id}")
+
+    async def _admit(self, principal: Principal, ticket_id: UUID) -> None:
+        """Raise NotFoundError where a requester asks for somebody else's ticket."""
+        if _sees_all(principal):
+            return
+        ticket = await self._tickets.state(ticket_id)
+        if ticket.created is None or ticket.created.requester.id != principal.subject:
+            raise NotFoundError(f"no ticket {ticket_id}")
+
+
+def _sees_all(principal: Principal) -> bool:
+    return principal.has(*_WORK, Role.AUDITOR)
+
+
+def _item_id(owner: str, key: str | None, place: int) -> UUID:
+    return random_id() if key is None else keyed_id(owner, f"{key}/{place}")
+
+
+def _status(opened: Opened) -> int:
+    return 201 if opened.is_new else 200
+
+
+def _ticket_answer(opened: Opened) -> schemas.TicketAnswer:
+    return schemas.TicketAnswer(
+        ticket_id=opened.ticket_id, number=opened.number, sequence=opened.sequence
+    )
+
+
+def _batch_answer(results: list[Opened | DeskError]) -> schemas.BatchAnswer:
+    return schemas.BatchAnswer(
+        [
+            schemas.ItemAnswer(status=kind_of(result).status, error=item_error(result))
+            if isinstance(result, DeskError)
+            else schemas.ItemAnswer(status=_status(result), ticket=_ticket_answer(result))
+            for result in results
+        ]
+    )

@@ -1,0 +1,119 @@
+"""Intake's commands: from what a caller wants to events in the journal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from services.intake.domain.commands import TicketCommand
+from services.intake.domain.record import accept, number_of
+from services.intake.domain.ticket import Ticket, decide, evolve
+from services.intake.settings import IntakeSettings
+from shared.contracts.envelope import Lineage
+from shared.contracts.intake import TicketCreated, TicketReported
+from shared.errors import DeskError, NotFoundError
+from shared.journal.handler import CommandHandler, Decider, Intent, Written
+from shared.runtime.numbers import Numbers
+
+DECIDER: Final = Decider[TicketCommand, Ticket](Ticket(), decide, evolve)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report at one of the doors: the ticket it becomes, and where it came from."""
+
+    ticket_id: UUID
+    record: TicketReported
+    reported_at: datetime
+    origin: str
+    lineage: Lineage
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The ticket that a report became, now or when it came the first time."""
+
+    ticket_id: UUID
+    number: str
+    sequence: int
+    is_new: bool
+
+
+class Tickets:
+    """Writes tickets."""
+
+    def __init__(
+        self,
+        handler: CommandHandler[TicketCommand, Ticket],
+        numbers: Numbers,
+        settings: IntakeSettings,
+    ) -> None:
+        self._handler = handler
+        self._numbers = numbers
+        self._settings = settings
+
+    async def open(self, report: Report) -> Opened:
+        """Make one ticket of one report, however often it is reported.
+
+        Raises: InvalidInputError naming the field; ReusedIdError when the id was used for another
+        report; TooBusyError; UnavailableError.
+        """
+        result = (await self.open_all([report]))[0]
+        if isinstance(result, DeskError):
+            raise result
+        return result
+
+    async def open_all(self, reports: Sequence[Report]) -> list[Opened | DeskError]:
+        """Make tickets of many reports; one result each, a bad one leaves the others alone."""
+        numbers = await self._numbers.take(len(reports))
+        results: dict[int, Opened | DeskError] = {}
+        intents: dict[int, Intent[TicketCommand]] = {}
+        for place, (report, number) in enumerate(zip(reports, numbers, strict=True)):
+            try:
+                intents[place] = self._intent(report, number)
+            except DeskError as error:
+                results[place] = error
+        written = await self._handler.handle_all(list(intents.values()))
+        for place, outcome in zip(intents, written, strict=True):
+            results[place] = await self._opened(reports[place], outcome)
+        return [results[place] for place in range(len(reports))]
+
+    async def carry_out(self, intent: Intent[TicketCommand]) -> Written:
+        """Carry out a command on a ticket that exists.
+
+        Raises: NotFoundError; IllegalTransitionError; StaleSequenceError; ReusedIdError.
+        """
+        written = await self._handler.handle(intent)
+        if written.sequence == 0:
+            raise NotFoundError(f"no ticket {intent.stream_id}")
+        return written
+
+    async def state(self, ticket_id: UUID) -> Ticket:
+        """Return the ticket as the journal has it; unknown for one that does not exist."""
+        ticket, _ = await self._handler.state(str(ticket_id))
+        return ticket
+
+    def _intent(self, report: Report, number: int) -> Intent[TicketCommand]:
+        command = accept(
+            report.record,
+            ticket_id=report.ticket_id,
+            number=number_of(report.record.kind, number),
+            reported_at=report.reported_at,
+            origin=report.origin,
+            skew_seconds_max=self._settings.skew_seconds_max,
+            categories=self._settings.categories,
+        )
+        return Intent(
+            str(report.ticket_id), command, report.reported_at, report.lineage, is_new=True
+        )
+
+    async def _opened(self, report: Report, outcome: Written | DeskError) -> Opened | DeskError:
+        if isinstance(outcome, DeskError):
+            return outcome
+        for event in outcome.events:
+            if isinstance(event, TicketCreated):
+                return Opened(report.ticket_id, event.number, 1, is_new=True)
+        ticket = await self.state(report.ticket_id)
+        number = ticket.created.number if ticket.created is not None else ""
+        return Opened(report.ticket_id, number, 1, is_new=False)

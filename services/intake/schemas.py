@@ -1,0 +1,102 @@
+"""Bodies of intake's requests and answers. The record of a new ticket is a contract of its own."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from shared.contracts.base import Key, Level, Text, Title
+from shared.contracts.intake import Scope, TicketReported
+from shared.http.answers import ItemError
+from shared.http.commands import Body
+
+
+class NewTickets(Body):
+    """Many reports at once."""
+
+    tickets: Annotated[tuple[TicketReported, ...], Meta(min_length=1, max_length=1_000)]
+
+
+class NewComment(Body):
+    """Something to say. `comment_id` makes a repetition harmless."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=65_536)]
+    visibility: Literal["public", "internal"] = "public"
+    comment_id: UUID | None = None
+
+
+class Correction(Body):
+    """Fields to correct; those left out stay as they are."""
+
+    title: Title | UnsetType = UNSET
+    description: Text | UnsetType = UNSET
+    impact: Level | UnsetType | None = UNSET
+    urgency: Level | UnsetType | None = UNSET
+    scope: Scope | UnsetType = UNSET
+    category: Key | UnsetType | None = UNSET
+    service: Key | UnsetType | None = UNSET
+
+
+class Start(Body):
+    """Who takes up the work; the caller, if left out."""
+
+    agent_id: Key | None = None
+
+
+class Hold(Body):
+    """What the ticket waits for, such as `requester`, `vendor` or `change`."""
+
+    reason: Key
+    note: Text = ""
+
+
+class Resume(Body):
+    """Nothing more to say."""
+
+
+class Resolve(Body):
+    """The solution, as the requester will read it."""
+
+    resolution: Annotated[str, Meta(min_length=1, max_length=65_536)]
+
+
+class Close(Body):
+    """How the ticket ended."""
+
+    code: Key = "solved"
+
+
+class Reason(Body):
+    """Why."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=65_536)]
+
+
+class Rate(Body):
+    """The requester's satisfaction, 1 (bad) to 5 (good)."""
+
+    score: Annotated[int, Meta(ge=1, le=5)]
+    comment: Text = ""
+
+
+class TicketAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The ticket that a report became; `sequence` is the ETag of the ticket."""
+
+    ticket_id: UUID
+    number: str
+    sequence: int
+
+
+class ItemAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One report of a batch: 201 a new ticket, 200 one that it had become before, or why not."""
+
+    status: int
+    ticket: TicketAnswer | None = None
+    error: ItemError | None = None
+
+
+class BatchAnswer(msgspec.Struct, frozen=True):
+    """One result per report, in the order of the request."""
+
+    results: list[ItemAnswer]

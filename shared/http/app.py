@@ -1,0 +1,79 @@
+"""The FastAPI app of a service: the same doors, errors and documents for all five."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+
+from shared.http import problem
+from shared.http.auth import DeskState
+from shared.http.edge import BodyLimits, Edge
+
+__all__ = ["BodyLimits", "DeskApp", "Lifespan", "ServiceInfo", "create_app"]
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_PROBLEM_RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {
+        "description": "Any error",
+        "content": {problem.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInfo:
+    """How a service presents itself; `name` is the one used in scopes, logs and metrics."""
+
+    name: str
+    title: str
+    version: str
+    description: str
+
+
+class DeskApp(FastAPI):
+    """FastAPI, with the shape of errors among the OpenAPI components."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI 3.1 document, made once."""
+        if self.openapi_schema is None:
+            schemas = super().openapi().setdefault("components", {}).setdefault("schemas", {})
+            schemas["Problem"] = problem.schema()
+        return super().openapi()
+
+
+def create_app(
+    service: ServiceInfo,
+    routers: Sequence[APIRouter],
+    state: DeskState,
+    *,
+    limits: BodyLimits | None = None,
+    lifespan: Lifespan | None = None,
+    has_docs: bool = True,
+) -> DeskApp:
+    """Return the app of one service, with the OpenAPI document at /openapi.json and /docs.
+
+    `routers` carry their own prefixes. The document and its page need no token: they hold no
+    record of anybody's; `has_docs` False removes both.
+    """
+    app = DeskApp(
+        title=service.title,
+        version=service.version,
+        description=service.description,
+        openapi_url="/openapi.json" if has_docs else None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.desk = state
+    problem.install(app)
+    app.add_middleware(
+        Edge, service=service.name, metrics=state.metrics, limits=limits or BodyLimits()
+    )
+    for router in routers:
+        app.include_router(router, responses=_PROBLEM_RESPONSE)
+    return app

@@ -1,0 +1,288 @@
+"""Who calls, and what they may do: bearer JWTs, roles and service scopes."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeGuard, cast
+
+import httpx
+import msgspec
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+from joserfc import jwt
+from joserfc.errors import JoseError
+from starlette.requests import HTTPConnection
+
+from shared.clock import Clock
+from shared.errors import ForbiddenError, StartupError, UnauthenticatedError
+from shared.http.issuers import (
+    ALL_SERVICES,
+    AUDIENCE,
+    AllowList,
+    KeySource,
+    LocalIssuer,
+    OidcIssuer,
+    RemoteKeys,
+    Role,
+)
+from shared.telemetry.context import act_as
+from shared.telemetry.metrics import ServiceMetrics
+
+__all__ = [
+    "ALL_SERVICES",
+    "DeskState",
+    "LocalIssuer",
+    "OidcIssuer",
+    "Principal",
+    "Role",
+    "TokenVerifier",
+    "requires",
+    "state_of",
+]
+
+_TOKEN_LENGTH_MAX: Final = 8_192
+_SUBJECT_LENGTH_MAX: Final = 200
+_SKEW_SECONDS: Final = 30
+_CACHE_SECONDS_MAX: Final = 300
+_CACHE_SIZE_MAX: Final = 4_096
+_OIDC_ALGORITHMS: Final = AllowList("RS256", "ES256", "EdDSA", "Ed25519")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller whose token was checked."""
+
+    subject: str
+    roles: frozenset[Role]
+    services: frozenset[str]
+
+    def has(self, *roles: Role) -> bool:
+        """Say whether the caller has one of `roles`; an admin has them all."""
+        return Role.ADMIN in self.roles or not self.roles.isdisjoint(roles)
+
+    def reaches(self, service: str) -> bool:
+        """Say whether the caller's token is meant for `service`."""
+        return service in self.services or ALL_SERVICES in self.services
+
+
+class _Header(msgspec.Struct):
+    alg: str
+    kid: str | None = None
+
+
+class _Trust(NamedTuple):
+    audience: str
+    roles_claim: str
+    services_claim: str
+    algorithms: AllowList
+    source: KeySource
+
+
+class TokenVerifier:
+    """Checks bearer tokens of the desk's own issuer and of the OIDC issuers named.
+
+    A verified token is remembered by its digest until it expires, five minutes at most, so that a
+    key its issuer withdrew is not believed for longer.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        local: LocalIssuer | None = None,
+        oidc: Sequence[OidcIssuer] = (),
+        client: httpx.AsyncClient | None = None,
+    ) -> None:
+        """Trust `local` and `oidc`; `client` fetches the latter's keys and is the caller's.
+
+        Raises: StartupError when there is nobody to trust, or no client for OIDC.
+        """
+        self._clock = clock
+        self._trusted: dict[str, _Trust] = {}
+        self._verified: dict[bytes, tuple[float, Principal]] = {}
+        if local is not None:
+            self._trusted[local.issuer] = _Trust(
+                AUDIENCE, "roles", "services", local.algorithms, local
+            )
+        for issuer in oidc:
+            if client is None:
+                raise StartupError("An OIDC issuer needs an HTTP client to fetch its keys.")
+            self._trusted[issuer.issuer] = _Trust(
+                issuer.audience,
+                issuer.roles_claim,
+                issuer.services_claim,
+                _OIDC_ALGORITHMS,
+                RemoteKeys(issuer.jwks_url, client, clock),
+            )
+        if not self._trusted:
+            raise StartupError("No token issuer is trusted, so nobody could call the desk.")
+
+    async def verify(self, token: str) -> Principal:
+        """Return whose token it is.
+
+        Raises:
+            UnauthenticatedError: it cannot be read, trusted or used now; the error says which.
+            UnavailableError: its issuer's keys cannot be fetched.
+        """
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        now = self._clock.now().timestamp()
+        known = self._verified.get(digest)
+        if known is not None and now < known[0]:
+            return known[1]
+        claims, trust = await self._trusted_claims(token)
+        expires_at = _check_times(claims, now)
+        principal = _principal(claims, trust)
+        self._remember(digest, min(expires_at, now + _CACHE_SECONDS_MAX), principal)
+        return principal
+
+    async def _trusted_claims(self, token: str) -> tuple[Mapping[str, Any], _Trust]:
+        header, unverified = _split(token)
+        trust = self._trusted.get(str(unverified.get("iss")))
+        if trust is None:
+            raise UnauthenticatedError("The token is of an issuer that is not trusted here.")
+        keys = await trust.source.keys(header.kid)
+        try:
+            claims = jwt.decode(token, keys, registry=trust.algorithms).claims
+        except (JoseError, ValueError, TypeError) as error:
+            raise UnauthenticatedError(
+                f"The token's signature cannot be trusted: {error}."
+            ) from error
+        audience = claims.get("aud")
+        if audience != trust.audience and not (
+            isinstance(audience, list) and trust.audience in audience
+        ):
+            raise UnauthenticatedError(f"The token is not for audience {trust.audience!r}.")
+        return claims, trust
+
+    def _remember(self, digest: bytes, until: float, principal: Principal) -> None:
+        self._verified.pop(digest, None)
+        if len(self._verified) >= _CACHE_SIZE_MAX:
+            del self._verified[next(iter(self._verified))]
+        self._verified[digest] = (until, principal)
+
+
+def _split(token: str) -> tuple[_Header, Mapping[str, Any]]:
+    parts = token.split(".")
+    if len(parts) != 3 or len(token) > _TOKEN_LENGTH_MAX:
+        raise UnauthenticatedError("The token cannot be read: it is no signed JWT.")
+    try:
+        header = msgspec.json.decode(_base64url(parts[0]), type=_Header)
+        claims = msgspec.json.decode(_base64url(parts[1]), type=dict[str, Any])
+    except (ValueError, RecursionError) as error:
+        raise UnauthenticatedError("The token cannot be read: it is no JWT.") from error
+    return header, claims
+
+
+def _base64url(part: str) -> bytes:
+    try:
+        return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError(str(error)) from error
+
+
+def _check_times(claims: Mapping[str, Any], now: float) -> float:
+    expires_at = claims.get("exp")
+    if not _is_number(expires_at):
+        raise UnauthenticatedError("The token has no expiry; claim `exp` is required.")
+    if now >= expires_at:
+        raise UnauthenticatedError("The token has expired.")
+    for name in ("nbf", "iat"):
+        instant = claims.get(name)
+        if instant is not None and not (_is_number(instant) and instant <= now + _SKEW_SECONDS):
+            raise UnauthenticatedError(f"The token is not valid yet by its claim `{name}`.")
+    return float(expires_at)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _principal(claims: Mapping[str, Any], trust: _Trust) -> Principal:
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_LENGTH_MAX:
+        raise UnauthenticatedError("The token names no subject.")
+    if not subject.isprintable():
+        raise UnauthenticatedError("The token's subject cannot be printed.")
+    known = {str(role) for role in Role}
+    roles = frozenset(Role(name) for name in _words(claims, trust.roles_claim) if name in known)
+    services = frozenset(_words(claims, trust.services_claim))
+    return Principal(subject, roles, services or _scopes(claims))
+
+
+def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(
+        scope.removeprefix("desk:")
+        for scope in _words(claims, "scope")
+        if scope.startswith("desk:")
+    )
+
+
+def _words(claims: Mapping[str, Any], name: str) -> list[str]:
+    value: Any = claims.get(name)
+    if value is None and "." in name:
+        value = claims
+        for step in name.split("."):
+            value = cast("dict[str, Any]", value).get(step) if isinstance(value, dict) else None
+    if isinstance(value, str):
+        return value.split()
+    if isinstance(value, list):
+        return [word for word in cast("list[object]", value) if isinstance(word, str)]
+    return []
+
+
+# --- In a route --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeskState:
+    """What routes and dependencies find on their app, put there by `create_app`."""
+
+    service: str
+    verifier: TokenVerifier
+    clock: Clock
+    metrics: ServiceMetrics
+
+
+def state_of(request: HTTPConnection) -> DeskState:
+    """Return the state of the app that serves `request`."""
+    return cast("DeskState", request.app.state.desk)
+
+
+class _Requires(SecurityBase):
+    """A dependency that is its own OpenAPI scheme, so that FastAPI solves one thing, not two."""
+
+    def __init__(self, roles: frozenset[Role]) -> None:
+        self.model = HTTPBearer(bearerFormat="JWT", description="A token of a trusted issuer.")
+        self.scheme_name = "bearer"
+        self._roles = roles
+
+    async def __call__(self, request: HTTPConnection) -> Principal:
+        state = state_of(request)
+        principal = await state.verifier.verify(_bearer(request.headers.get("authorization")))
+        if self._roles and not principal.has(*self._roles):
+            wanted = ", ".join(sorted(self._roles))
+            raise ForbiddenError(f"This needs one of the roles {wanted}.")
+        if not principal.reaches(state.service):
+            raise ForbiddenError(f"The token's scope does not reach service {state.service}.")
+        act_as(principal.subject)
+        return principal
+
+
+def _bearer(header: str | None) -> str:
+    if header is None:
+        raise UnauthenticatedError("A bearer token is needed and none was sent.")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise UnauthenticatedError("The Authorization header must read `Bearer <token>`.")
+    return token.strip()
+
+
+def requires(*roles: Role) -> _Requires:
+    """Return a FastAPI dependency that yields the Principal: `Depends(requires(Role.AGENT))`.
+
+    Any of `roles` will do, none named means any caller with a valid token. In every case the
+    token's scope must reach the service.
+    """
+    return _Requires(frozenset(roles))

@@ -1,0 +1,160 @@
+"""Request bodies: JSON straight into msgspec structs, described in OpenAPI as they are read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+from starlette.requests import Request
+
+from shared.errors import InvalidInputError, MalformedInputError, UnsupportedMediaTypeError
+from shared.http.problem import from_msgspec
+
+_T = TypeVar("_T")
+
+NOT_DECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that do not fit, for `from_msgspec`."""
+
+
+@cache
+def _decoder(type_: type[Any]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_)
+
+
+def media_type(header: str | None) -> tuple[str, str | None]:
+    """Return media type and charset of a Content-Type header, both in lower case."""
+    kind, *parameters = (header or "").split(";")
+    charset = None
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            charset = value.strip().strip('"').lower()
+    return kind.strip().lower(), charset
+
+
+def is_json(kind: str) -> bool:
+    """Say whether a media type is JSON or built on it."""
+    return kind == "application/json" or (kind.startswith("application/") and kind[-5:] == "+json")
+
+
+def require_utf8(charset: str | None) -> None:
+    """Raise UnsupportedMediaTypeError unless text in `charset` can be read as UTF-8."""
+    if charset not in {None, "utf-8", "utf8", "us-ascii"}:
+        raise UnsupportedMediaTypeError(
+            f"JSON is UTF-8; charset {charset!r} is not read.", field="Content-Type"
+        )
+
+
+async def read_struct(request: Request, type_: type[_T]) -> _T:
+    """Read the request's JSON body as `type_`.
+
+    Raises:
+        UnsupportedMediaTypeError: the body is not declared as JSON.
+        MalformedInputError: it is empty or no JSON.
+        InvalidInputError: it does not fit `type_`; the error names the field.
+    """
+    declared = request.headers.get("content-type")
+    if declared != "application/json":
+        kind, charset = media_type(declared)
+        if not is_json(kind):
+            raise UnsupportedMediaTypeError(
+                f"Content-Type must be application/json, not {kind or 'absent'}.",
+                field="Content-Type",
+            )
+        require_utf8(charset)
+    return decode_struct(await request.body(), type_)
+
+
+def decode_struct(body: bytes, type_: type[_T]) -> _T:
+    """Read JSON bytes as `type_`. Raises: as `read_struct`."""
+    if not body:
+        raise MalformedInputError("The body is empty; JSON was expected.")
+    try:
+        value = _decoder(type_).decode(body)
+    except NOT_DECODABLE as error:
+        raise from_msgspec(error) from error
+    refuse_nul(body)
+    return value
+
+
+def refuse_nul(body: bytes, *, base: str = "") -> None:
+    """Raise InvalidInputError if a string in the JSON holds U+0000, which PostgreSQL cannot store.
+
+    `body` must be valid JSON. The cheap search comes first, for it nearly always ends the matter.
+    """
+    if b"\\u0000" not in body:
+        return
+    for pointer in _nul_pointers(msgspec.json.decode(body), base):
+        raise InvalidInputError(
+            f"{pointer or 'The body'} holds the character U+0000.", field=pointer
+        )
+
+
+def _nul_pointers(value: object, pointer: str) -> Iterator[str]:
+    if isinstance(value, str):
+        if "\0" in value:
+            yield pointer
+    elif isinstance(value, list):
+        for index, item in enumerate(cast("list[object]", value)):
+            yield from _nul_pointers(item, f"{pointer}/{index}")
+    elif isinstance(value, dict):
+        for name, item in cast("dict[str, object]", value).items():
+            if "\0" in name:
+                yield pointer
+            yield from _nul_pointers(item, f"{pointer}/{name}")
+
+
+# --- OpenAPI -----------------------------------------------------------------------------------
+
+
+def openapi_body(
+    type_: type[object],
+    example: object,
+    *,
+    parameters: Sequence[Mapping[str, Any]] = (),
+    content_type: str = "application/json",
+) -> dict[str, Any]:
+    """Return `openapi_extra` for a route that calls `read_struct`.
+
+    `parameters` are the header descriptions of the sibling modules, such as
+    `idempotency.OPENAPI_PARAMETER`. Raises ValueError for a type that contains itself.
+    """
+    content = {content_type: {"schema": inline_schema(type_), "example": _plain(example)}}
+    extra: dict[str, Any] = {"requestBody": {"required": True, "content": content}}
+    if parameters:
+        extra["parameters"] = [dict(parameter) for parameter in parameters]
+    return extra
+
+
+def openapi_response(type_: type[object], example: object, description: str) -> dict[str, Any]:
+    """Return one entry of a route's `responses` for an answer encoded with msgspec."""
+    content = {"schema": inline_schema(type_), "example": _plain(example)}
+    return {"description": description, "content": {"application/json": content}}
+
+
+def inline_schema(type_: type[object]) -> dict[str, Any]:
+    """Return the JSON Schema of `type_` with every reference resolved in place."""
+    (schema,), definitions = msgspec.json.schema_components([type_], ref_template="{name}")
+    return _resolved(schema, definitions, ())
+
+
+def _resolved(node: Any, definitions: Mapping[str, Any], above: tuple[str, ...]) -> Any:  # noqa: ANN401 JSON
+    if isinstance(node, list):
+        return [_resolved(item, definitions, above) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    fields = cast("dict[str, Any]", node)
+    name = fields.get("$ref")
+    if not isinstance(name, str):
+        return {
+            key: _resolved(item, definitions, above)
+            for key, item in fields.items()
+            if key != "discriminator"  # its mapping names components, of which none are left
+        }
+    if name in above:
+        raise ValueError(f"{name} contains itself and cannot be written in place")
+    return _resolved(definitions[name], definitions, (*above, name))
+
+
+def _plain(example: object) -> object:
+    return msgspec.to_builtins(example)

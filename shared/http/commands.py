@@ -1,0 +1,107 @@
+"""Commands as routes: POST /things/{id}/verb with a small body, If-Match, Prefer: wait."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
+
+from shared.http import conditional, preferences
+from shared.http.answers import answer, settle
+from shared.http.auth import Principal, Role, requires
+from shared.http.body import openapi_body, read_struct
+from shared.journal.handler import Intent, Written
+from shared.telemetry.context import lineage
+
+C = TypeVar("C")
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every request body has in common: a field we do not know is an error."""
+
+
+class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command came to; `changed` is false for an honest retry."""
+
+    id: UUID
+    sequence: int
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verb(Generic[C]):
+    """A command as a route: last path segment, body, and how both become the command.
+
+    `command` is given the body, the id in the path and the caller's name. An empty `name` with
+    another `method` is a command on the thing itself, such as PATCH.
+    """
+
+    name: str
+    body: type[Any]
+    example: Any
+    command: Callable[[Any, UUID, str], C]
+    roles: tuple[Role, ...]
+    summary: str
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRoutes(Generic[C]):
+    """What the routes of one kind of thing call.
+
+    `admit` raises where the caller may not touch the thing; `shown` tells up to which sequence the
+    read model knows it.
+    """
+
+    now: Callable[[], Any]
+    carry_out: Callable[[Intent[C]], Awaitable[Written]]
+    admit: Callable[[Principal, UUID], Awaitable[None]]
+    shown: Callable[[UUID], Awaitable[int]]
+
+    def add(self, router: APIRouter, path: str, verbs: Sequence[Verb[C]]) -> None:
+        """Add a route under `path` (which ends in `{id}`) for every verb."""
+        for verb in verbs:
+            router.add_api_route(
+                f"{path}/{verb.name}".rstrip("/"),
+                self._route(verb),
+                methods=[verb.method],
+                summary=verb.summary,
+                name=f"{verb.name or verb.method.lower()} {path.split('/')[1]}",
+                openapi_extra=openapi_body(
+                    verb.body,
+                    verb.example,
+                    parameters=[conditional.OPENAPI_PARAMETER, preferences.OPENAPI_PARAMETER],
+                ),
+            )
+
+    def _route(self, verb: Verb[C]) -> Callable[..., Awaitable[Response]]:
+        async def route(
+            request: Request,
+            id: UUID,  # noqa: A002 the path says {id}
+            principal: Annotated[Principal, Depends(requires(*verb.roles))],
+        ) -> Response:
+            body = await read_struct(request, verb.body)
+            await self.admit(principal, id)
+            return await self.run(request, id, verb.command(body, id, principal.subject))
+
+        return route
+
+    async def run(
+        self, request: Request, stream_id: UUID, command: C, *, status: int = 200
+    ) -> Response:
+        """Carry out a command of the request and answer with the stream's new sequence."""
+        expected = conditional.parse_if_match(request.headers.get(conditional.HEADER))
+        intent = Intent(str(stream_id), command, self.now(), lineage(), expected)
+        written = await self.carry_out(intent)
+
+        async def shown() -> int:
+            return await self.shown(stream_id)
+
+        return answer(
+            CommandAnswer(id=stream_id, sequence=written.sequence, changed=bool(written.events)),
+            status=status,
+            sequence=written.sequence,
+            headers=await settle(request, shown, written.sequence),
+        )

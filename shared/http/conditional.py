@@ -1,0 +1,39 @@
+"""ETag and If-Match: a stream's sequence is the version a caller has seen. Source: RFC 9110."""
+
+import re
+from typing import Any, Final
+
+from shared.errors import InvalidInputError
+
+HEADER: Final = "If-Match"
+_TAG: Final = re.compile(r'(?:W/)?"([0-9]{1,10})"', re.ASCII)
+
+OPENAPI_PARAMETER: Final[dict[str, Any]] = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "The ETag last seen; refused with 412 if the record has moved on since.",
+    "schema": {"type": "string"},
+    "example": '"3"',
+}
+
+
+def etag(sequence: int) -> str:
+    """Return the ETag of a stream at `sequence`."""
+    return f'"{sequence}"'
+
+
+def parse_if_match(header: str | None) -> int | None:
+    """Return the sequence the caller has seen; None if any will do (no header, or `*`).
+
+    A weak tag is taken too: a proxy that compresses weakens tags, and a sequence names the state,
+    not the bytes. Raises: InvalidInputError for anything but one tag of ours.
+    """
+    if header is None or header.strip() == "*":
+        return None
+    match = _TAG.fullmatch(header.strip())
+    if match is None:
+        raise InvalidInputError(
+            f'{HEADER} must be one ETag as this service gave it, such as "3", or *.', field=HEADER
+        )
+    return int(match.group(1))

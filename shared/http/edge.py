@@ -1,0 +1,154 @@
+"""The outermost layer of a service's HTTP side, one plain ASGI middleware for all of it.
+
+It begins the request's journey, limits the body, turns what nobody expected into a 500, counts and
+logs. One layer and not five, for every request pays for it.
+"""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+from fastapi import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.http.problem import internal_error, too_large
+from shared.telemetry.context import begin, enter, leave
+from shared.telemetry.logs import get_logger
+from shared.telemetry.metrics import ServiceMetrics
+
+CORRELATION_HEADER: Final = "X-Correlation-ID"
+_MIB: Final = 1024 * 1024
+_LENGTH_DIGITS_MAX: Final = 18
+_CLIENT_GONE: Final = 499
+_UNMATCHED: Final = "unmatched"
+_QUIET: Final = ("/health/live", "/health/ready", "/metrics")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_log = get_logger("http")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How many bytes a request's body may have; more where the path ends in a batch's name."""
+
+    bytes_max: int = _MIB
+    batch_bytes_max: int = 8 * _MIB
+    batch_suffixes: tuple[str, ...] = (":batch", "/events")
+
+    def of(self, path: str) -> int:
+        """Return the limit of one path."""
+        return self.batch_bytes_max if path.endswith(self.batch_suffixes) else self.bytes_max
+
+
+class Edge:
+    """Wraps the app. Never raises unless the answer had begun; then the connection must break."""
+
+    def __init__(
+        self, app: ASGIApp, *, service: str, metrics: ServiceMetrics, limits: BodyLimits
+    ) -> None:
+        """Wrap `app`, whose requests count for `service`."""
+        self._app = app
+        self._service = service
+        self._metrics = metrics
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; what is not HTTP passes untouched."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        journey = begin(
+            self._service,
+            _text(headers.get(b"x-correlation-id")),
+            _text(headers.get(b"traceparent")),
+        )
+        started = perf_counter()
+        token = enter(journey)
+        limit = self._limits.of(scope["path"])
+        exchange = _Exchange(receive, send, journey.correlation_id.encode(), limit)
+        try:
+            await self._serve(scope, exchange, headers.get(b"content-length"))
+        finally:
+            self._report(scope, exchange.status, perf_counter() - started)
+            leave(token)
+
+    async def _serve(self, scope: Scope, exchange: "_Exchange", length: bytes | None) -> None:
+        declared = length if length is not None and length.isdigit() else None
+        if declared is not None and _exceeds(declared, exchange.limit):
+            answer = too_large(scope["path"], exchange.limit)
+            await answer(scope, exchange.receive, exchange.send)
+            return
+        # A declared length is held by the HTTP server; only what comes in chunks must be counted.
+        receive = exchange.receive if declared is not None else exchange.receive_counted
+        try:
+            await self._app(scope, receive, exchange.send)
+        except ClientDisconnect:
+            exchange.status = _CLIENT_GONE
+        except Exception:
+            _log.exception("request failed", method=scope["method"], path=scope["path"])
+            if exchange.has_begun:
+                raise
+            await internal_error(scope["path"])(scope, exchange.receive, exchange.send)
+
+    def _report(self, scope: Scope, status: int, seconds: float) -> None:
+        route: str = getattr(scope.get("route"), "path", _UNMATCHED)
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+        self._metrics.http_request(method, route, status, seconds)
+        say = _log.debug if route in _QUIET else _log.info
+        say(
+            "request",
+            method=method,
+            path=scope["path"],
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+        )
+
+
+class _Exchange:
+    """One request and its answer: counts what comes in, marks what goes out."""
+
+    __slots__ = ("_correlation_id", "_received", "_send", "has_begun", "limit", "receive", "status")
+
+    def __init__(self, receive: Receive, send: Send, correlation_id: bytes, limit: int) -> None:
+        self.receive = receive
+        self.limit = limit
+        self.status = 500
+        self.has_begun = False
+        self._send = send
+        self._correlation_id = correlation_id
+        self._received = 0
+
+    async def receive_counted(self) -> Message:
+        """Receive a part of the body.
+
+        FastAPI lets its own HTTPException alone pass through the reading of a body.
+        """
+        message = await self.receive()
+        self._received += len(message.get("body", b""))
+        if self._received > self.limit:
+            detail = f"The body is larger than {self.limit} bytes."
+            raise HTTPException(413, detail, headers={"Connection": "close"})
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer; the first part carries the headers every answer has."""
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            self.status = message["status"]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (b"x-content-type-options", b"nosniff"),
+                (b"x-correlation-id", self._correlation_id),
+            ]
+        await self._send(message)
+
+
+def _exceeds(length: bytes, limit: int) -> bool:
+    return len(length) > _LENGTH_DIGITS_MAX or int(length) > limit
+
+
+def _text(header: bytes | None) -> str | None:
+    return None if header is None else header.decode("latin-1")

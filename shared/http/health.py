@@ -1,0 +1,123 @@
+"""Liveness, readiness and metrics.
+
+Alive is who answers; ready is who can do the work. A service names its checks, such as "my loops
+run and my position moves"; each raises when it fails.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from shared.errors import DeskError
+from shared.http.auth import Principal, Role, requires
+from shared.telemetry.metrics import MetricRegistry
+
+_CHECK_TIMEOUT_SECONDS: Final = 2.0
+_MEMORY_SECONDS: Final = 0.25
+_JSON: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition of readiness.
+
+    `probe` returns facts to show (public: anyone may read readiness), or raises. What it raises is
+    shown only if it is a DeskError; of any other error only the class is.
+    """
+
+    name: str
+    probe: Callable[[], Awaitable[Mapping[str, Any] | None]]
+
+
+class Readiness:
+    """Runs checks side by side; a result serves all who ask within a quarter of a second.
+
+    The endpoint is open, so asking it often must not load the database.
+    """
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        """Run nothing yet."""
+        self._checks = tuple(checks)
+        self._lock = asyncio.Lock()
+        self._checked_at = float("-inf")
+        self._results: dict[str, dict[str, Any]] = {}
+
+    async def results(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return, per check, `ok` and what it told. Never raises."""
+        async with self._lock:
+            loop = asyncio.get_running_loop()
+            if loop.time() - self._checked_at >= _MEMORY_SECONDS:
+                found = await asyncio.gather(*(_run(check) for check in self._checks))
+                self._results = {
+                    check.name: result for check, result in zip(self._checks, found, strict=True)
+                }
+                self._checked_at = loop.time()
+        return self._results
+
+
+async def _run(check: Check) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
+            return {"ok": True, **(await check.probe() or {})}
+    except DeskError as error:
+        return {"ok": False, "detail": error.detail}
+    except TimeoutError:
+        return {"ok": False, "detail": f"no answer within {_CHECK_TIMEOUT_SECONDS:g} s"}
+    except Exception as error:  # noqa: BLE001 whatever a check raises means "not ready"
+        return {"ok": False, "detail": type(error).__name__}
+
+
+def health_router(checks: Sequence[Check]) -> APIRouter:
+    """Return `GET /health/live` and `GET /health/ready`, both open without a token."""
+    router = APIRouter(prefix="/health", tags=["health"])
+    readiness = Readiness(checks)
+
+    @router.get("/live", summary="The process answers")
+    async def live() -> Response:
+        return Response(b'{"status":"live"}', media_type=_JSON)
+
+    @router.get(
+        "/ready",
+        summary="The service can do its work",
+        responses={503: {"description": "A check fails; the body says which."}},
+    )
+    async def ready() -> Response:
+        results = await readiness.results()
+        is_ready = all(result["ok"] for result in results.values())
+        body = {"status": "ready" if is_ready else "not_ready", "checks": results}
+        return Response(
+            msgspec.json.encode(body, enc_hook=str),
+            status_code=200 if is_ready else 503,
+            media_type=_JSON,
+            headers=None if is_ready else {"Retry-After": "1"},
+        )
+
+    # Routes are kept by the router; naming them here keeps checkers from taking them for unused.
+    _ = (live, ready)
+    return router
+
+
+async def _anyone() -> None:
+    """Stand in for the token check where metrics are open."""
+
+
+def metrics_router(registry: MetricRegistry, *, is_open: bool = False) -> APIRouter:
+    """Return `GET /metrics` in Prometheus' text format.
+
+    Needs a token of an auditor, integration or admin unless `is_open`, which is for a port that
+    only the scraper reaches.
+    """
+    gate = _anyone if is_open else requires(Role.AUDITOR, Role.INTEGRATION)
+    router = APIRouter(tags=["health"])
+
+    @router.get("/metrics", summary="Metrics in Prometheus' text format")
+    async def metrics(_: Annotated[Principal | None, Depends(gate)]) -> Response:
+        return Response(registry.exposition(), media_type=registry.content_type)
+
+    _ = metrics
+    return router

@@ -1,0 +1,141 @@
+"""Routes every service has: health, metrics, quarantine, the import door; and its whole app."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from shared.errors import NotFoundError
+from shared.http.answers import answer
+from shared.http.app import DeskApp, ServiceInfo, create_app
+from shared.http.auth import DeskState, Principal, Role, TokenVerifier, requires
+from shared.http.body import openapi_body, read_struct
+from shared.http.health import Check, health_router, metrics_router
+from shared.journal.history import HistoryDoor, PastBatch
+from shared.runtime.service import Service, Spec
+
+_PAST_EXAMPLE: Final[dict[str, Any]] = {
+    "source": "servicenow",
+    "streams": [
+        {
+            "stream_id": "0f6c1c3e-3c1f-5a52-9d36-5c3f5b1c9a10",
+            "events": [
+                {
+                    "type": "ticket.started",
+                    "time": "2016-02-29T01:23:00Z",
+                    "actor": "resolver-7",
+                    "data": {},
+                }
+            ],
+        }
+    ],
+}
+_Importer = Annotated[Principal, Depends(requires(Role.INTEGRATION, Role.ADMIN))]
+_Operator = Annotated[Principal, Depends(requires(Role.ADMIN))]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One service as its wiring describes it: how it presents itself, its spec, its routes."""
+
+    info: ServiceInfo
+    spec: Spec
+    routers: Callable[[Service], Sequence[APIRouter]]
+
+
+class ParkedView(msgspec.Struct, frozen=True):
+    """A record in quarantine; `value` as text, bytes that are no UTF-8 escaped."""
+
+    id: int
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    detail: str
+    parked_at: datetime
+    redriven_at: datetime | None
+    value: str | None
+
+
+def service_checks(service: Service) -> list[Check]:
+    """Return what must hold for a service to be ready."""
+
+    async def database() -> None:
+        await service.check_database()
+
+    async def loops() -> Mapping[str, Any]:
+        await service.check_loops()
+        return {"outbox": service.committer.outbox_length}
+
+    return [Check("database", database), Check("loops", loops)]
+
+
+def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
+    """Return the HTTP side of a running service."""
+    metrics = service.around.metrics
+    state = DeskState(room.info.name, verifier, service.clock, metrics)
+    routers = [
+        health_router(service_checks(service)),
+        metrics_router(metrics.registry),
+        *room.routers(service),
+        _history_router(service),
+        _quarantine_router(service),
+    ]
+    return create_app(room.info, routers, state)
+
+
+def _history_router(service: Service) -> APIRouter:
+    router = APIRouter(tags=["import"])
+    door = HistoryDoor(service.journal, service.committer, service.pool)
+
+    @router.post(
+        "/history:batch",
+        summary="Take over the past of streams from another system; nobody reacts to it",
+        openapi_extra=openapi_body(PastBatch, _PAST_EXAMPLE),
+    )
+    async def take_over(request: Request, _: _Importer) -> Response:
+        return answer({"results": await door.take_over(await read_struct(request, PastBatch))})
+
+    return router
+
+
+def _quarantine_router(service: Service) -> APIRouter:
+    router = APIRouter(tags=["quarantine"])
+    columns = (
+        "id, topic, partition, record_offset, reason, detail, parked_at, redriven_at,"
+        " encode(value, 'escape')"
+    )
+
+    @router.get("/quarantine", summary="Records that could not be applied")
+    async def parked(
+        _: _Operator, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: int = 0
+    ) -> Response:
+        rows = await service.pool.fetch(
+            f"SELECT {columns} FROM kernel.quarantine WHERE id > $1 ORDER BY id LIMIT $2",  # noqa: S608 constant
+            after,
+            limit,
+        )
+        return answer({"quarantine": [ParkedView(*row) for row in rows]})
+
+    @router.get("/quarantine/{number}", summary="One such record")
+    async def parked_one(_: _Operator, number: int) -> Response:
+        row = await service.pool.fetchrow(
+            f"SELECT {columns} FROM kernel.quarantine WHERE id = $1",  # noqa: S608 constant
+            number,
+        )
+        if row is None:
+            raise NotFoundError(f"nothing in quarantine has number {number}")
+        return answer(ParkedView(*row))
+
+    @router.post("/quarantine/{number}/redrive", summary="Try to apply it again")
+    async def redrive(_: _Operator, number: int) -> Response:
+        verdicts = await service.consumer.redrive([number])
+        if number not in verdicts:
+            raise NotFoundError(f"nothing in quarantine waits under number {number}")
+        reason = verdicts[number]
+        return answer({"applied": reason is None, "detail": reason})
+
+    return router

@@ -1,0 +1,305 @@
+"""Every error as `application/problem+json`. Source: RFC 9457.
+
+The domain knows an error's name, this module its number. A caller reads what to change; what went
+wrong inside goes to the log alone.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import asyncpg
+import msgspec
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared import errors
+from shared.errors import DeskError, InvalidInputError, MalformedInputError
+from shared.telemetry.context import current
+from shared.telemetry.logs import get_logger
+
+MEDIA_TYPE: Final = "application/problem+json"
+_URN: Final = "urn:deskledger:problem:"
+_RETRY_AFTER_SECONDS: Final = 2
+
+_log = get_logger(__name__)
+
+FieldError: TypeAlias = dict[str, str]
+
+
+class Kind(NamedTuple):
+    """One kind of problem; `name` is stable and ends the type's URN."""
+
+    status: int
+    name: str
+    title: str
+
+
+class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The body of an error. `field` begins with "/" if it points into the body (RFC 6901).
+
+    Otherwise `field` is the name of a header or of a query parameter. `errors` lists every fault
+    where more than one was looked for.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    field: str | None = None
+    errors: list[FieldError] = []
+    correlation_id: str | None = None
+
+
+KINDS: Final[Mapping[type[DeskError], Kind]] = {
+    errors.InvalidInputError: Kind(422, "invalid-input", "The input breaks a rule"),
+    errors.MalformedInputError: Kind(400, "malformed-input", "The input cannot be read"),
+    errors.PayloadTooLargeError: Kind(413, "payload-too-large", "The input is too large"),
+    errors.UnsupportedMediaTypeError: Kind(
+        415, "unsupported-media-type", "The input is of a kind not read here"
+    ),
+    errors.UnauthenticatedError: Kind(401, "unauthenticated", "A valid token is needed"),
+    errors.ForbiddenError: Kind(403, "forbidden", "The caller may not do this"),
+    errors.NotFoundError: Kind(404, "not-found", "Nothing is known under that id"),
+    errors.IllegalTransitionError: Kind(
+        409, "illegal-transition", "The present state forbids this"
+    ),
+    errors.ReusedIdError: Kind(409, "reused-id", "The id came again with other content"),
+    errors.StaleSequenceError: Kind(412, "stale-sequence", "The record moved on since it was read"),
+    errors.TooBusyError: Kind(429, "too-busy", "A limit is reached; try again later"),
+    errors.UnavailableError: Kind(503, "unavailable", "A needed part is away; try again later"),
+}
+_INTERNAL: Final = Kind(500, "internal", "The desk made a mistake")
+_BY_STATUS: Final = {
+    kind.status: kind for kind in KINDS.values() if kind.name != "illegal-transition"
+}
+
+# What asyncpg raises when the database is away, full or restarting. OSError covers refused and
+# reset connections and the pool's timeouts.
+_DATABASE_AWAY: Final[tuple[type[Exception], ...]] = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+)
+_POOL_GONE: Final = re.compile(r"pool is (closed|closing)|connection is closed|released back")
+
+_SCHEMA: Final[dict[str, Any]] = msgspec.json.schema_components(
+    [Problem], ref_template="#/components/schemas/{name}"
+)[1]["Problem"]
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of `Problem` for an OpenAPI document."""
+    return _SCHEMA
+
+
+# --- Errors of msgspec -----------------------------------------------------------------------
+
+_AT: Final = re.compile(r"(?s)(.*) - at `(.*)`")
+_KEY_AT: Final = re.compile(r"(?s)(.*) - at `key` in `(.*)`")
+_OBJECT_FIELD: Final = re.compile(
+    r"(?s)Object (missing required|contains unknown) field `(.*?)`(?: - at `(\$[^`]*)`)?"
+)
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+
+
+def from_msgspec(error: Exception, *, base: str = "") -> DeskError:
+    """Return what to tell the caller about bytes that msgspec could not take.
+
+    `base` is the JSON pointer of the decoded part within the body. A map's key is unknown to
+    msgspec, the pointer then has `*` in its place.
+    """
+    if isinstance(error, msgspec.ValidationError):
+        return _from_validation(str(error), base)
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedInputError("The body is not UTF-8.", field=base or None)
+    if isinstance(error, RecursionError):
+        return MalformedInputError("The JSON is nested too deeply.", field=base or None)
+    return MalformedInputError(f"The body is not valid JSON: {error}.", field=base or None)
+
+
+def _from_validation(message: str, base: str) -> InvalidInputError:
+    if match := _OBJECT_FIELD.fullmatch(message):
+        fault, name, path = match.groups()
+        field = f"{base}{_pointer(path or '$')}/{_escape(name)}"
+        if fault == "missing required":
+            return InvalidInputError(f"{field} is required.", field=field)
+        return InvalidInputError(f"{field} is not a field of this body.", field=field)
+    if match := _KEY_AT.fullmatch(message) or _AT.fullmatch(message):
+        reason, path = match.groups()
+        field = base + _pointer(path)
+        return InvalidInputError(f"{field or 'The body'}: {reason}.", field=field)
+    return InvalidInputError(f"{base or 'The body'}: {message}.", field=base)
+
+
+def _pointer(path: str) -> str:
+    steps = (name or index for name, index in _STEP.findall(path))
+    return "".join(f"/{'*' if step == '...' else _escape(step)}" for step in steps)
+
+
+def _escape(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")
+
+
+# --- Answers -----------------------------------------------------------------------------------
+
+
+def respond(
+    path: str,
+    kind: Kind,
+    detail: str,
+    *,
+    field: str | None = None,
+    faults: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return the answer for one problem on `path`."""
+    journey = current()
+    problem = Problem(
+        type=_URN + kind.name,
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=path,
+        field=field,
+        errors=list(faults),
+        correlation_id=journey.correlation_id if journey else None,
+    )
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=kind.status,
+        headers=_headers_of(kind.status) | dict(headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _headers_of(status: int) -> dict[str, str]:
+    match status:
+        case 401:
+            return {"WWW-Authenticate": "Bearer"}
+        case 429 | 503:
+            return {"Retry-After": str(_RETRY_AFTER_SECONDS)}
+        case _:
+            return {}
+
+
+def kind_of(error: DeskError) -> Kind:
+    """Return the kind of an error, by its nearest class in the tree that has one."""
+    for ancestor in type(error).__mro__:
+        if kind := KINDS.get(ancestor):
+            return kind
+    return _INTERNAL
+
+
+def too_large(path: str, limit_bytes: int) -> Response:
+    """Return the answer to a body over the limit; the connection closes, the rest is not read."""
+    kind = _BY_STATUS[413]
+    detail = f"The body is larger than {limit_bytes} bytes."
+    return respond(path, kind, detail, headers={"Connection": "close"})
+
+
+def internal_error(path: str) -> Response:
+    """Return the answer to a mistake of ours, which tells nothing of the inside."""
+    detail = "This is our fault and has been logged; the correlation id finds the line."
+    return respond(path, _INTERNAL, detail)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error that leaves a route of `app` a problem.
+
+    Unexpected exceptions are left to the outermost middleware, which logs them.
+    """
+    app.add_exception_handler(DeskError, _on_desk_error)
+    app.add_exception_handler(RequestValidationError, _on_request_validation)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(asyncpg.InterfaceError, _on_interface_error)
+    for away in _DATABASE_AWAY:
+        app.add_exception_handler(away, _on_database_away)
+
+
+async def _on_desk_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, DeskError):
+        raise error
+    kind = kind_of(error)
+    if kind is _INTERNAL:
+        raise error
+    headers = None
+    if isinstance(error, errors.TooBusyError):
+        headers = {"Retry-After": str(error.retry_after_seconds)}
+    return respond(
+        request.scope["path"], kind, error.detail, field=error.field or None, headers=headers
+    )
+
+
+async def _on_database_away(request: Request, error: Exception) -> Response:
+    _log.warning("database away", error=type(error).__name__, reason=str(error))
+    detail = "The database cannot be reached; nothing was stored."
+    return respond(request.scope["path"], _BY_STATUS[503], detail)
+
+
+async def _on_interface_error(request: Request, error: Exception) -> Response:
+    if not _POOL_GONE.search(str(error)):
+        raise error
+    return await _on_database_away(request, error)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    status = error.status_code
+    if status in {204, 304}:
+        return Response(status_code=status, headers=dict(error.headers or {}))
+    kind = _BY_STATUS.get(status) or _plain_kind(status)
+    path = request.scope["path"]
+    detail = str(error.detail)
+    if status == 404 and detail == "Not Found":
+        detail = f"Nothing is served at {path}."
+    elif status == 405:
+        allowed = (error.headers or {}).get("Allow", "other methods")
+        detail = f"{request.method} is not allowed here; allowed: {allowed}."
+    return respond(path, kind, detail, headers=error.headers)
+
+
+def _plain_kind(status: int) -> Kind:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Error"
+    return Kind(status, phrase.lower().replace(" ", "-").replace("'", ""), phrase)
+
+
+async def _on_request_validation(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    found: Sequence[Mapping[str, Any]] = error.errors()
+    path = request.scope["path"]
+    for fault in found:
+        if fault["type"] == "json_invalid":
+            reason = fault.get("ctx", {}).get("error", "it cannot be parsed")
+            return respond(path, _BY_STATUS[400], f"The body is not valid JSON: {reason}.")
+    faults = [_fault(fault) for fault in found]
+    first = faults[0]
+    field = next(value for name, value in first.items() if name != "detail")
+    detail = f"{field or 'The body'}: {first['detail']}."
+    if len(faults) > 1:
+        detail += f" {len(faults) - 1} more in `errors`."
+    return respond(path, _BY_STATUS[422], detail, field=field or None, faults=faults)
+
+
+def _fault(fault: Mapping[str, Any]) -> FieldError:
+    place, *steps = fault["loc"]
+    if place == "body":
+        return {"pointer": "".join(f"/{_escape(str(step))}" for step in steps)} | {
+            "detail": fault["msg"]
+        }
+    name = ".".join(str(step) for step in steps)
+    return {"header" if place == "header" else "parameter": name, "detail": fault["msg"]}

@@ -1,0 +1,71 @@
+"""From the outbox to the log. Reads only rows that are still there (R5), so no commit is missed."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from shared.log.port import LogWriter, Outgoing
+from shared.postgres.pool import Pool
+from shared.runtime.crash import crash_point
+from shared.telemetry.metrics import ServiceMetrics
+
+BATCH_SIZE_MAX: Final = 2_000
+_NEXT: Final = """
+SELECT o.id, j.type, j.stream_id, j.value
+FROM (SELECT id, stream_id, sequence FROM kernel.outbox ORDER BY id LIMIT $1) o
+JOIN kernel.journal j USING (stream_id, sequence) ORDER BY o.id
+"""
+_LENGTH: Final = "SELECT coalesce(max(id) - min(id) + 1, 0) FROM kernel.outbox"
+
+
+class Relay:
+    """Sends the outbox in the order of its ids and deletes what the log has acknowledged.
+
+    A crash between the two sends again; consumers know events by writer, stream and sequence.
+    """
+
+    def __init__(
+        self, pool: Pool, make_writer: Callable[[], LogWriter], metrics: ServiceMetrics
+    ) -> None:
+        self._pool = pool
+        self._make_writer = make_writer
+        self._metrics = metrics
+        self._writer: LogWriter | None = None
+
+    async def pass_on(self) -> int:
+        """Send and delete one batch; return its size.
+
+        Raises: LogUnavailableError, after which the batch is still in the outbox and the writer
+        that failed has been given up.
+        """
+        rows = await self._pool.fetch(_NEXT, BATCH_SIZE_MAX)
+        if not rows:
+            return 0
+        if self._writer is None:
+            self._writer = self._make_writer()
+        try:
+            await self._writer.send(
+                [Outgoing(row["type"], row["stream_id"].encode(), row["value"]) for row in rows]
+            )
+        except BaseException:
+            await self.close()
+            raise
+        crash_point("relay.after_send")
+        await self._pool.execute(
+            "DELETE FROM kernel.outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows]
+        )
+        crash_point("relay.after_delete")
+        for topic, count in Counter(row["type"] for row in rows).items():
+            self._metrics.relay_sent(topic, count)
+        return len(rows)
+
+    async def close(self) -> None:
+        """Give up the writer; the next batch gets a new one."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await writer.close()
+
+
+async def outbox_length(pool: Pool) -> int:
+    """Return how many events wait at most: the span of ids, read from the two ends of an index."""
+    return await pool.fetchval(_LENGTH)

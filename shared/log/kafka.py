@@ -1,0 +1,309 @@
+"""KafkaLog: Apache Kafka through aiokafka, with the settings that survive a failing broker.
+
+Two rules were learnt by killing brokers: an error on one delivery is fatal for its producer, which
+must be dropped without flushing, and its records sent again by a new one; and positions are ours,
+so there are no consumer groups, only `assign` and `seek` (R6).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, cast
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from shared.log.partitioner import partition_of
+from shared.log.port import LogUnavailableError, Outgoing, Record, TopicPartition
+
+REQUEST_TIMEOUT_MS: Final = 5_000
+BATCH_BYTES_MAX: Final = 1_000_000
+FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
+_TOPIC_CONFIG: Final = {"retention.ms": "-1", "cleanup.policy": "delete"}
+_AWAY: Final = (KafkaError, OSError, TimeoutError)
+
+
+class KafkaLog:
+    """Topics of a Kafka cluster; `prefix` maps the desk's topic names to physical ones."""
+
+    def __init__(
+        self, bootstrap_servers: str, *, prefix: str = "", replication_factor: int = 1
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._prefix = prefix
+        self._replication_factor = replication_factor
+        self._admin: AIOKafkaAdminClient | None = None
+        self._probe: AIOKafkaConsumer | None = None
+        self._lock = asyncio.Lock()
+
+    def writer(self, name: str) -> "KafkaWriter":
+        """See `Log.writer`."""
+        return KafkaWriter(self._bootstrap_servers, self._prefix, name)
+
+    def reader(self, name: str) -> "KafkaReader":
+        """See `Log.reader`."""
+        return KafkaReader(self._bootstrap_servers, self._prefix, name)
+
+    async def create_topics(self, topics: Sequence[str], partitions: int) -> list[str]:
+        """See `Log.create_topics`. Kept for ever, never compacted (R1)."""
+        missing = sorted(set(topics) - (await self.partitions(topics)).keys())
+        wanted = [
+            NewTopic(
+                self._prefix + topic,
+                partitions,
+                self._replication_factor,
+                topic_configs=_TOPIC_CONFIG,
+            )
+            for topic in missing
+        ]
+        if not wanted:
+            return []
+        try:
+            async with self._lock:
+                await (await self._connected_admin()).create_topics(wanted)
+        except TopicAlreadyExistsError:
+            return []
+        except _AWAY as error:
+            raise await self._unreachable(error) from error
+        return missing
+
+    async def partitions(self, topics: Sequence[str]) -> dict[str, int]:
+        """See `Log.partitions`."""
+        try:
+            async with self._lock:
+                described = await (await self._connected_admin()).describe_topics(
+                    [self._prefix + topic for topic in topics]
+                )
+        except _AWAY as error:
+            raise await self._unreachable(error) from error
+        return {
+            topic["topic"].removeprefix(self._prefix): len(topic["partitions"])
+            for topic in cast("list[dict[str, Any]]", described)
+            if topic["error_code"] == 0
+        }
+
+    async def end_offsets(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """See `Log.end_offsets`."""
+        return await self._offsets(topics, "end_offsets")
+
+    async def begin_offsets(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """See `Log.begin_offsets`."""
+        return await self._offsets(topics, "beginning_offsets")
+
+    async def check(self) -> None:
+        """See `Log.check`."""
+        await self.partitions([])
+
+    async def close(self) -> None:
+        """See `Log.close`."""
+        admin, self._admin = self._admin, None
+        probe, self._probe = self._probe, None
+        with suppress(*_AWAY):
+            if admin is not None:
+                await admin.close()
+        with suppress(*_AWAY):
+            if probe is not None:
+                await probe.stop()
+
+    async def _offsets(self, topics: Sequence[str], which: str) -> dict[TopicPartition, int]:
+        counts = await self.partitions(topics)
+        places = [
+            KafkaPartition(self._prefix + topic, number)
+            for topic, count in counts.items()
+            for number in range(count)
+        ]
+        try:
+            async with self._lock:
+                probe = await self._connected_probe()
+                offsets = cast("dict[Any, int]", await getattr(probe, which)(places))
+        except _AWAY as error:
+            raise await self._unreachable(error) from error
+        return {
+            TopicPartition(place.topic.removeprefix(self._prefix), place.partition): offset
+            for place, offset in offsets.items()
+        }
+
+    async def _connected_admin(self) -> AIOKafkaAdminClient:
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(
+                bootstrap_servers=self._bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
+            )
+            await admin.start()
+            self._admin = admin
+        return self._admin
+
+    async def _connected_probe(self) -> AIOKafkaConsumer:
+        if self._probe is None:
+            probe = _consumer(self._bootstrap_servers, "offsets")
+            await probe.start()
+            self._probe = probe
+        return self._probe
+
+    async def _unreachable(self, error: Exception) -> LogUnavailableError:
+        await self.close()
+        return LogUnavailableError(f"Kafka at {self._bootstrap_servers}: {error!r}")
+
+
+def _consumer(bootstrap_servers: str, name: str, group: str | None = None) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        group_id=group,
+        bootstrap_servers=bootstrap_servers,
+        client_id=f"desk-{name}",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        max_partition_fetch_bytes=BATCH_BYTES_MAX,
+        fetch_max_bytes=FETCH_BYTES_MAX,
+        fetch_max_wait_ms=100,
+    )
+
+
+class KafkaWriter:
+    """An idempotent producer, acks from all in-sync replicas."""
+
+    def __init__(self, bootstrap_servers: str, prefix: str, name: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._prefix = prefix
+        self._name = name
+        self._producer: Any = None  # aiokafka has no types for what is called here
+        self._partitions: dict[str, int] = {}
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """See `LogWriter.send`."""
+        try:
+            producer = await self._started()
+            acknowledgements: list[asyncio.Future[Any]] = [
+                await producer.send(
+                    self._prefix + record.topic,
+                    record.value,
+                    key=record.key,
+                    partition=await self._partition(producer, record),
+                )
+                for record in records
+            ]
+            await asyncio.gather(*acknowledgements)
+        except _AWAY as error:
+            await self.close()
+            raise LogUnavailableError(f"Kafka at {self._bootstrap_servers}: {error!r}") from error
+
+    async def close(self) -> None:
+        """See `LogWriter.close`. Does not flush: later records must not overtake a failed one."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        sender: asyncio.Task[None] | None = producer._sender.sender_task  # noqa: SLF001 no other way to stop without a flush
+        if sender is not None:
+            sender.cancel()
+        with suppress(*_AWAY, asyncio.CancelledError):
+            await producer.stop()
+
+    async def _started(self) -> Any:  # noqa: ANN401 see _producer
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap_servers,
+                client_id=f"desk-{self._name}",
+                enable_idempotence=True,
+                acks="all",
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+                max_batch_size=BATCH_BYTES_MAX,
+                max_request_size=2 * BATCH_BYTES_MAX,
+            )
+            try:
+                await producer.start()
+            except BaseException:
+                with suppress(*_AWAY):
+                    await producer.stop()
+                raise
+            self._producer = producer
+        return self._producer
+
+    async def _partition(self, producer: Any, record: Outgoing) -> int:  # noqa: ANN401 see _producer
+        count = self._partitions.get(record.topic)
+        if count is None:
+            count = len(await producer.partitions_for(self._prefix + record.topic))
+            self._partitions[record.topic] = count
+        return partition_of(record.key, count)
+
+
+class KafkaReader:
+    """A consumer of assigned partitions, without a group."""
+
+    def __init__(self, bootstrap_servers: str, prefix: str, name: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._prefix = prefix
+        self._name = name
+        self._consumer: Any = None  # aiokafka has no types for what is called here
+        self._positions: dict[TopicPartition, int] = {}
+        self._assigned = False
+
+    async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
+        """See `LogReader.assign`."""
+        self._positions = dict(positions)
+        self._assigned = False
+
+    async def fetch(self, *, records_max: int, wait_seconds: float) -> list[Record]:
+        """See `LogReader.fetch`."""
+        if not self._positions:
+            await asyncio.sleep(wait_seconds)
+            return []
+        try:
+            consumer = await self._ready()
+            fetched: dict[Any, list[Any]] = await consumer.getmany(
+                timeout_ms=int(wait_seconds * 1000), max_records=records_max
+            )
+        except _AWAY as error:
+            await self.close()
+            raise LogUnavailableError(f"Kafka at {self._bootstrap_servers}: {error!r}") from error
+        records = [
+            Record(
+                message.topic.removeprefix(self._prefix),
+                message.partition,
+                message.offset,
+                message.key,
+                message.value,
+                message.timestamp,
+            )
+            for messages in fetched.values()
+            for message in messages
+        ]
+        for record in records:
+            self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        return records
+
+    async def publish(self, positions: Mapping[TopicPartition, int]) -> None:
+        """See `LogReader.publish`; best effort, the next one says it again."""
+        if self._consumer is None:
+            return
+        with suppress(*_AWAY):
+            await self._consumer.commit(
+                {
+                    KafkaPartition(self._prefix + place.topic, place.partition): position
+                    for place, position in positions.items()
+                }
+            )
+
+    async def close(self) -> None:
+        """See `LogReader.close`; a later fetch connects again and goes on where this one was."""
+        consumer, self._consumer = self._consumer, None
+        self._assigned = False
+        if consumer is not None:
+            with suppress(*_AWAY):
+                await consumer.stop()
+
+    async def _ready(self) -> Any:  # noqa: ANN401 see _consumer
+        if self._consumer is None:
+            consumer = _consumer(self._bootstrap_servers, self._name, group=f"desk-{self._name}")
+            await consumer.start()
+            self._consumer = consumer
+        if not self._assigned:
+            places = {
+                KafkaPartition(self._prefix + place.topic, place.partition): position
+                for place, position in self._positions.items()
+            }
+            self._consumer.assign(list(places))
+            for place, position in places.items():
+                self._consumer.seek(place, position)
+            self._assigned = True
+        return self._consumer

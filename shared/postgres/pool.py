@@ -1,0 +1,45 @@
+"""Connection pools. A service wears two hats: `app` for work, `replay` for rebuilding (R8)."""
+
+from typing import Any, Literal, TypeAlias
+
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Role = Literal["desk_app", "desk_replay"]
+
+
+async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=_encode_json,
+        decoder=msgspec.json.decode,
+        format="text",
+    )
+
+
+def _encode_json(value: Any) -> str:  # noqa: ANN401 any JSON value
+    return msgspec.json.encode(value).decode()
+
+
+async def open_pool(dsn: str, *, role: Role, name: str, size_max: int) -> Pool:
+    """Open a pool whose every connection acts as `role`, and cannot act as more.
+
+    `name` is what `pg_stat_activity` shows. Read tables are found before the kernel's.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size_max,
+        init=_prepare,
+        server_settings={
+            "role": role,
+            "application_name": name,
+            "search_path": "read,kernel",
+            "timezone": "UTC",
+            "statement_timeout": "60000" if role == "desk_app" else "0",
+        },
+    )

@@ -1,0 +1,232 @@
+"""Rebuilding a read model from the log: fold in memory, COPY beside the live one, compare, switch.
+
+All of it runs as the replay role, which cannot write journal, outbox, timers or deliveries (R8).
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from shared.contracts.registry import UndecodableError, decode_record
+from shared.errors import UnavailableError
+from shared.log.port import Log, Record, TopicPartition
+from shared.postgres.pool import Connection, Pool
+from shared.replay import schema
+from shared.runtime.crash import crash_point
+from shared.runtime.read_model import Fold, ReadModel, Table
+
+BATCH_SIZE_MAX: Final = 5_000
+_PATIENCE_SECONDS: Final = 20
+Positions = Mapping[TopicPartition, int]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first place where a table and its rebuild differ; `event` is the guard's sequence."""
+
+    key: str
+    column: str
+    live: str | None
+    rebuilt: str | None
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One read table against its rebuild."""
+
+    table: str
+    rows: int
+    live_digest: str
+    rebuilt_digest: str
+    difference: Difference | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both are the same, row for row."""
+        return self.difference is None and self.live_digest == self.rebuilt_digest
+
+
+def _no_progress(_done: int, _total: int) -> None:
+    return
+
+
+async def applied_positions(connection: Connection) -> dict[TopicPartition, int]:
+    """Return how far the live read model is, as the current snapshot sees it."""
+    rows = await connection.fetch(
+        "SELECT topic, partition, next_offset FROM kernel.consumer_offset WHERE next_offset > 0"
+    )
+    return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+async def read_log(log: Log, start: Positions, end: Positions) -> AsyncIterator[list[Record]]:
+    """Yield the records from `start` (0 where not named) up to `end`, in batches.
+
+    Raises: UnavailableError when the log stops giving what it should still hold.
+    """
+    open_ends = {place: last for place, last in end.items() if last > start.get(place, 0)}
+    reader = log.reader("replay")
+    try:
+        await reader.assign({place: start.get(place, 0) for place in open_ends})
+        while open_ends:
+            records = await reader.fetch(records_max=BATCH_SIZE_MAX, wait_seconds=_PATIENCE_SECONDS)
+            if not records:
+                raise UnavailableError(f"the log gives no more; missing: {sorted(open_ends)[0]}")
+            yield [r for r in records if r.offset < end[TopicPartition(r.topic, r.partition)]]
+            for record in records:
+                place = TopicPartition(record.topic, record.partition)
+                if record.offset + 1 >= end[place]:
+                    open_ends.pop(place, None)
+    finally:
+        await reader.close()
+
+
+async def fold_log(
+    fold: Fold, batches: AsyncIterator[list[Record]], progress: Progress, total: int
+) -> Fold:
+    """Fold records the way the live consumer does; what it parks is left out here too."""
+    done = 0
+    async for records in batches:
+        for record in records:
+            try:
+                event = decode_record(record)
+            except UndecodableError:
+                continue
+            fold.add(event)
+        done += len(records)
+        progress(done, total)
+    return fold
+
+
+async def verify(
+    model: ReadModel, log: Log, pool: Pool, progress: Progress = _no_progress
+) -> list[Verdict]:
+    """Rebuild every table beside the live one and compare both at one instant.
+
+    Offsets and rows are read in one snapshot, so the desk may go on working meanwhile. Leaves
+    nothing behind.
+    """
+    async with pool.acquire() as connection:
+        transaction = connection.transaction(isolation="repeatable_read")
+        await transaction.start()
+        try:
+            end = await applied_positions(connection)
+            fold = await fold_log(Fold(model), read_log(log, {}, end), progress, sum(end.values()))
+            await schema.create(connection, model, schema.SHADOW)
+            await copy_rows(connection, model, fold, schema.SHADOW)
+            return [await _compare(connection, table) for table in model.tables]
+        finally:
+            await transaction.rollback()
+
+
+async def copy_rows(connection: Connection, model: ReadModel, fold: Fold, target: str) -> None:
+    """COPY the folded rows into the empty tables of `target`."""
+    for table in model.tables:
+        await connection.copy_records_to_table(
+            table.name,
+            schema_name=target,
+            columns=[column.name for column in table.columns],
+            records=fold.rows(table),
+        )
+
+
+async def rebuild(
+    model: ReadModel, log: Log, pool: Pool, progress: Progress = _no_progress
+) -> Positions:
+    """Rebuild the model and put it in the place of the live one, which is kept for rollback.
+
+    Works while the desk runs: only the last records are folded with the consumers held still.
+    Returns the positions at which it was switched.
+    """
+    async with pool.acquire() as connection:
+        until = await applied_positions(connection)
+        fold = await fold_log(Fold(model), read_log(log, {}, until), progress, sum(until.values()))
+        async with connection.transaction():
+            await connection.execute(
+                "SELECT FROM kernel.consumer_offset ORDER BY topic, partition FOR UPDATE"
+            )
+            end = await applied_positions(connection)
+            await fold_log(fold, read_log(log, until, end), progress, sum(end.values()))
+            await connection.execute(f"DROP SCHEMA IF EXISTS {schema.SHADOW} CASCADE")
+            await schema.create(connection, model, schema.SHADOW)
+            await copy_rows(connection, model, fold, schema.SHADOW)
+            crash_point("rebuild.before_switch")
+            await switch(connection)
+            return end
+
+
+async def switch(connection: Connection) -> None:
+    """Make the shadow schema the live one, in the caller's transaction."""
+    await connection.execute(f"DROP SCHEMA IF EXISTS {schema.PREVIOUS} CASCADE")
+    if await schema.live_fingerprint(connection) is not None:
+        await connection.execute(f"ALTER SCHEMA {schema.LIVE} RENAME TO {schema.PREVIOUS}")
+    await connection.execute(f"ALTER SCHEMA {schema.SHADOW} RENAME TO {schema.LIVE}")
+
+
+async def ensure(model: ReadModel, log: Log, pool: Pool) -> bool:
+    """Make the live read model fit this version of the program; say whether it was rebuilt."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(2)")
+        live = await schema.live_fingerprint(connection)
+        if live == schema.fingerprint(model):
+            return False
+        if live is None and not await applied_positions(connection):
+            await schema.create(connection, model, schema.LIVE)
+            return False
+    await rebuild(model, log, pool)
+    return True
+
+
+def digest_sql(name: str, columns: list[str]) -> str:
+    """Return the query for a table's row count and its digest, whatever the order of rows."""
+    row = f"md5(ROW({', '.join(columns)})::text)"
+    digest = f"md5(coalesce(string_agg({row}, '' ORDER BY {row}), ''))"
+    return f"SELECT count(*) AS rows, {digest} AS digest FROM {name}"  # noqa: S608 names are ours
+
+
+async def _compare(connection: Connection, table: Table) -> Verdict:
+    columns = [column.name for column in table.columns]
+    live = await connection.fetchrow(digest_sql(f"{schema.LIVE}.{table.name}", columns))
+    rebuilt = await connection.fetchrow(digest_sql(f"{schema.SHADOW}.{table.name}", columns))
+    if live is None or rebuilt is None:
+        raise UnavailableError(f"no digest of {table.name}")
+    difference = None
+    if live["digest"] != rebuilt["digest"]:
+        difference = await _first_difference(connection, table)
+    return Verdict(table.name, live["rows"], live["digest"], rebuilt["digest"], difference)
+
+
+async def _first_difference(connection: Connection, table: Table) -> Difference | None:
+    keys = ", ".join(table.key)
+    row = await connection.fetchrow(
+        f"SELECT to_jsonb(l) AS live, to_jsonb(r) AS rebuilt"  # noqa: S608 names are ours
+        f" FROM {schema.LIVE}.{table.name} l"
+        f" FULL JOIN {schema.SHADOW}.{table.name} r USING ({keys})"
+        f" WHERE l IS DISTINCT FROM r ORDER BY {keys} LIMIT 1"
+    )
+    if row is None:
+        return None
+    live: dict[str, object] = row["live"] or {}
+    rebuilt: dict[str, object] = row["rebuilt"] or {}
+    guard = ""
+    for column in table.columns:
+        name = column.name
+        if name.endswith("_seq"):
+            guard = name
+        if live.get(name) != rebuilt.get(name):
+            known = live or rebuilt
+            return Difference(
+                key=", ".join(str(known[key]) for key in table.key),
+                column=name,
+                live=_shown(live.get(name)),
+                rebuilt=_shown(rebuilt.get(name)),
+                event=f"{guard} live {live.get(guard)}, rebuilt {rebuilt.get(guard)}",
+            )
+    return None
+
+
+def _shown(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()

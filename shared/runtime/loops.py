@@ -1,0 +1,96 @@
+"""Loops that never die in silence: each says when it last worked and what stops it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+import structlog
+
+from shared.errors import UnavailableError
+from shared.runtime.consumer import RETRY_AT_ONCE
+
+_log = structlog.get_logger()
+
+WEATHER: Final = (
+    UnavailableError,
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.DiskFullError,
+    asyncpg.QueryCanceledError,
+)
+"""What passes by itself: wait and try again for ever (R10)."""
+
+SILENCE_SECONDS_MAX: Final = 30
+_BACKOFF_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(slots=True)
+class Pulse:
+    """A loop's state, for readiness: `trouble` is what its last try met, None if it worked."""
+
+    name: str
+    beat_at: float | None = None
+    trouble: str | None = None
+    is_weather: bool = True
+
+    def verdict(self, loop_time: float) -> str | None:
+        """Return what is wrong with the loop, or None: it works, or never needed to yet."""
+        if self.trouble is not None:
+            return self.trouble
+        if self.beat_at is None:
+            return "has not worked yet"
+        silence = loop_time - self.beat_at
+        return f"silent for {silence:.0f} s" if silence > SILENCE_SECONDS_MAX else None
+
+
+class Loop:
+    """Runs `step` for ever; `recover` before the first step and after every failed one."""
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], Awaitable[None]],
+        recover: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.pulse = Pulse(name)
+        self._step = step
+        self._recover = recover
+
+    async def run(self) -> None:
+        """Run until cancelled; weather is waited out, a fault of ours too, but logged whole."""
+        failures = 0
+        recovered = False
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                if not recovered and self._recover is not None:
+                    await self._recover()
+                recovered = True
+                await self._step()
+            except RETRY_AT_ONCE:
+                recovered = False
+            except Exception as error:  # noqa: BLE001 kept in the pulse, where readiness sees it
+                recovered = False
+                self._note(error, failures)
+                await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+                failures += 1
+            else:
+                failures = 0
+                self.pulse.beat_at = loop.time()
+                self.pulse.trouble = None
+
+    def _note(self, error: Exception, failures: int) -> None:
+        self.pulse.is_weather = isinstance(error, WEATHER)
+        self.pulse.trouble = f"{type(error).__name__}: {error}"
+        if not self.pulse.is_weather:
+            _log.error("loop_failed", loop=self.pulse.name, exc_info=error)
+        elif failures == 0:
+            _log.warning("loop_waits", loop=self.pulse.name, reason=str(error))

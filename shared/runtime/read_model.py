@@ -1,0 +1,233 @@
+"""Read models: tables of facets (R3), folded the same way live and in a rebuild.
+
+A facet is a frozen dataclass: a group of columns that one writer always sets together. Its table
+guards it with a column `<facet>_seq`; the higher sequence wins, so arrival order cannot matter. A
+fact is a facet whose table has the sequence in its key: it is set once.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cached_property
+from types import UnionType
+from typing import Any, ClassVar, Final, Protocol, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+from shared.contracts.registry import Recorded, decode_envelope, decode_event, history_order
+from shared.postgres.pool import Connection
+
+_SQL_TYPES: Final[dict[type, str]] = {
+    str: "text",
+    int: "bigint",
+    float: "double precision",
+    bool: "boolean",
+    datetime: "timestamptz",
+    UUID: "uuid",
+    bytes: "bytea",
+}
+
+
+class Facet(Protocol):
+    """What a projection yields: an instance of a frozen dataclass with slots."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Project = Callable[[Recorded], Iterable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a read table: its name and its SQL type."""
+
+    name: str
+    sql_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class FacetShape:
+    """A facet as columns; `guard` is the column that holds the sequence of its last event."""
+
+    type: type
+    guard: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of facets, one row per key.
+
+    The first key column holds the stream id. Further key columns, if any, are fields of every
+    facet of the table. All other columns may be null: an event for an unknown stream makes a row.
+    """
+
+    name: str
+    key: Mapping[str, type]
+    facets: tuple[type, ...]
+    indexes: tuple[str, ...] = ()
+
+    @cached_property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The key, in order."""
+        return tuple(Column(name, _SQL_TYPES[kind]) for name, kind in self.key.items())
+
+    @cached_property
+    def sub_key(self) -> tuple[str, ...]:
+        """The key columns after the stream id; each is a field of every facet."""
+        return tuple(self.key)[1:]
+
+    @cached_property
+    def shapes(self) -> tuple[FacetShape, ...]:
+        """The facets, in the order of the table's columns."""
+        return tuple(_shape(facet, self.sub_key) for facet in self.facets)
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns in order: key, then each facet's guard and values."""
+        columns = list(self.key_columns)
+        for shape in self.shapes:
+            columns += [Column(shape.guard, "integer"), *shape.columns]
+        return tuple(columns)
+
+    def create_sql(self, schema: str) -> list[str]:
+        """Return the statements that make the table and its indexes in `schema`."""
+        body = ", ".join(
+            f"{column.name} {column.sql_type}{' NOT NULL' if column.name in self.key else ''}"
+            for column in self.columns
+        )
+        statements = [
+            f"CREATE TABLE {schema}.{self.name} ({body}, PRIMARY KEY ({', '.join(self.key)}))"
+        ]
+        statements += [f"CREATE INDEX ON {schema}.{self.name} ({index})" for index in self.indexes]
+        return statements
+
+    @cached_property
+    def upsert_sql(self) -> str:
+        """The guarded multi-row upsert; one array parameter per column."""
+        arrays = ", ".join(f"${n}::{c.sql_type}[]" for n, c in enumerate(self.columns, 1))
+        names = ", ".join(column.name for column in self.columns)
+        return (
+            f"INSERT INTO read.{self.name} AS old ({names}) SELECT * FROM unnest({arrays}) "  # noqa: S608 names are ours
+            f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {', '.join(self._assignments())}"
+        )
+
+    def _assignments(self) -> Iterator[str]:
+        for shape in self.shapes:
+            newer = f"EXCLUDED.{shape.guard} > coalesce(old.{shape.guard}, 0)"
+            for column in shape.columns:
+                name = column.name
+                yield f"{name} = CASE WHEN {newer} THEN EXCLUDED.{name} ELSE old.{name} END"
+            yield f"{shape.guard} = greatest(old.{shape.guard}, EXCLUDED.{shape.guard})"
+
+
+def _shape(facet: type, sub_key: tuple[str, ...]) -> FacetShape:
+    hints = get_type_hints(facet)
+    columns = tuple(
+        Column(field.name, _sql_type(hints[field.name]))
+        for field in fields(facet)
+        if field.name not in sub_key
+    )
+    return FacetShape(facet, f"{_snake(facet.__name__)}_seq", columns)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _sql_type(hint: Any) -> str:  # noqa: ANN401 any type hint
+    if get_origin(hint) is UnionType:
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) in {tuple, list, dict}:
+        return "jsonb"
+    return _SQL_TYPES[hint]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One event of a stream, whole, for rules that need several writers' facts (R4)."""
+
+    writer: str
+    sequence: int
+    type: str
+    time: datetime
+    value: bytes
+
+    @classmethod
+    def of(cls, event: Recorded) -> "History":
+        """Return the fact that `event` is."""
+        return cls(event.writer, event.sequence, event.type, event.time, event.value)
+
+
+HISTORY: Final = Table("history", {"stream_id": str, "writer": str, "sequence": int}, (History,))
+
+
+async def read_histories(
+    connection: Connection, stream_ids: Collection[str]
+) -> dict[str, list[Recorded]]:
+    """Return all known facts of each stream, in the order of R4."""
+    histories: dict[str, list[Recorded]] = {stream_id: [] for stream_id in stream_ids}
+    rows = await connection.fetch(
+        "SELECT stream_id, value FROM read.history WHERE stream_id = ANY($1::text[])",
+        list(histories),
+    )
+    for stream_id, value in rows:
+        histories[stream_id].append(decode_event(decode_envelope(value), value))
+    return {stream_id: history_order(facts) for stream_id, facts in histories.items()}
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """What a service folds out of the log: tables, the projection that fills them, views on them.
+
+    `views` are `CREATE VIEW` statements without a schema: they are made where the tables are.
+    """
+
+    tables: tuple[Table, ...]
+    project: Project
+    views: tuple[str, ...] = ()
+
+    @cached_property
+    def table_of(self) -> dict[type, Table]:
+        """The table of each facet."""
+        return {facet: table for table in self.tables for facet in table.facets}
+
+
+class Fold:
+    """Folds events into rows in memory: one batch for the live tables, or all for a rebuild."""
+
+    def __init__(self, model: ReadModel) -> None:
+        self._model = model
+        self._rows: dict[str, dict[tuple[Any, ...], dict[Any, tuple[int, Any]]]] = {
+            table.name: {} for table in model.tables
+        }
+
+    def add(self, event: Recorded) -> None:
+        """Set every facet that the event yields, unless a later event already did."""
+        for facet in self._model.project(event):
+            table = self._model.table_of[type(facet)]
+            stream = event.stream_id
+            key = (
+                UUID(stream) if next(iter(table.key.values())) is UUID else stream,
+                *(getattr(facet, name) for name in table.sub_key),
+            )
+            row = self._rows[table.name].setdefault(key, {})
+            known = row.get(type(facet))
+            if known is None or known[0] < event.sequence:
+                row[type(facet)] = (event.sequence, facet)
+
+    def rows(self, table: Table) -> Iterator[tuple[Any, ...]]:
+        """Yield the table's rows, columns as in `table.columns`, sorted by key."""
+        absent: dict[Any, tuple[None, ...]] = {
+            shape.type: (None,) * (1 + len(shape.columns)) for shape in table.shapes
+        }
+        for key, row in sorted(self._rows[table.name].items()):
+            values = list(key)
+            for shape in table.shapes:
+                sequence, facet = row.get(shape.type, (None, None))
+                if facet is None:
+                    values += absent[shape.type]
+                else:
+                    values.append(sequence)
+                    values += [getattr(facet, column.name) for column in shape.columns]
+            yield tuple(values)

@@ -1,0 +1,244 @@
+"""A running service: its pool, its journal, and the loops that feed and empty them.
+
+Every replica runs all of it; leases spread the work. What a service itself adds is in its `Spec`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import asyncpg
+import httpx
+import structlog
+
+from shared.clock import Clock
+from shared.errors import UnavailableError
+from shared.journal.committer import Committer
+from shared.journal.journal import WAKE_CHANNEL, Journal
+from shared.journal.relay import Relay, outbox_length
+from shared.log.port import Log, LogUnavailableError, TopicPartition
+from shared.postgres.pool import Pool, open_pool
+from shared.replay.rebuild import ensure
+from shared.runtime.consumer import Archive, Consumer, React
+from shared.runtime.deliveries import Deliveries
+from shared.runtime.leases import Leases
+from shared.runtime.loops import WEATHER, Loop, Pulse
+from shared.runtime.read_model import ReadModel
+from shared.runtime.timers import OnDue, Timers, Watermark
+from shared.telemetry.metrics import ServiceMetrics
+
+Role = Literal["api", "worker", "all"]
+_LEASE_SECONDS: Final = 1.5
+_LOOK_IN_SECONDS: Final = 0.25
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What one service is made of: its name, the topics it reads, its folds and its reactions.
+
+    `on_start` publishes what must exist before anything else, such as a default policy.
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    read_model: ReadModel
+    react: React
+    on_due: OnDue | None = None
+    archive: Archive | None = None
+    on_start: "Callable[[Service], Awaitable[None]] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a service is given: where its database is, its log, its clock, its limits.
+
+    `holder` names the replica in leases; a restarted replica of the same name goes on at once.
+    """
+
+    dsn: str
+    log: Log
+    clock: Clock
+    metrics: ServiceMetrics
+    holder: str
+    role: Role = "all"
+    partitions: int = 6
+    pool_size: int = 6
+    outbox_max: int = 500_000
+    webhook_secret: str = ""
+
+
+class Service:
+    """One service in this process. Made by `open`, which needs database and log to be there."""
+
+    def __init__(self, spec: Spec, around: Surroundings, pool: Pool) -> None:
+        self.spec = spec
+        self.around = around
+        self.clock = around.clock
+        self.pool = pool
+        self.journal = Journal(spec.name, around.clock)
+        self.committer = Committer(self.journal, pool, around.metrics, outbox_max=around.outbox_max)
+        self.leases = Leases(pool, around.holder)
+        self.relay = Relay(pool, lambda: around.log.writer(spec.name), around.metrics)
+        self._reader = around.log.reader(spec.name)
+        self.consumer = Consumer(
+            pool=pool,
+            reader=self._reader,
+            journal=self.journal,
+            model=spec.read_model,
+            react=spec.react,
+            archive=spec.archive,
+            clock=around.clock,
+            metrics=around.metrics,
+        )
+        self._http = httpx.AsyncClient()
+        self._listener: asyncpg.Connection[asyncpg.Record] | None = None
+        self._written = asyncio.Event()
+        self._held: frozenset[int] = frozenset()
+        self._assigned: frozenset[int] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pulses: list[Pulse] = []
+
+    @classmethod
+    async def open(cls, spec: Spec, around: Surroundings) -> "Service":
+        """Connect, make the read model fit, publish what must exist, and set the loops going."""
+        replay_pool = await open_pool(
+            around.dsn, role="desk_replay", name=f"{spec.name} replay", size_max=2
+        )
+        try:
+            if await ensure(spec.read_model, around.log, replay_pool):
+                _log.info("read_model_rebuilt", service=spec.name)
+        finally:
+            await replay_pool.close()
+        pool = await open_pool(
+            around.dsn, role="desk_app", name=spec.name, size_max=around.pool_size
+        )
+        service = cls(spec, around, pool)
+        if spec.on_start is not None:
+            await spec.on_start(service)
+        service._run()
+        return service
+
+    def _run(self) -> None:
+        loops = [Loop("monitor", self._monitor)]
+        if self.around.role != "api":
+            loops += self._work_loops()
+        for loop in loops:
+            self._pulses.append(loop.pulse)
+            name = f"{self.spec.name} {loop.pulse.name}"
+            self._tasks.append(asyncio.create_task(loop.run(), name=name))
+
+    def _work_loops(self) -> list[Loop]:
+        deliveries = Deliveries(self.pool, self._http, self.clock, self.around.webhook_secret)
+        loops = [
+            Loop("leases", self._lease_step),
+            Loop("relay", self._relay_step, self._listen),
+            Loop("consumer", self._consume_step, self._forget_assignment),
+            Loop("deliveries", _or_sleep(deliveries.step, 0.5)),
+        ]
+        if self.spec.on_due is not None:
+            watermark = Watermark(self.around.log, self.pool, self.spec.topics, self.clock)
+            timers = Timers(self.pool, self.journal, watermark, self.spec.on_due, self.clock)
+            loops.append(Loop("timers", _or_sleep(timers.step, 0.1)))
+        return loops
+
+    async def stop(self) -> None:
+        """Stop the loops, let others take over, and close what is open."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(*WEATHER):
+            await self.leases.release_all()
+        await self._reader.close()
+        await self.relay.close()
+        await self._http.aclose()
+        if self._listener is not None:
+            self._listener.terminate()
+        try:
+            await asyncio.wait_for(self.pool.close(), 5)
+        except TimeoutError:
+            self.pool.terminate()
+
+    async def _listen(self) -> None:
+        if self._listener is None or self._listener.is_closed():
+            self._listener = await asyncpg.connect(
+                self.around.dsn,
+                server_settings={"application_name": f"{self.spec.name} outbox listener"},
+            )
+            await self._listener.add_listener(WAKE_CHANNEL, self._wake)
+
+    def _wake(self, *_news: object) -> None:
+        self._written.set()
+
+    async def _relay_step(self) -> None:
+        if not await self.leases.take("relay"):
+            await asyncio.sleep(_LEASE_SECONDS)
+            return
+        loop = asyncio.get_running_loop()
+        renew_at = loop.time() + _LEASE_SECONDS
+        while loop.time() < renew_at:
+            self._written.clear()
+            if not await self.relay.pass_on():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._written.wait(), _LOOK_IN_SECONDS)
+
+    async def _forget_assignment(self) -> None:
+        self._assigned = None
+
+    async def _consume_step(self) -> None:
+        held = self._held
+        if held != self._assigned:
+            await self.consumer.assign(await self._places(held))
+            self._assigned = held
+            _log.info("partitions", service=self.spec.name, held=sorted(held))
+        if self.consumer.positions:
+            await self.consumer.step(_LOOK_IN_SECONDS)
+        else:
+            await asyncio.sleep(_LOOK_IN_SECONDS)
+
+    async def _places(self, held: frozenset[int]) -> list[TopicPartition]:
+        counts = await self.around.log.partitions(self.spec.topics)
+        if missing := sorted(set(self.spec.topics) - counts.keys()):
+            raise LogUnavailableError(f"topics are missing: {', '.join(missing)}")
+        return [
+            TopicPartition(topic, number)
+            for topic, count in counts.items()
+            for number in range(count)
+            if number in held
+        ]
+
+    async def _lease_step(self) -> None:
+        self._held = await self.leases.take_share(self.around.partitions)
+        await self._reader.publish(self.consumer.positions)
+        await asyncio.sleep(_LEASE_SECONDS)
+
+    async def _monitor(self) -> None:
+        self.committer.outbox_length = await outbox_length(self.pool)
+        self.around.metrics.outbox_length(self.committer.outbox_length)
+        await asyncio.sleep(1)
+
+    def pulses(self) -> list[Pulse]:
+        """Return the loops' states, for readiness and metrics."""
+        return list(self._pulses)
+
+    async def check_database(self) -> None:
+        """Raise unless the database answers."""
+        await self.pool.fetchval("SELECT 1")
+
+    async def check_loops(self) -> None:
+        """Raise UnavailableError, all troubles named, unless every loop works and moves."""
+        now = asyncio.get_running_loop().time()
+        verdicts = {pulse.name: pulse.verdict(now) for pulse in self._pulses}
+        troubles = [f"{name}: {verdict}" for name, verdict in verdicts.items() if verdict]
+        if troubles:
+            raise UnavailableError("; ".join(troubles))
+
+
+def _or_sleep(step: Callable[[], Awaitable[int]], seconds: float) -> Callable[[], Awaitable[None]]:
+    async def once() -> None:
+        if not await step():
+            await asyncio.sleep(seconds)
+
+    return once

@@ -1,0 +1,94 @@
+"""Timers: rows that ask a stream's rules again when their instant has come (R7).
+
+Nothing is decided before the service has read its inputs up to the timer's instant plus a grace:
+the watermark is an instant such that everything the log held then has been applied here.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from shared.clock import Clock
+from shared.journal.journal import Journal
+from shared.log.port import Log, TopicPartition
+from shared.postgres.pool import Pool
+from shared.runtime.crash import crash_point
+from shared.runtime.unit import Timer, Unit
+
+GRACE: Final = timedelta(milliseconds=500)
+BATCH_SIZE_MAX: Final = 500
+OnDue = Callable[[Sequence[Timer], Unit], Awaitable[None]]
+
+_CLAIM: Final = """
+DELETE FROM kernel.timer WHERE (stream_id, name) IN (
+    SELECT stream_id, name FROM kernel.timer
+    WHERE greatest(due_at, armed_at) <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+) RETURNING stream_id, name, due_at
+"""
+_OFFSETS: Final = "SELECT topic, partition, next_offset FROM kernel.consumer_offset"
+
+
+class Watermark:
+    """Up to when this service has read its inputs."""
+
+    def __init__(self, log: Log, pool: Pool, topics: Sequence[str], clock: Clock) -> None:
+        self._log = log
+        self._pool = pool
+        self._topics = topics
+        self._clock = clock
+        self._sought: tuple[datetime, dict[TopicPartition, int]] | None = None
+
+    async def advance(self) -> datetime | None:
+        """Return the newest instant up to which all inputs are known to be applied, if any.
+
+        Asks the log for its ends, then waits, over several calls, until they are reached.
+        """
+        if self._sought is None:
+            asked_at = self._clock.now()
+            self._sought = asked_at, await self._log.end_offsets(self._topics)
+        instant, ends = self._sought
+        applied = {
+            TopicPartition(row["topic"], row["partition"]): row["next_offset"]
+            for row in await self._pool.fetch(_OFFSETS)
+        }
+        if any(applied.get(place, 0) < end for place, end in ends.items()):
+            return None
+        self._sought = None
+        return instant
+
+
+class Timers:
+    """Fires what is due. Several replicas may; each timer is claimed by one of them."""
+
+    def __init__(
+        self, pool: Pool, journal: Journal, watermark: Watermark, on_due: OnDue, clock: Clock
+    ) -> None:
+        self._pool = pool
+        self._journal = journal
+        self._watermark = watermark
+        self._on_due = on_due
+        self._clock = clock
+
+    async def step(self) -> int:
+        """Fire up to one batch; return how many. 0 means: nothing due, or inputs not read yet."""
+        next_due = await self._pool.fetchval(
+            "SELECT min(greatest(due_at, armed_at)) FROM kernel.timer WHERE due_at <= $1",
+            self._clock.now() - GRACE,
+        )
+        if next_due is None:
+            return 0
+        read_until = await self._watermark.advance()
+        if read_until is None:
+            return 0
+        return await self.fire(read_until - GRACE)
+
+    async def fire(self, until: datetime) -> int:
+        """Fire timers due and armed by `until`, in one transaction with what they decide."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            rows = await connection.fetch(_CLAIM, until, BATCH_SIZE_MAX)
+            if rows:
+                unit = Unit(connection, self._journal, self._clock.now(), fire_until=until)
+                await self._on_due([Timer(*row) for row in rows], unit)
+                await unit.flush()
+                crash_point("timer.before_commit")
+            return len(rows)

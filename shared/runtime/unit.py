@@ -1,0 +1,134 @@
+"""The unit of work of a reaction: what it decides is written with the offsets that caused it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from shared.contracts.envelope import Envelope, Lineage
+from shared.contracts.intake import TicketReported
+from shared.contracts.registry import Recorded
+from shared.errors import UnavailableError
+from shared.journal.journal import Append, Draft, Journal
+from shared.log.port import Record
+from shared.postgres.pool import Connection
+from shared.runtime.quarantine import Parked
+
+_ARM: Final = """
+INSERT INTO kernel.timer (stream_id, name, due_at, armed_at)
+SELECT *, $4::timestamptz FROM unnest($1::text[], $2::text[], $3::timestamptz[])
+ON CONFLICT (stream_id, name) DO UPDATE SET due_at = EXCLUDED.due_at, armed_at = EXCLUDED.armed_at
+"""
+_DELIVER: Final = """
+INSERT INTO kernel.delivery (id, target, body, next_at)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::timestamptz[])
+ON CONFLICT (id) DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A report from another system, as taken from the log."""
+
+    record: Record
+    envelope: Envelope
+    report: TicketReported
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a reaction is told of: events nobody imported, and reports."""
+
+    events: Sequence[Recorded]
+    reports: Sequence[Inbound]
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """An instant at which a stream's rules must be asked again."""
+
+    stream_id: str
+    name: str
+    due_at: datetime
+
+
+@dataclass(slots=True)
+class Unit:
+    """Collects what a reaction decides; the kernel writes it in the same transaction.
+
+    `fire_until` is set for timers only: the instant up to which they may decide.
+    """
+
+    connection: Connection
+    journal: Journal
+    now: datetime
+    fire_until: datetime | None = None
+    parked: list[Parked] = field(default_factory=list[Parked])
+    _appends: list[Append] = field(default_factory=list[Append])
+    _timers: dict[str, list[Timer]] = field(default_factory=dict[str, list[Timer]])
+    _deliveries: dict[UUID, tuple[str, bytes]] = field(
+        default_factory=dict[UUID, tuple[str, bytes]]
+    )
+
+    def append(
+        self, stream_id: str, expected: int, drafts: Sequence[Draft], lineage: Lineage
+    ) -> None:
+        """Append drafts after sequence `expected`; without drafts, nothing."""
+        if drafts:
+            self._appends.append(Append(stream_id, expected, tuple(drafts), lineage))
+
+    def set_timers(self, stream_id: str, timers: Sequence[Timer]) -> None:
+        """Replace all timers of the stream."""
+        self._timers[stream_id] = list(timers)
+
+    def deliver(self, delivery_id: UUID, target: str, body: bytes) -> None:
+        """Have `body` sent to `target` once; the same id again changes nothing (R9)."""
+        self._deliveries[delivery_id] = (target, body)
+
+    async def flush(self) -> None:
+        """Write what was collected.
+
+        Raises: asyncpg.UniqueViolationError or UnavailableError when a writer was quicker on one
+        of the streams; the transaction must then be undone and the batch be tried again.
+        """
+        if self._appends and not all(await self.journal.append(self.connection, self._appends)):
+            raise UnavailableError("a stream moved on while a reaction decided")
+        if self._timers:
+            await self._write_timers()
+        if self._deliveries:
+            await self.connection.execute(
+                _DELIVER,
+                list(self._deliveries),
+                [target for target, _ in self._deliveries.values()],
+                [body for _, body in self._deliveries.values()],
+                [self.now] * len(self._deliveries),
+            )
+
+    async def _write_timers(self) -> None:
+        timers = [timer for armed in self._timers.values() for timer in armed]
+        await self.connection.execute(
+            "DELETE FROM kernel.timer t WHERE stream_id = ANY($1::text[]) AND NOT EXISTS ("
+            "SELECT FROM unnest($2::text[], $3::text[]) k(s, n)"
+            " WHERE k.s = t.stream_id AND k.n = t.name)",
+            list(self._timers),
+            [timer.stream_id for timer in timers],
+            [timer.name for timer in timers],
+        )
+        await self.connection.execute(
+            _ARM,
+            [timer.stream_id for timer in timers],
+            [timer.name for timer in timers],
+            [timer.due_at for timer in timers],
+            self.now,
+        )
+
+
+def lineage_after(cause: Recorded, actor: str) -> Lineage:
+    """Return the lineage of what `actor` decides because of `cause`."""
+    return Lineage(
+        actor=actor,
+        correlation_id=cause.correlation_id,
+        causation_id=str(cause.event_id),
+        history=cause.history,
+    )

@@ -1,0 +1,215 @@
+import math
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from services.reporting.domain.kpi import KpiReport, TicketRow, percentile, report
+
+BERLIN = ZoneInfo("Europe/Berlin")
+JANUARY = datetime(2026, 1, 10, 9, tzinfo=UTC)
+NOTHING = {"n": 0, "mean": None, "median": None, "p90": None, "p95": None}
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def row(created_at: datetime = JANUARY, **more: Any) -> TicketRow:
+    return TicketRow(ticket_id="t", created_at=created_at, **more)
+
+
+def solved_after(*hours: float, **more: Any) -> list[TicketRow]:
+    return [row(resolved_at=JANUARY + timedelta(hours=count), **more) for count in hours]
+
+
+def told(
+    *rows: TicketRow,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    by: Any = None,
+    zone: str = "Europe/Berlin",
+) -> Any:
+    """The report as its JSON reads."""
+    made: KpiReport = report(rows, period=(start, end), by=by, zone=ZoneInfo(zone))
+    return msgspec.json.decode(msgspec.json.encode(made))
+
+
+def test_no_tickets_give_nulls_where_nothing_was_counted() -> None:
+    assert told(by="priority") == {
+        "period": {"from": None, "to": None},
+        "overall": {
+            "tickets": 0,
+            "ttr_hours": NOTHING,
+            "ttr_working_hours": NOTHING,
+            "ttc_hours": NOTHING,
+            "art_hours": NOTHING,
+            "fcr": {"n": 0, "share": None, "share_reopen_ignored": None},
+            "sla": {"judged": 0, "made": 0, "share": None},
+            "reopened": 0,
+            "reassignments": {"mean": None, "none": 0},
+            "csat": {"n": 0, "mean": None, "share_satisfied": None},
+        },
+        "groups": [],
+        "flow": [],
+    }
+
+
+def test_percentiles_interpolate_between_neighbours() -> None:
+    """Ranks of 1, 2, 4, 8, 20 hours: 0.9 × 4 = 3.6 and 0.95 × 4 = 3.8, both between 8 and 20."""
+    ttr = told(*solved_after(8, 1, 20, 4, 2))["overall"]["ttr_hours"]
+    assert (ttr["n"], ttr["mean"], ttr["median"]) == (5, 7, 4)
+    assert (ttr["p90"], ttr["p95"]) == (pytest.approx(15.2), pytest.approx(17.6))
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 21, 100])
+def test_percentiles_agree_with_the_standard_library(count: int) -> None:
+    values = sorted(math.sqrt(place * 7919 % 104) for place in range(count))
+    cuts = statistics.quantiles(values, n=20, method="inclusive")
+    assert percentile(values, 0.5) == pytest.approx(statistics.median(values))
+    assert percentile(values, 0.9) == pytest.approx(cuts[17])
+    assert percentile(values, 0.95) == pytest.approx(cuts[18])
+
+
+def test_one_value_is_its_own_mean_and_percentiles() -> None:
+    assert told(*solved_after(3))["overall"]["ttr_hours"] == {
+        "n": 1,
+        "mean": 3,
+        "median": 3,
+        "p90": 3,
+        "p95": 3,
+    }
+
+
+def test_the_four_times_are_measured_from_creation() -> None:
+    overall = told(
+        row(
+            first_reply_at=JANUARY + timedelta(minutes=15),
+            resolved_at=JANUARY + timedelta(hours=2),
+            closed_at=JANUARY + timedelta(hours=50),
+            ttr_working_seconds=5400,
+        ),
+        row(),
+    )["overall"]
+    names = ("art_hours", "ttr_hours", "ttc_hours", "ttr_working_hours")
+    assert [overall[name]["n"] for name in names] == [1, 1, 1, 1]
+    assert [overall[name]["mean"] for name in names] == [0.25, 2, 50, 1.5]
+    assert overall["tickets"] == 2
+
+
+def test_a_ticket_reopened_and_not_solved_again_has_no_time_to_resolve() -> None:
+    overall = told(row(reopen_count=2, ttr_working_seconds=60))["overall"]
+    assert (overall["ttr_hours"], overall["ttr_working_hours"]) == (NOTHING, NOTHING)
+    assert overall["reopened"] == 1, "tickets are counted, not reopenings"
+
+
+def test_first_contact_resolution_is_a_share_of_the_closed_tickets() -> None:
+    closed_at = JANUARY + timedelta(days=1)
+    overall = told(
+        row(closed_at=closed_at),
+        row(closed_at=closed_at, reopen_count=1),
+        row(closed_at=closed_at, reassignment_count=3),
+        row(closed_at=closed_at, reassignment_count=1, reopen_count=1),
+        row(),
+    )["overall"]
+    assert overall["fcr"] == {"n": 4, "share": 0.25, "share_reopen_ignored": 0.5}
+    assert overall["reassignments"] == {"mean": 0.8, "none": 3}
+
+
+def test_sla_made_is_a_share_of_the_judged() -> None:
+    rows = [row(sla_verdict=verdict) for verdict in ("met", "missed", "met", "met", None)]
+    assert told(*rows)["overall"]["sla"] == {"judged": 4, "made": 3, "share": 0.75}
+
+
+def test_satisfied_means_four_or_five() -> None:
+    rows = [row(csat_score=score) for score in (1, 3, 4, 5, None)]
+    assert told(*rows)["overall"]["csat"] == {"n": 4, "mean": 3.25, "share_satisfied": 0.5}
+
+
+def test_the_period_holds_its_start_and_not_its_end() -> None:
+    start, end = at("2026-01-01T00:00:00Z"), at("2026-02-01T00:00:00Z")
+    rows = [row(start), row(end - timedelta(microseconds=1)), row(end)]
+    rows.append(row(start - timedelta(microseconds=1)))
+    seen = told(*rows, start=start, end=end)
+    assert seen["overall"]["tickets"] == 2
+    assert seen["period"] == {"from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
+    assert told(*rows, start=start)["overall"]["tickets"] == 3
+    assert told(*rows, end=end)["overall"]["tickets"] == 3
+
+
+@pytest.mark.parametrize("by", ["priority", "group", "category"])
+def test_groups_are_sorted_and_tickets_without_the_key_come_last(by: str) -> None:
+    values = ("b", None, "a", "b")
+    rows = [
+        row(resolved_at=JANUARY + timedelta(hours=place), **{by: value})
+        for place, value in enumerate(values, 1)
+    ]
+    seen = told(*rows, by=by)
+    assert [group["key"] for group in seen["groups"]] == ["a", "b", None]
+    assert [group["ttr_hours"]["mean"] for group in seen["groups"]] == [3, 2.5, 2]
+    assert seen["overall"]["ttr_hours"]["mean"] == 2.5
+    assert seen["groups"][0].keys() == {"key", *seen["overall"]}
+
+
+def test_months_are_those_of_the_zone() -> None:
+    rows = [row(at("2026-01-31T22:59:59Z")), row(at("2026-01-31T23:00:00Z"))]
+    months = [group["key"] for group in told(*rows, by="month")["groups"]]
+    assert months == ["2026-01", "2026-02"]
+    assert [group["key"] for group in told(*rows, by="month", zone="UTC")["groups"]] == ["2026-01"]
+
+
+def test_without_a_key_there_are_no_groups() -> None:
+    assert told(row())["groups"] == []
+
+
+def test_the_flow_has_every_month_and_what_was_open_at_its_end() -> None:
+    rows = [
+        row(at("2025-11-05T09:00:00Z"), closed_at=at("2026-02-02T09:00:00Z")),
+        row(
+            at("2025-11-06T09:00:00Z"),
+            resolved_at=at("2025-11-07T09:00:00Z"),
+            closed_at=at("2025-11-30T23:00:00Z"),  # midnight in Berlin: not before the end
+        ),
+        row(at("2025-12-31T22:00:00Z"), cancelled_at=at("2026-02-03T09:00:00Z")),
+    ]
+    flow = [tuple(month.values()) for month in told(*rows)["flow"]]
+    assert flow == [
+        ("2025-11", 2, 1, 0, 2),
+        ("2025-12", 1, 0, 1, 2),
+        ("2026-01", 0, 0, 0, 2),
+        ("2026-02", 0, 0, 1, 0),
+    ]
+
+
+def test_the_flow_of_a_period_counts_older_tickets_too() -> None:
+    rows = [
+        row(at("2025-11-05T09:00:00Z"), closed_at=at("2026-01-20T09:00:00Z")),
+        row(at("2025-11-06T09:00:00Z")),
+        row(at("2026-01-06T09:00:00Z"), closed_at=at("2026-03-01T09:00:00Z")),
+    ]
+    seen = told(*rows, start=at("2026-01-01T00:00:00Z"), end=at("2026-02-01T00:00:00Z"))
+    assert seen["overall"]["tickets"] == 1
+    assert [tuple(month.values()) for month in seen["flow"]] == [("2026-01", 1, 0, 1, 2)]
+
+
+def test_twenty_five_thousand_tickets_take_less_than_half_a_second() -> None:
+    step = timedelta(minutes=37)
+    rows = [
+        TicketRow(
+            ticket_id=str(place),
+            created_at=JANUARY + place * step,
+            resolved_at=JANUARY + place * step * 1.01,
+            closed_at=JANUARY + place * step * 1.02,
+            first_reply_at=JANUARY + place * step,
+            group=f"g{place % 70}",
+            ttr_working_seconds=60.0 * place,
+        )
+        for place in range(25_000)
+    ]
+    began = time.process_time()
+    report(rows, period=(None, None), by="group", zone=BERLIN)
+    assert time.process_time() - began < 0.5
