@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 
 from shared.errors import InvalidInputError, MalformedInputError, UnsupportedMediaTypeError
-from shared.http.problem import from_msgspec
+from shared.http.problem import from_msgspec, pointer_step
 
 _T = TypeVar("_T")
 
@@ -101,7 +101,7 @@ def _nul_pointers(value: object, pointer: str) -> Iterator[str]:
         for name, item in cast("dict[str, object]", value).items():
             if "\0" in name:
                 yield pointer
-            yield from _nul_pointers(item, f"{pointer}/{name}")
+            yield from _nul_pointers(item, f"{pointer}/{pointer_step(name)}")
 
 
 # --- OpenAPI -----------------------------------------------------------------------------------

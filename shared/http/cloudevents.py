@@ -30,7 +30,7 @@ from shared.http.body import (
     refuse_nul,
     require_utf8,
 )
-from shared.http.problem import from_msgspec
+from shared.http.problem import from_msgspec, pointer_step
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
@@ -85,7 +85,7 @@ class _Place:
     def pointer(self, attribute: str) -> str:
         if attribute == "datacontenttype" and self.prefix == _PREFIX:
             return "Content-Type"
-        return self.prefix + attribute.replace("~", "~0").replace("/", "~1")
+        return self.prefix + pointer_step(attribute)
 
 
 async def read_cloudevents(request: Request, *, events_max: int = EVENTS_MAX) -> list[InboundEvent]:

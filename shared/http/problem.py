@@ -130,7 +130,7 @@ def from_msgspec(error: Exception, *, base: str = "") -> DeskError:
 def _from_validation(message: str, base: str) -> InvalidInputError:
     if match := _OBJECT_FIELD.fullmatch(message):
         fault, name, path = match.groups()
-        field = f"{base}{_pointer(path or '$')}/{_escape(name)}"
+        field = f"{base}{_pointer(path or '$')}/{pointer_step(name)}"
         if fault == "missing required":
             return InvalidInputError(f"{field} is required.", field=field)
         return InvalidInputError(f"{field} is not a field of this body.", field=field)
@@ -143,11 +143,12 @@ def _from_validation(message: str, base: str) -> InvalidInputError:
 
 def _pointer(path: str) -> str:
     steps = (name or index for name, index in _STEP.findall(path))
-    return "".join(f"/{'*' if step == '...' else _escape(step)}" for step in steps)
+    return "".join(f"/{'*' if step == '...' else pointer_step(step)}" for step in steps)
 
 
-def _escape(step: str) -> str:
-    return step.replace("~", "~0").replace("/", "~1")
+def pointer_step(name: str) -> str:
+    """Return one step of a JSON pointer, escaped. Source: RFC 6901, 3."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 # --- Answers -----------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ async def _on_request_validation(request: Request, error: Exception) -> Response
 def _fault(fault: Mapping[str, Any]) -> FieldError:
     place, *steps = fault["loc"]
     if place == "body":
-        return {"pointer": "".join(f"/{_escape(str(step))}" for step in steps)} | {
+        return {"pointer": "".join(f"/{pointer_step(str(step))}" for step in steps)} | {
             "detail": fault["msg"]
         }
     name = ".".join(str(step) for step in steps)

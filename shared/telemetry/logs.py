@@ -100,7 +100,6 @@ def configure_logging(
         processors=[structlog.contextvars.merge_contextvars, *shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=cast("Callable[..., WrappedLogger]", structlog.WriteLoggerFactory(target)),
-        cache_logger_on_first_use=True,
     )
     _route_standard_library(target, threshold, [*shared], renderer)
 

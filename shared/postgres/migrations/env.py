@@ -1,11 +1,14 @@
-"""Alembic's entry: runs on the connection that `shared.postgres.migrate` hands over."""
+"""Alembic's entry: writes the SQL of the missing revisions, which asyncpg then runs."""
 
 from alembic import context
 
 context.configure(
-    connection=context.config.attributes["connection"],
+    dialect_name="postgresql",
+    dialect_opts={"paramstyle": "named"},
+    transactional_ddl=False,  # the caller has begun the transaction
+    output_buffer=context.config.output_buffer,
+    version_table=context.config.get_main_option("version_table"),
     version_table_schema="public",
-    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -149,13 +149,16 @@ def test_the_examples_of_the_json_format_agree_with_its_schema_and_the_sdk() -> 
                 parse_cloudevents(Headers({"content-type": STRUCTURED}), body)
             continue
         (event,) = parse_cloudevents(Headers({"content-type": STRUCTURED}), body)
-        theirs = JSONFormat().read(CloudEvent, body)
+        # The SDK refuses an optional attribute that is null, which the format allows.
+        unset = {name: value for name, value in example.items() if value is not None}
+        theirs = JSONFormat().read(CloudEvent, json.dumps(unset))
         assert (event.id, event.source, event.type) == (
             theirs.get_id(),
             theirs.get_source(),
             theirs.get_type(),
         )
-        assert event.time == theirs.get_time()
+        if "time" in example:  # without one the SDK makes one up
+            assert event.time == theirs.get_time()
         if "data" in example:
             assert json.loads(event.data) == example["data"] == theirs.get_data()
         accepted += 1

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from http_desk import NOON, Desk
 from jsonschema import Draft202012Validator
 from starlette.requests import ClientDisconnect
+from structlog.testing import capture_logs
 
 from shared.errors import UnavailableError
 from shared.http.auth import Role
@@ -37,6 +38,22 @@ async def test_without_a_usable_correlation_id_the_trace_names_the_journey(
     body = (await desk.client.get("/tickets/journey", headers=encoded)).json()
     assert body["correlation_id"] == body["trace_id"]
     assert len(body["trace_id"]) == 32
+
+
+async def test_a_request_is_one_line_of_the_log_and_a_mistake_of_ours_one_more(desk: Desk) -> None:
+    with capture_logs() as lines:
+        await desk.client.get("/tickets/fail/not-found?name=secret")
+        await desk.client.get("/health/live")
+        await desk.client.get("/tickets/fail/bug")
+    found = [(line["log_level"], line["event"], line.get("status")) for line in lines]
+    assert found == [
+        ("info", "request", 404),
+        ("debug", "request", 200),
+        ("error", "request failed", None),
+        ("info", "request", 500),
+    ]
+    assert lines[0]["route"] == "/tickets/fail/{name}"
+    assert "secret" not in str(lines[0])
 
 
 async def test_every_answer_forbids_sniffing(desk: Desk) -> None:

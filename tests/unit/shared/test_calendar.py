@@ -105,13 +105,24 @@ def test_a_yearly_holiday_closes_every_year_and_a_dated_one_only_its_own() -> No
 
 
 @pytest.mark.parametrize(
-    ("day", "hours"), [("2025-03-30T00:00:00+01:00", 1.5), ("2025-10-26T00:00:00+02:00", 3.5)]
+    ("window", "spring_hours", "autumn_hours"),
+    [
+        (("01:00", "02:30"), 1, 2.5),
+        (("02:30", "04:00"), 1, 2.5),
+        (("02:15", "02:45"), 0, 1.5),
+        (("01:00", "02:00"), 1, 2),
+        (("03:00", "04:00"), 1, 1),
+    ],
 )
-def test_an_edge_in_the_skipped_or_the_repeated_hour(day: str, hours: float) -> None:
-    """01:00–02:30: the skipped edge is 03:00 (1 h), so the next window starts there (0.5 h)."""
-    calendar = every_day("Europe/Berlin", ("01:00", "02:30"), ("02:30", "03:30"))
-    start = at(day)
-    assert calendar.working_seconds(start, start + timedelta(hours=12)) == hours * 3600
+def test_an_edge_in_the_skipped_or_the_repeated_hour(
+    window: tuple[str, str], spring_hours: float, autumn_hours: float
+) -> None:
+    """Skipped, it is 03:00; repeated, a start is the first of the two and an end the last."""
+    calendar = every_day("Europe/Berlin", window)
+    spring, autumn = at("2025-03-30T00:00:00+01:00"), at("2025-10-26T00:00:00+02:00")
+    half_day = timedelta(hours=12)
+    assert calendar.working_seconds(spring, spring + half_day) == spring_hours * 3600
+    assert calendar.working_seconds(autumn, autumn + half_day) == autumn_hours * 3600
 
 
 def test_a_whole_skipped_date_holds_nothing() -> None:

@@ -188,9 +188,37 @@ def test_a_hold_exactly_at_the_deadline_leaves_the_deadline() -> None:
     assert (seen.state, seen.due_at) == ("missed", minutes(240))
 
 
+@pytest.mark.parametrize(
+    ("after", "warn_at"), [(60, None), (180, None), (181, minutes(180)), (300, minutes(180))]
+)
+def test_there_is_no_warning_at_or_after_the_end(after: float, warn_at: Any) -> None:
+    assert clock(*P1, (after, RESOLVED), until=400).warn_at == warn_at
+
+
+def test_a_hold_told_of_a_solved_ticket_counts_from_its_reopening() -> None:
+    told = ((60, RESOLVED), (70, held()), (100, REOPENED), (130, RESUMED))
+    _, second = clocks(*P1, *told, until=200)
+    assert (second.paused_seconds, second.elapsed_seconds) == (30 * 60, 130 * 60)
+    assert second.due_at == minutes(310)
+
+
 def test_only_the_state_after_an_instant_pauses() -> None:
     seen = clock(*P1, (60, held()), (60, RESUMED), until=100)
     assert (seen.due_at, seen.paused_seconds) == (minutes(240), 0)
+
+
+def test_split_seconds_add_up_exactly() -> None:
+    """Three running parts make exactly four hours; then comes a hold that must not matter."""
+    parts = (27_845_000, 82_477_577, 4 * 3600 * 1_000_000 - 27_845_000 - 82_477_577)
+    facts = history(*P1)
+    at = MONDAY
+    for part in parts:
+        at += timedelta(microseconds=part)
+        facts.append(Fact(at, "intake", len(facts) + 1, held()))
+        due_at, at = at, at + timedelta(hours=1)
+        facts.append(Fact(at, "intake", len(facts) + 1, RESUMED))
+    seen = judge(facts, default_policy(), CALENDARS, at + timedelta(hours=1))[1]
+    assert (seen.target, seen.due_at) == ("resolution", due_at)
 
 
 def test_a_second_hold_replaces_the_reason() -> None:
