@@ -12,13 +12,13 @@ from shared.http.answers import ItemError
 from shared.http.commands import Body
 
 
-class NewTickets(Body):
+class NewTickets(Body, frozen=True):
     """Many reports at once."""
 
     tickets: Annotated[tuple[TicketReported, ...], Meta(min_length=1, max_length=1_000)]
 
 
-class NewComment(Body):
+class NewComment(Body, frozen=True):
     """Something to say. `comment_id` makes a repetition harmless."""
 
     text: Annotated[str, Meta(min_length=1, max_length=65_536)]
@@ -26,7 +26,7 @@ class NewComment(Body):
     comment_id: UUID | None = None
 
 
-class Correction(Body):
+class Correction(Body, frozen=True):
     """Fields to correct; those left out stay as they are."""
 
     title: Title | UnsetType = UNSET
@@ -38,42 +38,42 @@ class Correction(Body):
     service: Key | UnsetType | None = UNSET
 
 
-class Start(Body):
+class Start(Body, frozen=True):
     """Who takes up the work; the caller, if left out."""
 
     agent_id: Key | None = None
 
 
-class Hold(Body):
+class Hold(Body, frozen=True):
     """What the ticket waits for, such as `requester`, `vendor` or `change`."""
 
     reason: Key
     note: Text = ""
 
 
-class Resume(Body):
+class Resume(Body, frozen=True):
     """Nothing more to say."""
 
 
-class Resolve(Body):
+class Resolve(Body, frozen=True):
     """The solution, as the requester will read it."""
 
     resolution: Annotated[str, Meta(min_length=1, max_length=65_536)]
 
 
-class Close(Body):
+class Close(Body, frozen=True):
     """How the ticket ended."""
 
     code: Key = "solved"
 
 
-class Reason(Body):
+class Reason(Body, frozen=True):
     """Why."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=65_536)]
 
 
-class Rate(Body):
+class Rate(Body, frozen=True):
     """The requester's satisfaction, 1 (bad) to 5 (good)."""
 
     score: Annotated[int, Meta(ge=1, le=5)]

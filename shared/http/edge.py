@@ -4,6 +4,7 @@ It begins the request's journey, limits the body, turns what nobody expected int
 logs. One layer and not five, for every request pays for it.
 """
 
+import asyncio
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
@@ -20,6 +21,8 @@ from shared.telemetry.metrics import ServiceMetrics
 CORRELATION_HEADER: Final = "X-Correlation-ID"
 _MIB: Final = 1024 * 1024
 _LENGTH_DIGITS_MAX: Final = 18
+_DRAIN_BYTES_MAX: Final = 32 * _MIB
+_DRAIN_SECONDS_MAX: Final = 5
 _CLIENT_GONE: Final = 499
 _UNMATCHED: Final = "unmatched"
 _QUIET: Final = ("/health/live", "/health/ready", "/metrics")
@@ -68,6 +71,7 @@ class Edge:
         token = enter(journey)
         limit = self._limits.of(scope["path"])
         exchange = _Exchange(receive, send, journey.correlation_id.encode(), limit)
+        exchange.waits_for_go_ahead = b"expect" in headers
         try:
             await self._serve(scope, exchange, headers.get(b"content-length"))
         finally:
@@ -77,6 +81,7 @@ class Edge:
     async def _serve(self, scope: Scope, exchange: "_Exchange", length: bytes | None) -> None:
         declared = length if length is not None and length.isdigit() else None
         if declared is not None and _exceeds(declared, exchange.limit):
+            exchange.is_cut_off = True
             answer = too_large(scope["path"], exchange.limit)
             await answer(scope, exchange.receive, exchange.send)
             return
@@ -108,15 +113,31 @@ class Edge:
 
 
 class _Exchange:
-    """One request and its answer: counts what comes in, marks what goes out."""
+    """One request and its answer: counts what comes in, marks what goes out.
 
-    __slots__ = ("_correlation_id", "_received", "_send", "has_begun", "limit", "receive", "status")
+    A body over the limit is read to its end and thrown away before the refusal goes out, for a
+    client that still sends would see a broken connection in place of the 413. That has limits too.
+    """
+
+    __slots__ = (
+        "_correlation_id",
+        "_received",
+        "_send",
+        "has_begun",
+        "is_cut_off",
+        "limit",
+        "receive",
+        "status",
+        "waits_for_go_ahead",
+    )
 
     def __init__(self, receive: Receive, send: Send, correlation_id: bytes, limit: int) -> None:
         self.receive = receive
         self.limit = limit
         self.status = 500
         self.has_begun = False
+        self.is_cut_off = False
+        self.waits_for_go_ahead = False
         self._send = send
         self._correlation_id = correlation_id
         self._received = 0
@@ -129,21 +150,38 @@ class _Exchange:
         message = await self.receive()
         self._received += len(message.get("body", b""))
         if self._received > self.limit:
-            detail = f"The body is larger than {self.limit} bytes."
-            raise HTTPException(413, detail, headers={"Connection": "close"})
+            self.is_cut_off = message.get("more_body", False)
+            raise HTTPException(413, f"The body is larger than {self.limit} bytes.")
         return message
 
     async def send(self, message: Message) -> None:
         """Send a part of the answer; the first part carries the headers every answer has."""
         if message["type"] == "http.response.start":
-            self.has_begun = True
-            self.status = message["status"]
-            message["headers"] = [
+            headers = [
                 *message.get("headers", ()),
                 (b"x-content-type-options", b"nosniff"),
                 (b"x-correlation-id", self._correlation_id),
             ]
+            if self.is_cut_off and not await self._drained():
+                headers.append((b"connection", b"close"))
+            message["headers"] = headers
+            self.has_begun = True
+            self.status = message["status"]
         await self._send(message)
+
+    async def _drained(self) -> bool:
+        if self.waits_for_go_ahead:
+            return False
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS_MAX):
+                while self._received <= _DRAIN_BYTES_MAX:
+                    message = await self.receive()
+                    self._received += len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return True
+        except TimeoutError:
+            return False
+        return False
 
 
 def _exceeds(length: bytes, limit: int) -> bool:

@@ -202,10 +202,8 @@ def kind_of(error: DeskError) -> Kind:
 
 
 def too_large(path: str, limit_bytes: int) -> Response:
-    """Return the answer to a body over the limit; the connection closes, the rest is not read."""
-    kind = _BY_STATUS[413]
-    detail = f"The body is larger than {limit_bytes} bytes."
-    return respond(path, kind, detail, headers={"Connection": "close"})
+    """Return the answer to a body over the limit."""
+    return respond(path, _BY_STATUS[413], f"The body is larger than {limit_bytes} bytes.")
 
 
 def internal_error(path: str) -> Response:

@@ -134,8 +134,9 @@ def _route_standard_library(
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    # The desk writes its own access log, with the route and the journey.
-    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    # The desk writes its own access log, with the route and the journey; httpx tells each call.
+    for name in ("uvicorn.access", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _is_noisy(name: str) -> bool:

@@ -143,29 +143,40 @@ async def test_pydantic_routes_call_broken_json_malformed(desk: Desk) -> None:
     problem(answer, 400)
 
 
-async def test_a_10_mb_body_is_refused_before_it_is_read(desk: Desk) -> None:
+async def test_a_10_mb_body_is_refused_and_the_connection_lives_on(desk: Desk) -> None:
     answer = await post(desk, b'{"title":"' + b"x" * 10 * MIB + b'"}')
     problem(answer, 413)
-    assert answer.headers["connection"] == "close"
+    assert "connection" not in answer.headers
+
+
+async def chunks(count: int, sent: list[int]) -> AsyncIterator[bytes]:
+    for number in range(count):
+        sent.append(number)
+        yield b" " * 64 * 1024
 
 
 @pytest.mark.parametrize("path", ["/tickets", "/tickets/pydantic"])
-async def test_a_streamed_body_is_counted_and_refused(desk: Desk, path: str) -> None:
-    sent = 0
-
-    async def chunks() -> AsyncIterator[bytes]:
-        nonlocal sent
-        for _ in range(160):
-            sent += 64 * 1024
-            yield b" " * 64 * 1024
-
-    answer = await desk.client.post(
-        path,
-        content=chunks(),
-        headers={"Content-Type": "application/json"} | desk.bearer(Role.REQUESTER),
-    )
+async def test_a_streamed_body_is_counted_and_refused_after_its_end(desk: Desk, path: str) -> None:
+    sent: list[int] = []
+    headers = {"Content-Type": "application/json"} | desk.bearer(Role.REQUESTER)
+    answer = await desk.client.post(path, content=chunks(160, sent), headers=headers)
     problem(answer, 413)
-    assert sent < 2 * MIB
+    assert len(sent) == 160
+
+
+@pytest.mark.parametrize(
+    ("limit", "expect", "read"), [(MIB, {}, 17), (9 * MIB, {"Expect": "x"}, 0)]
+)
+async def test_a_body_too_large_to_throw_away_closes_the_connection(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, limit: int, expect: dict[str, str], read: int
+) -> None:
+    monkeypatch.setattr("shared.http.edge._DRAIN_BYTES_MAX", limit)
+    sent: list[int] = []
+    headers = {"Content-Length": str(10 * MIB)} | desk.bearer(Role.REQUESTER) | expect
+    answer = await desk.client.post("/tickets", content=chunks(160, sent), headers=headers)
+    problem(answer, 413)
+    assert answer.headers["connection"] == "close"
+    assert read <= len(sent) <= read + 2
 
 
 async def test_a_batch_may_be_larger_but_not_without_end(desk: Desk) -> None:

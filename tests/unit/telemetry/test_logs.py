@@ -17,7 +17,8 @@ def _logging_is_put_back() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    logging.getLogger("uvicorn.access").setLevel(logging.NOTSET)
+    for name in ("uvicorn.access", "httpx"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
     structlog.reset_defaults()
 
 

@@ -1,0 +1,141 @@
+"""What may be asked of a ticket. Ids and times arrive in the command."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from shared.contracts.intake import Requester, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTicket:
+    """A report, accepted: the whole standard record."""
+
+    ticket_id: UUID
+    number: str
+    kind: Literal["incident", "service_request"]
+    title: str
+    description: str
+    requester: Requester
+    occurred_at: datetime
+    impact: Literal["high", "medium", "low"] | None
+    urgency: Literal["high", "medium", "low"] | None
+    scope: Scope
+    category: str | None
+    service: str | None
+    channel: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateTicket:
+    """Correct the record; a field left UNSET stays as it is."""
+
+    ticket_id: UUID
+    title: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    impact: Literal["high", "medium", "low"] | UnsetType | None = UNSET
+    urgency: Literal["high", "medium", "low"] | UnsetType | None = UNSET
+    scope: Scope | UnsetType = UNSET
+    category: str | UnsetType | None = UNSET
+    service: str | UnsetType | None = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class CommentTicket:
+    """Say something on the ticket."""
+
+    ticket_id: UUID
+    comment_id: UUID
+    author_id: str
+    author_role: Literal["requester", "agent"]
+    visibility: Literal["public", "internal"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartTicket:
+    """Take up the work."""
+
+    ticket_id: UUID
+    agent_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldTicket:
+    """Wait for something outside the desk's hands."""
+
+    ticket_id: UUID
+    reason: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeTicket:
+    """Go on after a hold."""
+
+    ticket_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveTicket:
+    """Supply a solution."""
+
+    ticket_id: UUID
+    agent_id: str
+    resolution: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTicket:
+    """Confirm that nothing is left to do."""
+
+    ticket_id: UUID
+    closed_by: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenTicket:
+    """Say that the solution did not hold."""
+
+    ticket_id: UUID
+    reopened_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTicket:
+    """Withdraw the ticket."""
+
+    ticket_id: UUID
+    cancelled_by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateTicket:
+    """Say how satisfied the requester is."""
+
+    ticket_id: UUID
+    rated_by: str
+    score: int
+    comment: str
+
+
+TicketCommand = (
+    CreateTicket
+    | UpdateTicket
+    | CommentTicket
+    | StartTicket
+    | HoldTicket
+    | ResumeTicket
+    | ResolveTicket
+    | CloseTicket
+    | ReopenTicket
+    | CancelTicket
+    | RateTicket
+)

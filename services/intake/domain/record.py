@@ -1,0 +1,62 @@
+"""The standard record: from what a caller reports to the command that makes a ticket of it."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from services.intake.domain.commands import CreateTicket
+from shared.contracts.intake import TicketReported
+from shared.errors import InvalidInputError
+
+CATEGORIES: Final = frozenset({"hardware", "software", "network", "system"})
+_PREFIX: Final = {"incident": "INC", "service_request": "REQ"}
+
+
+def number_of(kind: str, number: int) -> str:
+    """Return the number people read out, such as INC-000123 or REQ-000124."""
+    return f"{_PREFIX[kind]}-{number:06d}"
+
+
+def accept(  # noqa: PLR0913 everything that is not in the report is named here
+    report: TicketReported,
+    *,
+    ticket_id: UUID,
+    number: str,
+    reported_at: datetime,
+    origin: str,
+    skew_seconds_max: int,
+    categories: Collection[str],
+) -> CreateTicket:
+    """Return the command for a report; `categories` are allowed beside the four standard ones.
+
+    Raises: InvalidInputError naming the field that breaks a rule.
+    """
+    if not report.title.strip():
+        raise InvalidInputError("the title is blank", field="/title")
+    occurred_at = report.occurred_at or reported_at
+    if occurred_at > reported_at + timedelta(seconds=skew_seconds_max):
+        raise InvalidInputError(
+            f"occurred_at is more than {skew_seconds_max} s in the future", field="/occurred_at"
+        )
+    allowed = CATEGORIES | set(categories)
+    if report.category is not None and report.category not in allowed:
+        raise InvalidInputError(
+            f"category must be one of {', '.join(sorted(allowed))}", field="/category"
+        )
+    return CreateTicket(
+        ticket_id=ticket_id,
+        number=number,
+        kind=report.kind,
+        title=report.title,
+        description=report.description,
+        requester=report.requester,
+        occurred_at=occurred_at,
+        impact=report.impact,
+        urgency=report.urgency,
+        scope=report.scope,
+        category=report.category,
+        service=report.service,
+        channel=report.channel,
+        origin=origin,
+    )

@@ -1,0 +1,269 @@
+"""The ticket's lifecycle: what may follow what. Pure; time and ids arrive in the command."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET
+
+from services.intake.domain.commands import (
+    CancelTicket,
+    CloseTicket,
+    CommentTicket,
+    CreateTicket,
+    HoldTicket,
+    RateTicket,
+    ReopenTicket,
+    ResolveTicket,
+    ResumeTicket,
+    StartTicket,
+    TicketCommand,
+    UpdateTicket,
+)
+from shared.contracts.intake import (
+    TicketCancelled,
+    TicketClosed,
+    TicketCommented,
+    TicketCreated,
+    TicketEvent,
+    TicketHeld,
+    TicketRated,
+    TicketReopened,
+    TicketResolved,
+    TicketResumed,
+    TicketStarted,
+    TicketUpdated,
+)
+from shared.errors import IllegalTransitionError, NotFoundError, ReusedIdError
+
+
+class Status(StrEnum):
+    """Where a ticket is in its life; UNKNOWN before it is created."""
+
+    UNKNOWN = "unknown"
+    NEW = "new"
+    IN_PROGRESS = "in_progress"
+    ON_HOLD = "on_hold"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+
+
+_ACTIVE: Final = frozenset({Status.NEW, Status.IN_PROGRESS, Status.ON_HOLD})
+_SOLVED: Final = frozenset({Status.RESOLVED, Status.CLOSED})
+_ALL: Final = frozenset(Status) - {Status.UNKNOWN}
+_ALLOWED: Final[Mapping[type[TicketCommand], frozenset[Status]]] = {
+    UpdateTicket: _ACTIVE | {Status.RESOLVED},
+    CommentTicket: _ALL,  # people go on talking about a ticket whatever became of it
+    StartTicket: frozenset({Status.NEW}),
+    HoldTicket: frozenset({Status.NEW, Status.IN_PROGRESS}),
+    ResumeTicket: frozenset({Status.ON_HOLD}),
+    ResolveTicket: _ACTIVE,
+    CloseTicket: frozenset({Status.RESOLVED}),
+    ReopenTicket: _SOLVED,
+    CancelTicket: _ACTIVE,
+    RateTicket: _SOLVED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Only what `decide` needs; screens read projections, never this.
+
+    `latest` is the event that led to the present status, `record` the correctable fields as they
+    stand; `comments` and `rating` are what a repeated command is compared with.
+    """
+
+    status: Status = Status.UNKNOWN
+    created: TicketCreated | None = None
+    record: TicketUpdated | None = None
+    latest: TicketEvent | None = None
+    rating: TicketRated | None = None
+    comments: Mapping[UUID, TicketCommented] = field(default_factory=dict[UUID, TicketCommented])
+    resolved_at: datetime | None = None
+    reopen_count: int = 0
+
+
+def decide(command: TicketCommand, ticket: Ticket) -> list[TicketEvent]:
+    """Return the new facts; an empty list is an honest retry, nothing to add.
+
+    Raises:
+        NotFoundError: the ticket does not exist.
+        ReusedIdError: the id was used with other content.
+        IllegalTransitionError: the ticket's status forbids the command.
+    """
+    if isinstance(command, CreateTicket):
+        return _create(command, ticket)
+    if ticket.created is None or ticket.record is None:
+        raise NotFoundError(f"no ticket {command.ticket_id}")
+    event = _event(command, ticket, ticket.record)
+    if event is None or _is_known(event, ticket):
+        return []
+    if ticket.status not in _ALLOWED[type(command)]:
+        raise IllegalTransitionError(f"{type(command).__name__} while {ticket.status}")
+    return [event]
+
+
+def evolve(  # noqa: PLR0911 one return per kind of fact
+    ticket: Ticket, event: TicketEvent, at: datetime
+) -> Ticket:
+    """Fold one fact that became true `at`. Total: a recorded event is never refused."""
+    match event:
+        case TicketCreated():
+            return replace(
+                ticket, status=Status.NEW, created=event, record=_as_record(event), latest=event
+            )
+        case TicketUpdated():
+            return replace(ticket, record=event)
+        case TicketCommented():
+            return replace(ticket, comments={**ticket.comments, event.comment_id: event})
+        case TicketRated():
+            return replace(ticket, rating=event)
+        case TicketResolved():
+            return replace(ticket, status=Status.RESOLVED, latest=event, resolved_at=at)
+        case TicketReopened():
+            return replace(
+                ticket,
+                status=Status.IN_PROGRESS,
+                latest=event,
+                resolved_at=None,
+                rating=None,
+                reopen_count=event.reopen_count,
+            )
+        case _:
+            return replace(ticket, status=_STATUS_AFTER[type(event)], latest=event)
+
+
+_STATUS_AFTER: Final[Mapping[type[TicketEvent], Status]] = {
+    TicketStarted: Status.IN_PROGRESS,
+    TicketHeld: Status.ON_HOLD,
+    TicketResumed: Status.IN_PROGRESS,
+    TicketClosed: Status.CLOSED,
+    TicketCancelled: Status.CANCELLED,
+}
+
+
+def _create(command: CreateTicket, ticket: Ticket) -> list[TicketEvent]:
+    event = TicketCreated(
+        ticket_id=command.ticket_id,
+        number=command.number,
+        kind=command.kind,
+        title=command.title,
+        description=command.description,
+        requester=command.requester,
+        occurred_at=command.occurred_at,
+        impact=command.impact,
+        urgency=command.urgency,
+        scope=command.scope,
+        category=command.category,
+        service=command.service,
+        channel=command.channel,
+        origin=command.origin,
+    )
+    if ticket.created is None:
+        return [event]
+    repeated = msgspec.structs.replace(event, number=ticket.created.number)
+    for name in event.__struct_fields__:
+        if getattr(repeated, name) != getattr(ticket.created, name):
+            raise ReusedIdError(
+                f"ticket {command.ticket_id} was created with another {name}", field=f"/{name}"
+            )
+    return []
+
+
+def _event(command: TicketCommand, ticket: Ticket, record: TicketUpdated) -> TicketEvent | None:
+    """Return the fact that the command asks for, None where nothing would change."""
+    ticket_id = command.ticket_id
+    match command:
+        case UpdateTicket():
+            return _corrected(command, record)
+        case CommentTicket():
+            return TicketCommented(
+                ticket_id=ticket_id,
+                comment_id=command.comment_id,
+                author_id=command.author_id,
+                author_role=command.author_role,
+                visibility=command.visibility,
+                text=command.text,
+            )
+        case ResumeTicket():
+            return TicketResumed(ticket_id=ticket_id)
+        case CloseTicket():
+            return TicketClosed(
+                ticket_id=ticket_id,
+                closed_by=command.closed_by,
+                code=command.code,
+                resolved_at=ticket.resolved_at,
+                reopen_count=ticket.reopen_count,
+            )
+        case ReopenTicket():
+            return TicketReopened(
+                ticket_id=ticket_id,
+                reopened_by=command.reopened_by,
+                reason=command.reason,
+                reopen_count=ticket.reopen_count + 1,
+            )
+        case _:
+            return _plain_event(command)
+
+
+def _plain_event(command: TicketCommand) -> TicketEvent | None:
+    match command:
+        case StartTicket(ticket_id, agent_id):
+            return TicketStarted(ticket_id=ticket_id, agent_id=agent_id)
+        case HoldTicket(ticket_id, reason, note):
+            return TicketHeld(ticket_id=ticket_id, reason=reason, note=note)
+        case ResolveTicket(ticket_id, agent_id, text):
+            return TicketResolved(ticket_id=ticket_id, resolved_by=agent_id, resolution=text)
+        case CancelTicket(ticket_id, cancelled_by, reason):
+            return TicketCancelled(ticket_id=ticket_id, cancelled_by=cancelled_by, reason=reason)
+        case RateTicket(ticket_id, rated_by, score, comment):
+            return TicketRated(ticket_id=ticket_id, rated_by=rated_by, score=score, comment=comment)
+        case _:
+            return None
+
+
+def _corrected(command: UpdateTicket, record: TicketUpdated) -> TicketUpdated | None:
+    asked = {
+        name: value
+        for name in record.__struct_fields__
+        if (value := getattr(command, name)) is not UNSET
+    }
+    corrected = msgspec.structs.replace(record, **asked)
+    return None if corrected == record else corrected
+
+
+def _as_record(event: TicketCreated) -> TicketUpdated:
+    return TicketUpdated(
+        ticket_id=event.ticket_id,
+        title=event.title,
+        description=event.description,
+        impact=event.impact,
+        urgency=event.urgency,
+        scope=event.scope,
+        category=event.category,
+        service=event.service,
+    )
+
+
+def _is_known(event: TicketEvent, ticket: Ticket) -> bool:
+    """Say whether the ticket has this very fact already, so that asking again adds nothing."""
+    if isinstance(event, TicketCommented):
+        known = ticket.comments.get(event.comment_id)
+        if known is not None and known != event:
+            raise ReusedIdError(
+                f"comment {event.comment_id} was made with other content", field="/comment_id"
+            )
+        return known is not None
+    if isinstance(event, TicketRated):
+        return event == ticket.rating
+    if isinstance(event, TicketReopened):
+        latest = ticket.latest
+        return isinstance(latest, TicketReopened) and latest == msgspec.structs.replace(
+            event, reopen_count=latest.reopen_count
+        )
+    return event == ticket.latest
