@@ -1,0 +1,89 @@
+"""How events become sla's clocks. Facets are guarded by sequence: arrival order cannot matter."""
+
+from collections.abc import Iterator
+from typing import Any, Final, assert_never
+
+import msgspec
+
+from services.sla.tables import (
+    TABLES,
+    Breach,
+    CalendarDocument,
+    Course,
+    Outcome,
+    PolicyDocument,
+    Promise,
+    Warned,
+)
+from shared.contracts.base import TicketData
+from shared.contracts.registry import Recorded
+from shared.contracts.sla import (
+    ClockData,
+    ClockEvent,
+    SlaBreached,
+    SlaBreachRetracted,
+    SlaCalendarPublished,
+    SlaCancelled,
+    SlaMet,
+    SlaMissed,
+    SlaPaused,
+    SlaPolicyPublished,
+    SlaResumed,
+    SlaStarted,
+    SlaWarned,
+)
+from shared.runtime.read_model import History, ReadModel
+
+_OUTCOMES: Final = {SlaMet: "met", SlaMissed: "missed", SlaCancelled: "cancelled"}
+
+
+def project(event: Recorded) -> Iterator[Any]:
+    """Yield every facet that `event` sets, and the fact that it is one of a ticket's."""
+    data = event.data
+    if isinstance(data, TicketData):
+        yield History.of(event)
+    match data:
+        case SlaPolicyPublished():
+            yield PolicyDocument(data.version, msgspec.to_builtins(data.targets))
+        case SlaCalendarPublished():
+            yield CalendarDocument(data.version, msgspec.to_builtins(data))
+        case ClockData():
+            yield from _project_clock(data)  # pyright: ignore[reportArgumentType] all its kinds are ClockEvent
+        case _:
+            return
+
+
+def _project_clock(data: ClockEvent) -> Iterator[Any]:
+    key = (data.target, data.cycle, data.generation)
+    match data:
+        case SlaStarted():
+            yield Promise(
+                *key,
+                kind=data.kind,
+                started_at=data.started_at,
+                promised_at=data.due_at,
+                goal_seconds=data.goal_seconds,
+                calendar=data.calendar,
+                policy_version=data.policy_version,
+            )
+            yield Course(*key, is_paused=False, due_at=data.due_at, pause_reason=None)
+            yield Outcome(*key, None, None, None)
+        case SlaPaused():
+            yield Course(*key, is_paused=True, due_at=None, pause_reason=data.reason)
+        case SlaResumed():
+            yield Course(*key, is_paused=False, due_at=data.due_at, pause_reason=None)
+        case SlaWarned():
+            yield Warned(*key, data.percent)
+        case SlaBreached():
+            yield Breach(*key, data.due_at)
+        case SlaBreachRetracted():
+            yield Breach(*key, None)
+        case SlaMet() | SlaMissed():
+            yield Outcome(*key, _OUTCOMES[type(data)], data.stopped_at, data.source_system)
+        case SlaCancelled():
+            yield Outcome(*key, "cancelled", None, None)
+        case _:
+            assert_never(data)
+
+
+READ_MODEL: Final = ReadModel(TABLES, project)

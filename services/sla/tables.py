@@ -1,0 +1,94 @@
+"""Sla's read model: one row per clock, the published rules, and every fact about a ticket."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from shared.runtime.read_model import HISTORY, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What was promised."""
+
+    target: str
+    cycle: int
+    generation: int
+    kind: str
+    started_at: datetime
+    promised_at: datetime
+    goal_seconds: int
+    calendar: str
+    policy_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How the clock runs now; it has no due time while it is paused."""
+
+    target: str
+    cycle: int
+    generation: int
+    is_paused: bool
+    due_at: datetime | None
+    pause_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """The highest share of the goal that was warned of."""
+
+    target: str
+    cycle: int
+    generation: int
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """The breach that stands, if any."""
+
+    target: str
+    cycle: int
+    generation: int
+    breached_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the clock ended; null while it runs."""
+
+    target: str
+    cycle: int
+    generation: int
+    outcome: str | None
+    stopped_at: datetime | None
+    source_system: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDocument:
+    """The newest version of a policy, whole."""
+
+    version: int
+    targets: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarDocument:
+    """The newest version of a calendar, whole."""
+
+    version: int
+    document: dict[str, Any]
+
+
+CLOCKS: Final = Table(
+    "clock",
+    {"ticket_id": UUID, "target": str, "cycle": int, "generation": int},
+    (Promise, Course, Warned, Breach, Outcome),
+    indexes=("due_at",),
+)
+POLICIES: Final = Table("policy", {"policy_id": str}, (PolicyDocument,))
+CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))
+TABLES: Final = (CLOCKS, POLICIES, CALENDARS, HISTORY)

@@ -1,0 +1,40 @@
+"""Sla's composition: the only file that puts its parts together."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+
+from services.sla.api import Sla
+from services.sla.handlers import Rulebook
+from services.sla.projections import READ_MODEL
+from services.sla.reactions import on_due, react
+from services.sla.settings import SlaSettings
+from shared.contracts.registry import topics_of
+from shared.http.app import ServiceInfo
+from shared.http.kernel import Room
+from shared.runtime.service import Service, Spec
+from shared.version import VERSION
+
+
+def room() -> Room:
+    """Return sla, its settings read from the environment."""
+    settings = SlaSettings()
+
+    async def on_start(service: Service) -> None:
+        await Rulebook(service).publish_defaults(settings.zone)
+
+    def routers(service: Service) -> Sequence[APIRouter]:
+        return [Sla(service, Rulebook(service)).router()]
+
+    return Room(
+        ServiceInfo("sla", "Deskledger SLA", VERSION, "Promises: clocks, warnings, breaches."),
+        Spec(
+            name="sla",
+            topics=(*topics_of("intake"), *topics_of("sla"), "ticket.prioritized"),
+            read_model=READ_MODEL,
+            react=react,
+            on_due=on_due,
+            on_start=on_start,
+        ),
+        routers,
+    )
