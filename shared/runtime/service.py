@@ -4,9 +4,10 @@ Every replica runs all of it; leases spread the work. What a service itself adds
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
 
 import asyncpg
@@ -39,7 +40,8 @@ _log = structlog.get_logger()
 class Spec:
     """What one service is made of: its name, the topics it reads, its folds and its reactions.
 
-    `on_start` publishes what must exist before anything else, such as a default policy.
+    `on_start` publishes what must exist before anything else, such as a default policy;
+    `migrations` are its own tables beside the kernel's.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Spec:
     on_due: OnDue | None = None
     archive: Archive | None = None
     on_start: "Callable[[Service], Awaitable[None]] | None" = None
+    migrations: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-By = Literal["priority", "month", "group", "category"]
+GroupBy = Literal["priority", "month", "group", "category"]
 _HOUR_SECONDS: Final = 3600.0
 _SATISFIED_SCORE_MIN: Final = 4
 
@@ -130,7 +130,7 @@ def report(
     rows: Iterable[TicketRow],
     *,
     period: tuple[datetime | None, datetime | None],
-    by: By | None,
+    by: GroupBy | None,
     zone: ZoneInfo,
 ) -> KpiReport:
     """Return the figures of the tickets created in `period`, whole and by `by`.
@@ -174,7 +174,7 @@ def percentile(ordered: list[float], share: float) -> float:
     return ordered[below] + (ordered[below + 1] - ordered[below]) * (rank - below)
 
 
-def _key(by: By | None, zone: ZoneInfo) -> Callable[[TicketRow], str | None]:
+def _key(by: GroupBy | None, zone: ZoneInfo) -> Callable[[TicketRow], str | None]:
     match by:
         case None:
             return lambda _: None

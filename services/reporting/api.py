@@ -1,0 +1,90 @@
+"""Reporting over HTTP: KPIs, timelines, the audit of the archive."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from services.reporting import queries
+from services.reporting.domain.kpi import GroupBy
+from services.reporting.handlers import Auditor
+from services.reporting.settings import ReportingSettings
+from shared.errors import InvalidInputError
+from shared.http.answers import answer
+from shared.http.auth import Principal, Role, requires
+from shared.runtime.service import Service
+
+_Reader = Annotated[Principal, Depends(requires(Role.MANAGER, Role.AUDITOR, Role.AGENT))]
+_Auditor = Annotated[Principal, Depends(requires(Role.AUDITOR))]
+
+
+class Reporting:
+    """The routes, bound to what they call."""
+
+    def __init__(self, service: Service, settings: ReportingSettings) -> None:
+        self._service = service
+        self._settings = settings
+        self._auditor = Auditor(service)
+
+    def router(self) -> APIRouter:
+        """Return all routes of reporting."""
+        router = APIRouter(tags=["reporting"])
+        router.get("/kpi", summary="ART, MTTR, FCR, SLA, CSAT and the flow of tickets")(self.kpi)
+        router.get("/tickets/{id}/timeline", summary="What happened, who did it, why")(
+            self.timeline
+        )
+        router.get("/audit", summary="Hash the archive again and compare")(self.audit)
+        router.post("/audit/checkpoints", status_code=201, summary="Publish the archive's roots")(
+            self.checkpoint
+        )
+        return router
+
+    async def kpi(
+        self,
+        _: _Reader,
+        *,
+        start: Annotated[datetime | None, Query(alias="from")] = None,
+        end: Annotated[datetime | None, Query(alias="to")] = None,
+        by: GroupBy | None = None,
+        calendar: str | None = None,
+        zone: str | None = None,
+    ) -> Response:
+        """Return the KPIs of tickets created in [from, to); months and days as in `zone`."""
+        for name, instant in (("from", start), ("to", end)):
+            if instant is not None and instant.tzinfo is None:
+                raise InvalidInputError(f"{name} needs an offset, such as Z", field=name)
+        if start is not None and end is not None and end <= start:
+            raise InvalidInputError("to must be after from", field="to")
+        measures = queries.Measures(
+            start=start,
+            end=end,
+            by=by,
+            zone=_zone(zone or self._settings.zone),
+            calendar=calendar or self._settings.calendar,
+        )
+        return answer(await queries.kpis(self._service.pool, measures))
+
+    async def timeline(self, id: UUID, _: _Reader) -> Response:
+        """Return a ticket's complete timeline, imported events included."""
+        return answer({"timeline": await queries.timeline(self._service.pool, id)})
+
+    async def audit(self, _: _Auditor) -> Response:
+        """Return, per partition, whether the archive still has the root it had while it grew."""
+        async with (
+            self._service.pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return answer({"partitions": await queries.audit(connection)})
+
+    async def checkpoint(self, _: _Auditor) -> Response:
+        """Publish `audit.checkpointed` for every partition that has grown since the last time."""
+        return answer({"checkpoints": await self._auditor.checkpoint()}, status=201)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise InvalidInputError(f"no time zone is called {name!r}", field="zone") from error

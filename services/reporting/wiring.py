@@ -1,0 +1,42 @@
+"""Reporting's composition: the only file that puts its parts together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastapi import APIRouter
+
+from services.reporting.api import Reporting
+from services.reporting.handlers import archive
+from services.reporting.projections import READ_MODEL
+from services.reporting.settings import ReportingSettings
+from shared.contracts.registry import TOPICS
+from shared.http.app import ServiceInfo
+from shared.http.kernel import Room
+from shared.runtime.service import Service, Spec
+from shared.runtime.unit import Batch, Unit
+from shared.version import VERSION
+
+
+async def _react(_batch: Batch, _unit: Unit) -> None:
+    """Reporting only watches."""
+
+
+def room() -> Room:
+    """Return reporting, its settings read from the environment."""
+    settings = ReportingSettings()
+
+    def routers(service: Service) -> Sequence[APIRouter]:
+        return [Reporting(service, settings).router()]
+
+    return Room(
+        ServiceInfo("reporting", "Deskledger reporting", VERSION, "What happened, and how well."),
+        Spec(
+            name="reporting",
+            topics=TOPICS,
+            read_model=READ_MODEL,
+            react=_react,
+            archive=archive,
+            migrations={"reporting": Path(__file__).parent / "migrations"},
+        ),
+        routers,
+    )
