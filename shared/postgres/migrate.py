@@ -45,9 +45,7 @@ async def migrate(dsn: str, own: Mapping[str, Path] | None = None) -> list[str]:
         await connection.close()
 
 
-async def _current(
-    connection: "asyncpg.Connection[asyncpg.Record]", name: str
-) -> str | None:
+async def _current(connection: "asyncpg.Connection[asyncpg.Record]", name: str) -> str | None:
     table = f"public.version_{name}"
     if await connection.fetchval("SELECT to_regclass($1)", table) is None:
         return None

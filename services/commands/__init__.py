@@ -1,0 +1,1 @@
+"""The subcommands of `desk`, one module per noun."""

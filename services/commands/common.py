@@ -1,0 +1,100 @@
+"""What the subcommands share: where the desk is, how to talk to it, how to print."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+import httpx
+import msgspec
+import typer
+from rich.console import Console
+
+from shared.errors import DeskError, StartupError, UnavailableError
+
+T = TypeVar("T")
+DEFAULT_DATA: Final = Path(".desk")
+out: Final = Console()
+err: Final = Console(stderr=True)
+
+Data = Annotated[Path, typer.Option("--data", envvar="DESK_DATA", help="Folder of the desk.")]
+Url = Annotated[str | None, typer.Option("--url", envvar="DESK_URL", help="Address of the desk.")]
+Token = Annotated[
+    str | None, typer.Option("--token", envvar="DESK_TOKEN", help="Bearer token for the desk.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A desk as the command line was told of it."""
+
+    data: Path
+    url: str | None = None
+    token: str | None = None
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command to its end; an error the user can mend becomes one line and exit code 1."""
+    try:
+        if os.name == "posix":
+            import uvloop
+
+            return uvloop.run(work)
+        return asyncio.run(work)
+    except DeskError as error:
+        fail(error.detail)
+    except httpx.HTTPError as error:
+        fail(f"the desk does not answer: {error}")
+
+
+def fail(sentence: str) -> NoReturn:
+    """Print one line to standard error and end with exit code 1."""
+    err.print(f"[red]desk:[/red] {sentence}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON, numbers and text as they are."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+@asynccontextmanager
+async def desk_client(target: Target) -> AsyncIterator[httpx.AsyncClient]:
+    """Open an HTTP client of the desk, the token in every request.
+
+    Address and token come from the options, else from the data folder of a running desk.
+    Raises: StartupError when neither tells; UnavailableError when nobody listens there.
+    """
+    from services.embedded import read_address, token_file
+
+    address = read_address(target.data)
+    url = target.url or (address.url if address else None)
+    if url is None:
+        raise StartupError(
+            f"no desk runs on {target.data}; start one with `desk run` or name it with --url"
+        )
+    token = target.token
+    if token is None:
+        try:
+            token = token_file(target.data).read_text().strip()
+        except OSError as error:
+            raise StartupError(f"no token: {error}; name one with --token") from error
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as client:
+        yield client
+
+
+def checked(response: httpx.Response) -> Any:  # noqa: ANN401 JSON
+    """Return the answer's JSON. Raises: UnavailableError with the problem's own words."""
+    if response.is_success:
+        return response.json()
+    try:
+        problem: dict[str, Any] = response.json()
+    except ValueError:
+        problem = {"detail": response.text[:200]}
+    where = f" ({problem['field']})" if problem.get("field") else ""
+    raise UnavailableError(f"HTTP {response.status_code}: {problem.get('detail')}{where}")

@@ -1,0 +1,97 @@
+"""`desk quarantine`: records that could not be applied."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from services.commands.common import (
+    DEFAULT_DATA,
+    Data,
+    Json,
+    Target,
+    Token,
+    Url,
+    checked,
+    desk_client,
+    out,
+    print_json,
+    run,
+)
+
+app = typer.Typer(help="Records that could not be applied.", no_args_is_help=True)
+_SERVICES = ("intake", "routing", "sla", "knowledge", "reporting")
+Service = Annotated[str, typer.Argument(help=" or ".join(_SERVICES))]
+Number = Annotated[int, typer.Argument(help="as shown by list")]
+
+
+@app.command("list", help="List what every service has parked.")
+def list_parked(
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """List the first fifty of each service."""
+
+    async def work() -> dict[str, list[dict[str, Any]]]:
+        async with desk_client(Target(data, url, token)) as client:
+            return {
+                name: checked(await client.get(f"/{name}/quarantine"))["quarantine"]
+                for name in _SERVICES
+            }
+
+    parked = run(work())
+    if as_json:
+        print_json(parked)
+        return
+    table = Table("service", "no", "topic", "place", "reason", "detail", "redriven")
+    for name, entries in parked.items():
+        for entry in entries:
+            table.add_row(
+                name,
+                str(entry["id"]),
+                entry["topic"],
+                f"{entry['partition']}@{entry['offset']}",
+                entry["reason"],
+                entry["detail"],
+                entry["redriven_at"] or "",
+            )
+    out.print(table if table.row_count else "nothing is parked")
+
+
+@app.command("show", help="Show one record.")
+def show(
+    service: Service,
+    number: Number,
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Print one record as JSON."""
+
+    async def work() -> object:
+        async with desk_client(Target(data, url, token)) as client:
+            return checked(await client.get(f"/{service}/quarantine/{number}"))
+
+    print_json(run(work()))
+
+
+@app.command("redrive", help="Try to apply a record again.")
+def redrive(
+    service: Service,
+    number: Number,
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Exit 0 if it could be applied now, 1 if not."""
+
+    async def work() -> dict[str, Any]:
+        async with desk_client(Target(data, url, token)) as client:
+            return checked(await client.post(f"/{service}/quarantine/{number}/redrive"))
+
+    verdict = run(work())
+    out.print("applied" if verdict["applied"] else f"still not: {verdict['detail']}")
+    if not verdict["applied"]:
+        raise typer.Exit(1)

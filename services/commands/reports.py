@@ -1,0 +1,105 @@
+"""`desk report kpi`: the KPIs, from reporting's read model."""
+
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+
+from services.commands.common import (
+    DEFAULT_DATA,
+    Data,
+    Json,
+    Target,
+    Token,
+    Url,
+    checked,
+    desk_client,
+    out,
+    print_json,
+    run,
+)
+
+app = typer.Typer(help="Reports.", no_args_is_help=True)
+_DURATIONS: Final = (
+    ("ttr_hours", "time to resolve, h"),
+    ("ttr_working_hours", "time to resolve, working h"),
+    ("ttc_hours", "time to close, h"),
+    ("art_hours", "first reply (ART), h"),
+)
+
+
+@app.command("kpi", help="ART, MTTR, FCR, SLA, CSAT, reopenings and the flow of tickets.")
+def kpi(  # noqa: PLR0913, PLR0917 one parameter per option
+    start: Annotated[str | None, typer.Option("--from", help="Created at or after.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Created before.")] = None,
+    by: Annotated[str | None, typer.Option(help="priority, month, group or category")] = None,
+    calendar: Annotated[str | None, typer.Option(help="For working hours.")] = None,
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Print the KPIs of tickets created in [from, to); dates mean midnight UTC."""
+    asked = {"from": _instant(start), "to": _instant(end), "by": by, "calendar": calendar}
+    report = run(_fetch(Target(data, url, token), asked))
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+
+
+async def _fetch(target: Target, asked: dict[str, str | None]) -> Any:  # noqa: ANN401 JSON
+    parameters = {name: value for name, value in asked.items() if value is not None}
+    async with desk_client(target) as client:
+        return checked(await client.get("/reporting/kpi", params=parameters))
+
+
+def _instant(text: str | None) -> str | None:
+    if text is None or "T" in text:
+        return text
+    return f"{text}T00:00:00Z"
+
+
+def _print(report: dict[str, Any]) -> None:
+    period = report["period"]
+    out.print(f"Tickets created from {period['from'] or 'the first'} to {period['to'] or 'now'}")
+    _print_group("all", report["overall"])
+    for group in report["groups"]:
+        _print_group(str(group["key"]), group)
+    flow = Table("month", "created", "resolved", "closed", "backlog", title="flow")
+    for month in report["flow"]:
+        flow.add_row(
+            *(str(month[name]) for name in ("month", "created", "resolved", "closed")),
+            str(month["backlog"]),
+        )
+    out.print(flow)
+
+
+def _print_group(name: str, group: dict[str, Any]) -> None:
+    table = Table("", "n", "mean", "median", "p90", "p95", title=f"{name}: {group['tickets']}")
+    for field, label in _DURATIONS:
+        figures = group[field]
+        table.add_row(
+            label,
+            str(figures["n"]),
+            *(_number(figures[part]) for part in ("mean", "median", "p90", "p95")),
+        )
+    out.print(table)
+    fcr, sla, csat = group["fcr"], group["sla"], group["csat"]
+    out.print(
+        f"  FCR {_share(fcr['share'])} of {fcr['n']}"
+        f" (reopenings ignored {_share(fcr['share_reopen_ignored'])})"
+        f"   SLA made {_share(sla['share'])} of {sla['judged']}"
+        f"   reopened {group['reopened']}"
+        f"   reassigned {_number(group['reassignments']['mean'])} times a ticket"
+        f"   CSAT {_number(csat['mean'])} of {csat['n']}",
+        highlight=False,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.2f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"

@@ -1,0 +1,94 @@
+"""`desk run`: the embedded desk. `desk serve SERVICE`: one service in production."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.commands.common import DEFAULT_DATA, Data, out, run
+from services.settings import DeskSettings, database_url
+from shared.errors import StartupError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("run", help="Run the whole desk in this process, PostgreSQL included.")(run_desk)
+    app.command("serve", help="Run one service; settings come from the environment.")(serve_one)
+
+
+def run_desk(
+    data: Data = DEFAULT_DATA,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8080,
+    kafka: Annotated[
+        str | None, typer.Option(envvar="DESK_KAFKA", help="Use this broker as the log.")
+    ] = None,
+) -> None:
+    """Start and run until Ctrl-C."""
+    from services.embedded import Options
+    from services.embedded import run as run_embedded
+    from shared.telemetry.logs import configure_logging
+
+    settings = DeskSettings()
+    configure_logging(settings.log_level)
+
+    def tell(url: str) -> None:
+        out.print(f"Deskledger runs at {url}", highlight=False)
+        out.print(f"  API docs   {url}/intake/docs (and /routing /sla /knowledge /reporting)")
+        out.print(f"  token      cat {data / 'cli-token'}   or   desk token issue --role agent")
+        out.print("  stop       Ctrl-C")
+
+    run(run_embedded(Options(data, host, port, kafka), settings, tell))
+
+
+def serve_one(
+    service: Annotated[str, typer.Argument(help="intake, routing, sla, knowledge or reporting")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535)] = 8080,
+) -> None:
+    """Start and run until SIGTERM."""
+    from shared.telemetry.logs import configure_logging
+
+    settings = DeskSettings()
+    configure_logging(settings.log_level)
+    run(_serve(service, settings, host, port))
+
+
+async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> None:
+    import httpx
+
+    from services.host import (
+        ROOMS,
+        House,
+        bind,
+        kafka_log,
+        make_verifier,
+        running,
+        serve,
+        stop_on_signals,
+    )
+    from shared.clock import SystemClock
+    from shared.http.auth import LocalIssuer
+    from shared.telemetry.metrics import MetricRegistry
+
+    if name not in ROOMS:
+        raise StartupError(f"no service is called {name!r}; there are {', '.join(ROOMS)}")
+    if settings.kafka is None:
+        raise StartupError("DESK_KAFKA is not set")
+    dsn = database_url(name)
+    clock = SystemClock()
+    key: Path | None = settings.signing_key
+    local = None if key is None else LocalIssuer.load_or_create(key)
+    stop = asyncio.Event()
+    log = kafka_log(settings, settings.kafka)
+    with bind(host, port) as listener, stop_on_signals(stop.set):
+        try:
+            async with httpx.AsyncClient() as client:
+                verifier = make_verifier(settings, clock, local, client)
+                registry = MetricRegistry()
+                house = House(settings, log, clock, registry, verifier, settings.replica)
+                async with running(name, dsn, house) as one:
+                    await serve(one.app, listener, stop)
+        finally:
+            await log.close()

@@ -1,0 +1,51 @@
+"""`desk token issue`: tokens of the local issuer."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Final
+
+import typer
+
+from services.commands.common import DEFAULT_DATA, Data, fail
+from shared.errors import DeskError
+
+app = typer.Typer(help="Tokens of the local issuer.", no_args_is_help=True)
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+@app.command("issue", help="Print a bearer token, signed with the desk's local key.")
+def issue(
+    role: Annotated[list[str], typer.Option(help="May be given several times.")],
+    subject: Annotated[str, typer.Option(help="Whose token it is.")] = "cli",
+    expires: Annotated[str, typer.Option(help="Such as 30m, 8h or 90d.")] = "8h",
+    service: Annotated[list[str] | None, typer.Option(help="All, if none is named.")] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Issue a token; the desk need not run, but its key must exist."""
+    from services.embedded import key_file
+    from shared.clock import SystemClock
+    from shared.http.auth import ALL_SERVICES, LocalIssuer, Role
+
+    known = {str(each) for each in Role}
+    if unknown := sorted(set(role) - known):
+        fail(f"no role is called {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    if not key_file(data).exists():
+        fail(f"{data} holds no desk yet; `desk run` makes one")
+    try:
+        token = LocalIssuer.load_or_create(key_file(data)).issue(
+            subject,
+            [Role(each) for each in role],
+            services=service or [ALL_SERVICES],
+            expires_in=_duration(expires),
+            now=SystemClock().now(),
+        )
+    except DeskError as error:
+        fail(error.detail)
+    typer.echo(token)
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"([1-9]\d{0,4})([mhd])", text)
+    if match is None:
+        fail(f"--expires must look like 30m, 8h or 90d, not {text!r}")
+    return timedelta(**{_UNITS[match.group(2)]: int(match.group(1))})

@@ -1,0 +1,182 @@
+"""The embedded desk: PostgreSQL, the log and all five services from one command."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+from shared.postgres.data_directory import DataDirectory
+from shared.postgres.embedded import EmbeddedPostgres
+
+from services.host import (
+    ROOMS,
+    House,
+    bind,
+    front_door,
+    kafka_log,
+    make_verifier,
+    running_all,
+    serve,
+    stop_on_signals,
+)
+from services.settings import DeskSettings
+from shared.clock import SystemClock
+from shared.contracts.registry import TOPICS
+from shared.http.auth import ALL_SERVICES, LocalIssuer, Role
+from shared.log.embedded import EmbeddedLog
+from shared.log.port import Log
+from shared.telemetry.metrics import MetricRegistry
+
+_TOKEN_DAYS: Final = 365
+_LOG_DATABASE: Final = "log"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where an embedded desk keeps its data, where it listens, and which log it uses."""
+
+    data: Path
+    host: str
+    port: int
+    kafka: str | None
+
+
+class Address(msgspec.Struct, frozen=True):
+    """What other commands need to find a running desk; kept in the data folder."""
+
+    url: str
+    kafka: str | None
+
+
+def token_file(data: Path) -> Path:
+    """Return where the command line's token is."""
+    return data / "cli-token"
+
+
+def address_file(data: Path) -> Path:
+    """Return where a running desk says how to reach it."""
+    return data / "desk.json"
+
+
+def key_file(data: Path) -> Path:
+    """Return where the local issuer's key is."""
+    return data / "signing-key.json"
+
+
+async def run(options: Options, settings: DeskSettings, tell: Callable[[str], None]) -> None:
+    """Run until Ctrl-C or SIGTERM. Raises: StartupError, one line, if it cannot start as asked."""
+    stop = asyncio.Event()
+    listener = bind(options.host, options.port)
+    with listener, DataDirectory(options.data), stop_on_signals(stop.set):
+        postgres = EmbeddedPostgres(options.data)
+        await postgres.start()
+        try:
+            await _serve_all(options, settings, postgres, listener, stop, tell)
+        finally:
+            address_file(options.data).unlink(missing_ok=True)
+            await postgres.stop()
+
+
+async def _serve_all(
+    options: Options,
+    settings: DeskSettings,
+    postgres: EmbeddedPostgres,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    tell: Callable[[str], None],
+) -> None:
+    clock = SystemClock()
+    issuer = LocalIssuer.load_or_create(key_file(options.data))
+    async with (
+        open_log(postgres, settings, options.kafka) as log,
+        httpx.AsyncClient() as client,
+    ):
+        await log.create_topics(TOPICS, settings.partitions)
+        house = House(
+            settings,
+            log,
+            clock,
+            MetricRegistry(),
+            make_verifier(settings, clock, issuer, client),
+            "embedded",
+        )
+        async with running_all(service_dsns(postgres), house) as rooms:
+            token = issuer.issue(
+                "cli",
+                [Role.ADMIN],
+                services=[ALL_SERVICES],
+                expires_in=timedelta(days=_TOKEN_DAYS),
+                now=clock.now(),
+            )
+            _write_private(token_file(options.data), token.encode())
+            host, port = listener.getsockname()[:2]
+            url = f"http://{host}:{port}"
+            address = msgspec.json.encode(Address(url, options.kafka))
+            _write_private(address_file(options.data), address)
+            tell(url)
+            await serve(front_door(rooms, house), listener, stop)
+
+
+@asynccontextmanager
+async def open_log(
+    postgres: EmbeddedPostgres, settings: DeskSettings, kafka: str | None
+) -> AsyncIterator[Log]:
+    """Open the log of an embedded desk: Kafka where one is named, else the one in PostgreSQL."""
+    await postgres.ensure_databases([*ROOMS, _LOG_DATABASE])
+    log = (
+        kafka_log(settings, kafka)
+        if kafka is not None
+        else await EmbeddedLog(postgres.dsn(_LOG_DATABASE)).open()
+    )
+    try:
+        yield log
+    finally:
+        await log.close()
+
+
+def service_dsns(postgres: EmbeddedPostgres) -> Mapping[str, str]:
+    """Return where each service's database is."""
+    return {name: postgres.dsn(name) for name in ROOMS}
+
+
+@asynccontextmanager
+async def attached(data: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """Reach the databases of an embedded desk: the running one's, or started for the while.
+
+    Raises: StartupError when there is no desk in `data`.
+    """
+    postgres = await EmbeddedPostgres.attach(data)
+    if postgres is not None:
+        yield postgres
+        return
+    with DataDirectory(data):
+        own = EmbeddedPostgres(data)
+        await own.start()
+        try:
+            yield own
+        finally:
+            await own.stop()
+
+
+def read_address(data: Path) -> Address | None:
+    """Return how to reach the desk that runs on `data`, if one says so."""
+    try:
+        return msgspec.json.decode(address_file(data).read_bytes(), type=Address)
+    except FileNotFoundError:
+        return None
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    beside = path.with_suffix(".new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    beside.replace(path)

@@ -1,0 +1,224 @@
+"""Running services in a process: the rooms, their databases, their apps, one HTTP server."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+import services.intake.wiring
+import services.knowledge.wiring
+import services.reporting.wiring
+import services.routing.wiring
+import services.sla.wiring
+from services.settings import DeskSettings
+from shared.clock import Clock
+from shared.contracts.registry import TOPICS
+from shared.errors import StartupError
+from shared.http.app import ServiceInfo, create_app
+from shared.http.auth import DeskState, LocalIssuer, OidcIssuer, TokenVerifier
+from shared.http.health import Check, health_router, metrics_router
+from shared.http.kernel import Room, make_app, service_checks
+from shared.log.kafka import KafkaLog
+from shared.log.port import Log
+from shared.postgres.migrate import migrate
+from shared.runtime.service import Service, Surroundings
+from shared.telemetry.metrics import MetricRegistry
+from shared.version import VERSION
+
+ROOMS: Final[Mapping[str, Callable[[], Room]]] = {
+    "intake": services.intake.wiring.room,
+    "routing": services.routing.wiring.room,
+    "sla": services.sla.wiring.room,
+    "knowledge": services.knowledge.wiring.room,
+    "reporting": services.reporting.wiring.room,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What services of one process share."""
+
+    settings: DeskSettings
+    log: Log
+    clock: Clock
+    registry: MetricRegistry
+    verifier: TokenVerifier
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service at work, with its app."""
+
+    room: Room
+    service: Service
+    app: FastAPI
+
+
+def kafka_log(settings: DeskSettings, bootstrap_servers: str) -> KafkaLog:
+    """Return the log on a Kafka cluster."""
+    return KafkaLog(
+        bootstrap_servers,
+        prefix=settings.topic_prefix,
+        replication_factor=settings.replication_factor,
+    )
+
+
+def make_verifier(
+    settings: DeskSettings, clock: Clock, local: LocalIssuer | None, client: httpx.AsyncClient
+) -> TokenVerifier:
+    """Return who checks tokens: the local issuer, an OIDC issuer, or both."""
+    oidc: list[OidcIssuer] = []
+    if settings.oidc_issuer is not None:
+        if settings.oidc_jwks_url is None:
+            raise StartupError("DESK_OIDC_ISSUER needs DESK_OIDC_JWKS_URL")
+        oidc.append(
+            OidcIssuer(settings.oidc_issuer, settings.oidc_jwks_url, settings.oidc_audience)
+        )
+    return TokenVerifier(clock, local=local, oidc=oidc, client=client)
+
+
+async def partition_count(log: Log) -> int:
+    """Return how many partitions every topic has.
+
+    Raises: StartupError when topics are missing or differ (R1).
+    """
+    counts = await log.partitions(TOPICS)
+    if missing := sorted(set(TOPICS) - counts.keys()):
+        raise StartupError(f"topics are missing: {', '.join(missing)}; run `desk topics create`")
+    if len(set(counts.values())) != 1:
+        odd = ", ".join(f"{topic} {count}" for topic, count in sorted(counts.items()))
+        raise StartupError(f"all topics must have the same number of partitions; found: {odd}")
+    return next(iter(counts.values()))
+
+
+@asynccontextmanager
+async def running(name: str, dsn: str, house: House) -> AsyncIterator[Running]:
+    """Migrate one service's database, start the service, and stop it at the end."""
+    room = ROOMS[name]()
+    await migrate(dsn, room.spec.migrations)
+    around = Surroundings(
+        dsn=dsn,
+        log=house.log,
+        clock=house.clock,
+        metrics=house.registry.for_service(name),
+        holder=house.holder,
+        role=house.settings.role,
+        partitions=await partition_count(house.log),
+        webhook_secret=house.settings.webhook_secret.get_secret_value(),
+    )
+    service = await Service.open(room.spec, around)
+    try:
+        yield Running(room, service, make_app(room, service, house.verifier))
+    finally:
+        await service.stop()
+
+
+@asynccontextmanager
+async def running_all(dsns: Mapping[str, str], house: House) -> AsyncIterator[list[Running]]:
+    """Start several services side by side and stop them side by side."""
+    async with AsyncExitStack() as stack:
+        yield await asyncio.gather(
+            *(stack.enter_async_context(running(name, dsn, house)) for name, dsn in dsns.items())
+        )
+
+
+def front_door(rooms: Sequence[Running], house: House) -> FastAPI:
+    """Return one app with every service under its name, and health and metrics of them all."""
+    checks = [
+        Check(f"{one.room.info.name} {check.name}", check.probe)
+        for one in rooms
+        for check in service_checks(one.service)
+    ]
+    info = ServiceInfo("desk", "Deskledger", VERSION, "Five services under one address.")
+    state = DeskState("desk", house.verifier, house.clock, house.registry.for_service("desk"))
+    app = create_app(
+        info, [health_router(checks), metrics_router(house.registry)], state, has_docs=False
+    )
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> dict[str, Any]:
+        return {
+            "name": "Deskledger",
+            "version": VERSION,
+            "services": {
+                one.room.info.name: {
+                    "url": f"/{one.room.info.name}",
+                    "docs": f"/{one.room.info.name}/docs",
+                    "openapi": f"/{one.room.info.name}/openapi.json",
+                }
+                for one in rooms
+            },
+        }
+
+    for one in rooms:
+        app.mount(f"/{one.room.info.name}", one.app)
+    return app
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the address. Raises: StartupError in one line when it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    listener.listen(1024)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `stop_on_signals`, which lets everything else end in order too."""
+        yield
+
+
+@contextmanager
+def stop_on_signals(stop: Callable[[], object]) -> Iterator[None]:
+    """Call `stop` on Ctrl-C or SIGTERM instead of dying."""
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop)
+    try:
+        yield
+    finally:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(name)
+
+
+async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Answer requests until `stop` is set; requests under way are finished first."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+
+    async def watch() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    watcher = asyncio.create_task(watch())
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watcher.cancel()

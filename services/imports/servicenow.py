@@ -1,0 +1,363 @@
+"""ServiceNow's incident audit log: rows in, facts of intake, routing and sla out. Pure.
+
+The rows of an incident are its timeline. What its last row states of opening, solution, closing,
+priority, reassignments, reopenings and SLA is the source's own account, which the KPIs follow;
+where the two disagree, `disagreements` says so.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Final, TypeVar
+from uuid import UUID
+
+from shared.contracts.base import Level, Priority
+from shared.contracts.intake import (
+    Requester,
+    Scope,
+    TicketClosed,
+    TicketCreated,
+    TicketEvent,
+    TicketHeld,
+    TicketReopened,
+    TicketResolved,
+    TicketResumed,
+    TicketStarted,
+    TicketUpdated,
+)
+from shared.contracts.routing import RoutingTicketEvent, TicketAssigned, TicketPrioritized
+from shared.contracts.sla import SlaMet, SlaMissed
+from shared.errors import InvalidInputError
+from shared.ids import reported_ticket_id
+
+_V = TypeVar("_V")
+
+SOURCE: Final = "servicenow"
+_MISSING: Final = frozenset({"?", ""})
+_UNASSIGNED: Final = "unassigned"
+_LEVELS: Final[Mapping[str, Level]] = {"1": "high", "2": "medium", "3": "low"}
+_PRIORITIES: Final[Mapping[str, Priority]] = {"1": "P1", "2": "P2", "3": "P3", "4": "P4"}
+_CHANNELS: Final = {
+    "Phone": "phone",
+    "IVR": "phone",
+    "Email": "mail",
+    "Self service": "portal",
+    "Direct opening": "walk_in",
+}
+_STATES: Final = {
+    "New": "new",
+    "Active": "in_progress",
+    "Awaiting User Info": "requester",
+    "Awaiting Vendor": "vendor",
+    "Awaiting Problem": "problem",
+    "Awaiting Evidence": "evidence",
+    "Resolved": "resolved",
+    "Closed": "closed",
+}
+_NOT_HOLDS: Final = frozenset({"new", "in_progress", "resolved", "closed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One update of one incident, checked; `state` is ours, a hold by its reason."""
+
+    line: int
+    number: str
+    state: str
+    at: datetime
+    by: str
+    opened_at: datetime
+    opened_by: str
+    resolved_at: datetime | None
+    resolved_by: str
+    closed_at: datetime | None
+    code: str
+    caller: str
+    channel: str
+    category: str | None
+    title: str
+    symptom: str | None
+    service: str | None
+    impact: Level
+    urgency: Level
+    priority: Priority
+    group: str | None
+    agent: str | None
+    reassignment_count: int
+    reopen_count: int
+    made_sla: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """One event of the past, as the import doors take it."""
+
+    data: TicketEvent | RoutingTicketEvent | SlaMet | SlaMissed
+    time: datetime
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One incident's past, by the service that owns each fact."""
+
+    ticket_id: UUID
+    number: str
+    intake: tuple[Past, ...]
+    routing: tuple[Past, ...]
+    sla: tuple[Past, ...]
+    disagreements: tuple[str, ...]
+
+
+def read_row(line: int, fields: Mapping[str, str | None]) -> Row:
+    """Check one row of the file. Raises: InvalidInputError naming the column at fault."""
+    if None in fields.values() or None in fields:
+        raise InvalidInputError("the row has not as many columns as the header")
+    text = {name: value or "" for name, value in fields.items()}
+    subcategory = _optional(text, "subcategory")
+    category = _optional(text, "category")
+    return Row(
+        line=line,
+        number=_required(text, "number"),
+        state=_mapped(text, "incident_state", _STATES),
+        at=_instant(text, "sys_updated_at"),
+        by=_required(text, "sys_updated_by"),
+        opened_at=_instant(text, "opened_at"),
+        opened_by=_optional(text, "opened_by") or "unknown",
+        resolved_at=_optional_instant(text, "resolved_at"),
+        resolved_by=_optional(text, "resolved_by") or "unknown",
+        closed_at=_optional_instant(text, "closed_at"),
+        code=_optional(text, "closed_code") or "unknown",
+        caller=_optional(text, "caller_id") or "unknown",
+        channel=_mapped(text, "contact_type", _CHANNELS),
+        category=category,
+        title=", ".join(part for part in (category, subcategory) if part) or "Incident",
+        symptom=_optional(text, "u_symptom"),
+        service=_optional(text, "cmdb_ci"),
+        impact=_mapped(text, "impact", _LEVELS, first_word=True),
+        urgency=_mapped(text, "urgency", _LEVELS, first_word=True),
+        priority=_mapped(text, "priority", _PRIORITIES, first_word=True),
+        group=_optional(text, "assignment_group"),
+        agent=_optional(text, "assigned_to"),
+        reassignment_count=_count(text, "reassignment_count"),
+        reopen_count=_count(text, "reopen_count"),
+        made_sla=_mapped(text, "made_sla", {"true": True, "false": False}),
+    )
+
+
+def take_over(rows: Sequence[Row]) -> Incident:
+    """Turn the rows of one incident, in the file's order, into its past. `rows` is not empty."""
+    ticket_id = reported_ticket_id(SOURCE, rows[0].number)
+    intake = tuple(_intake(ticket_id, rows))
+    return Incident(
+        ticket_id=ticket_id,
+        number=rows[0].number,
+        intake=intake,
+        routing=tuple(_routing(ticket_id, rows)),
+        sla=tuple(_sla(ticket_id, rows[-1])),
+        disagreements=tuple(_disagreements(rows, intake)),
+    )
+
+
+def _intake(ticket_id: UUID, rows: Sequence[Row]) -> Iterator[Past]:
+    first, last = rows[0], rows[-1]
+    yield Past(_created(ticket_id, first), first.opened_at, first.opened_by)
+    closes = [
+        place
+        for place, row in enumerate(rows)
+        if row.state == "closed" and (place == 0 or rows[place - 1].state != "closed")
+    ]
+    state, record = "new", _record(ticket_id, first)
+    for place, row in enumerate(rows):
+        corrected = _record(ticket_id, row)
+        if corrected != record:
+            record = corrected
+            yield Past(corrected, row.at, row.by)
+        is_final = closes != [] and place == closes[-1] and last.state == "closed"
+        for event in _transition(ticket_id, state, row, last if is_final else row):
+            is_closing = isinstance(event, TicketClosed) and is_final
+            yield Past(event, (last.closed_at or row.at) if is_closing else row.at, row.by)
+        if row.state != "new":
+            state = row.state
+
+
+def _transition(ticket_id: UUID, state: str, row: Row, statement: Row) -> Iterator[TicketEvent]:
+    """Yield what leads from `state` to the row's; going back to New yields nothing."""
+    if row.state in {state, "new"}:
+        return
+    if state in {"resolved", "closed"} and row.state != "closed":
+        yield TicketReopened(
+            ticket_id=ticket_id, reopened_by=row.by, reason="", reopen_count=row.reopen_count
+        )
+        state = "in_progress"
+    match row.state:
+        case "in_progress" if state == "new":
+            yield TicketStarted(ticket_id=ticket_id, agent_id=row.agent or row.by)
+        case "in_progress" if state not in _NOT_HOLDS:
+            yield TicketResumed(ticket_id=ticket_id)
+        case "in_progress":
+            return
+        case "resolved":
+            yield TicketResolved(
+                ticket_id=ticket_id, resolved_by=row.resolved_by, resolution=row.code
+            )
+        case "closed":
+            yield TicketClosed(
+                ticket_id=ticket_id,
+                closed_by=row.by,
+                code=row.code,
+                resolved_at=statement.resolved_at,
+                reopen_count=statement.reopen_count,
+            )
+        case reason:
+            yield TicketHeld(ticket_id=ticket_id, reason=reason)
+
+
+def _routing(ticket_id: UUID, rows: Sequence[Row]) -> Iterator[Past]:
+    rank: tuple[str, str, str] | None = None
+    place: tuple[str | None, str | None, int] = (None, None, 0)
+    for row in rows:
+        if (row.priority, row.impact, row.urgency) != rank:
+            at = row.opened_at if rank is None else row.at
+            rank = (row.priority, row.impact, row.urgency)
+            yield Past(_prioritized(ticket_id, row), at, row.by)
+        if (row.group, row.agent, row.reassignment_count) != place:
+            place = (row.group, row.agent, row.reassignment_count)
+            yield Past(_assigned(ticket_id, row), row.at, row.by)
+
+
+def _sla(ticket_id: UUID, last: Row) -> Iterator[Past]:
+    if last.closed_at is None:
+        return
+    outcome = SlaMet if last.made_sla else SlaMissed
+    verdict = outcome(
+        ticket_id=ticket_id,
+        target="resolution",
+        stopped_at=last.resolved_at or last.closed_at,
+        due_at=None,
+        elapsed_seconds=None,
+        source_system=SOURCE,
+    )
+    yield Past(verdict, last.closed_at, SOURCE)
+
+
+def _disagreements(rows: Sequence[Row], intake: Sequence[Past]) -> Iterator[str]:
+    last = rows[-1]
+    solved = [past.time for past in intake if isinstance(past.data, TicketResolved)]
+    reopened = sum(isinstance(past.data, TicketReopened) for past in intake)
+    moves = sum(
+        (a.group, a.agent) != (b.group, b.agent) and a.group is not None
+        for a, b in pairwise(rows)
+    )
+    if solved and last.resolved_at is None:
+        yield "went through Resolved, but states no resolved_at"
+    if solved and last.resolved_at is not None and solved[-1] != last.resolved_at:
+        yield "states another resolved_at than its last change to Resolved"
+    if not solved and last.resolved_at is not None:
+        yield "states a resolved_at, but never went through Resolved"
+    if last.state != "closed":
+        yield "its last row is not Closed"
+    if reopened != last.reopen_count:
+        yield "states another reopen_count than it has changes back from Resolved or Closed"
+    if moves != last.reassignment_count:
+        yield "states another reassignment_count than it has changes of group or person"
+    if rows[0].at < rows[0].opened_at:
+        yield "was updated before its opened_at"
+
+
+def _created(ticket_id: UUID, row: Row) -> TicketCreated:
+    return TicketCreated(
+        ticket_id=ticket_id,
+        number=row.number,
+        kind="incident",
+        title=row.title,
+        description=row.symptom or "",
+        requester=Requester(id=row.caller),
+        occurred_at=row.opened_at,
+        impact=row.impact,
+        urgency=row.urgency,
+        scope=Scope(),
+        category=row.category,
+        service=row.service,
+        channel=row.channel,
+        origin=SOURCE,
+    )
+
+
+def _record(ticket_id: UUID, row: Row) -> TicketUpdated:
+    return TicketUpdated(
+        ticket_id=ticket_id,
+        title=row.title,
+        description=row.symptom or "",
+        impact=row.impact,
+        urgency=row.urgency,
+        scope=Scope(),
+        category=row.category,
+        service=row.service,
+    )
+
+
+def _prioritized(ticket_id: UUID, row: Row) -> TicketPrioritized:
+    return TicketPrioritized(
+        ticket_id=ticket_id,
+        priority=row.priority,
+        impact=row.impact,
+        urgency=row.urgency,
+        reasons=("stated by ServiceNow",),
+        policy_version=0,
+    )
+
+
+def _assigned(ticket_id: UUID, row: Row) -> TicketAssigned:
+    return TicketAssigned(
+        ticket_id=ticket_id,
+        group=row.group or _UNASSIGNED,
+        agent_id=row.agent,
+        line=1,
+        reassignment_count=row.reassignment_count,
+        reasons=("stated by ServiceNow",),
+    )
+
+
+def _required(text: Mapping[str, str], name: str) -> str:
+    value = text.get(name, "")
+    if value in _MISSING:
+        raise InvalidInputError(f"{name} is missing", field=name)
+    return value
+
+
+def _optional(text: Mapping[str, str], name: str) -> str | None:
+    value = text.get(name, "")
+    return None if value in _MISSING else value
+
+
+def _instant(text: Mapping[str, str], name: str) -> datetime:
+    value = _required(text, name)
+    try:
+        return datetime.strptime(value, "%d/%m/%Y %H:%M").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"{name} is no day/month/year time: {value!r}", field=name
+        ) from error
+
+
+def _optional_instant(text: Mapping[str, str], name: str) -> datetime | None:
+    return None if _optional(text, name) is None else _instant(text, name)
+
+
+def _count(text: Mapping[str, str], name: str) -> int:
+    value = _required(text, name)
+    if not value.isdecimal():
+        raise InvalidInputError(f"{name} is no count: {value!r}", field=name)
+    return int(value)
+
+
+def _mapped(
+    text: Mapping[str, str], name: str, values: Mapping[str, _V], *, first_word: bool = False
+) -> _V:
+    value = _required(text, name)
+    key = value.split(" ", 1)[0] if first_word else value
+    if key not in values:
+        raise InvalidInputError(f"{name} is unknown: {value!r}", field=name)
+    return values[key]
