@@ -3,14 +3,16 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Final
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 import services.intake.wiring
@@ -23,7 +25,14 @@ from shared.clock import Clock
 from shared.contracts.registry import TOPICS
 from shared.errors import StartupError
 from shared.http.app import ServiceInfo, create_app
-from shared.http.auth import DeskState, LocalIssuer, OidcIssuer, TokenVerifier
+from shared.http.auth import (
+    DeskState,
+    LocalIssuer,
+    OidcIssuer,
+    Principal,
+    TokenVerifier,
+    requires,
+)
 from shared.http.health import Check, health_router, metrics_router
 from shared.http.kernel import Room, make_app, service_checks
 from shared.log.kafka import KafkaLog
@@ -101,7 +110,7 @@ async def partition_count(log: Log) -> int:
 
 
 @asynccontextmanager
-async def running(name: str, dsn: str, house: House) -> AsyncIterator[Running]:
+async def running(name: str, dsn: str, house: House) -> AsyncGenerator[Running]:
     """Migrate one service's database, start the service, and stop it at the end."""
     room = ROOMS[name]()
     await migrate(dsn, room.spec.migrations)
@@ -123,7 +132,7 @@ async def running(name: str, dsn: str, house: House) -> AsyncIterator[Running]:
 
 
 @asynccontextmanager
-async def running_all(dsns: Mapping[str, str], house: House) -> AsyncIterator[list[Running]]:
+async def running_all(dsns: Mapping[str, str], house: House) -> AsyncGenerator[list[Running]]:
     """Start several services side by side and stop them side by side."""
     async with AsyncExitStack() as stack:
         yield await asyncio.gather(
@@ -131,7 +140,7 @@ async def running_all(dsns: Mapping[str, str], house: House) -> AsyncIterator[li
         )
 
 
-def front_door(rooms: Sequence[Running], house: House) -> FastAPI:
+def front_door(rooms: Sequence[Running], house: House) -> ASGIApp:
     """Return one app with every service under its name, and health and metrics of them all."""
     checks = [
         Check(f"{one.room.info.name} {check.name}", check.probe)
@@ -140,28 +149,16 @@ def front_door(rooms: Sequence[Running], house: House) -> FastAPI:
     ]
     info = ServiceInfo("desk", "Deskledger", VERSION, "Five services under one address.")
     state = DeskState("desk", house.verifier, house.clock, house.registry.for_service("desk"))
-    app = create_app(
-        info, [health_router(checks), metrics_router(house.registry)], state, has_docs=False
-    )
+    index = APIRouter()
 
-    @app.get("/", include_in_schema=False)
-    async def index() -> dict[str, Any]:
-        return {
-            "name": "Deskledger",
-            "version": VERSION,
-            "services": {
-                one.room.info.name: {
-                    "url": f"/{one.room.info.name}",
-                    "docs": f"/{one.room.info.name}/docs",
-                    "openapi": f"/{one.room.info.name}/openapi.json",
-                }
-                for one in rooms
-            },
-        }
+    @index.get("/", include_in_schema=False)
+    async def services_here(_: Annotated[Principal, Depends(requires())]) -> dict[str, str]:
+        return {one.room.info.name: f"/{one.room.info.name}/docs" for one in rooms}
 
-    for one in rooms:
-        app.mount(f"/{one.room.info.name}", one.app)
-    return app
+    routers = [index, health_router(checks), metrics_router(house.registry)]
+    own = create_app(info, routers, state, has_docs=False)
+    mounts = [Mount(f"/{one.room.info.name}", one.app) for one in rooms]
+    return Starlette(routes=[*mounts, Mount("/", own)])
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -180,13 +177,13 @@ def bind(host: str, port: int) -> socket.socket:
 
 class _Server(uvicorn.Server):
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         """Leave signals to `stop_on_signals`, which lets everything else end in order too."""
         yield
 
 
 @contextmanager
-def stop_on_signals(stop: Callable[[], object]) -> Iterator[None]:
+def stop_on_signals(stop: Callable[[], object]) -> Generator[None]:
     """Call `stop` on Ctrl-C or SIGTERM instead of dying."""
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):

@@ -1,5 +1,6 @@
 """Settings of the desk as a whole, from the environment with the prefix DESK_."""
 
+import os
 import socket
 from pathlib import Path
 from typing import Literal
@@ -33,15 +34,9 @@ class DeskSettings(BaseSettings):
     log_level: str = "INFO"
 
 
-class ServiceDatabase(BaseSettings):
-    """Where one service's database is; read with the service's own prefix."""
-
-    database_url: SecretStr | None = None
-
-
 def database_url(service: str) -> str:
     """Return <SERVICE>_DATABASE_URL. Raises: StartupError naming the variable if it is not set."""
-    url = ServiceDatabase(_env_prefix=f"{service.upper()}_").database_url
-    if url is None:
-        raise StartupError(f"{service.upper()}_DATABASE_URL is not set")
-    return url.get_secret_value()
+    name = f"{service.upper()}_DATABASE_URL"
+    if not os.environ.get(name):
+        raise StartupError(f"{name} is not set")
+    return os.environ[name]

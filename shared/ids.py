@@ -23,8 +23,8 @@ def keyed_id(owner: str, key: str) -> UUID:
     return uuid5(_KEYS, f"{len(owner)}:{owner}/{key}")
 
 
-def decision_id(cause: UUID, rule: str) -> UUID:
-    """Return the id of what `rule` derives from event `cause`; deciding twice gives it twice."""
+def decision_id(cause: str, rule: str) -> UUID:
+    """Return the id of what `rule` derives from event id `cause`; twice, if decided twice."""
     return uuid5(_DECISIONS, f"{cause}/{rule}")
 
 

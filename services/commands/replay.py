@@ -94,7 +94,8 @@ def _line(service: str, verdict: Verdict) -> Line:
 def _print(line: Line) -> None:
     mark = "ok    " if line.agrees else "DIFFERS"
     out.print(
-        f"{line.service + '.' + line.table:24} {line.rows:>9} rows  {line.live_digest[:16]}  {mark}",
+        f"{line.service + '.' + line.table:24} {line.rows:>9} rows "
+        f" {line.live_digest[:16]}  {mark}",
         highlight=False,
     )
     if line.difference is not None:

@@ -5,7 +5,7 @@ priority, reassignments, reopenings and SLA is the source's own account, which t
 where the two disagree, `disagreements` says so.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -110,16 +110,22 @@ class Incident:
     disagreements: tuple[str, ...]
 
 
-def read_row(line: int, fields: Mapping[str, str | None]) -> Row:
-    """Check one row of the file. Raises: InvalidInputError naming the column at fault."""
+def read_row(line: int, fields: Mapping[str, str | None], finished: Collection[str] = ()) -> Row:
+    """Check one row; `finished` are the incidents whose rows have all been read already.
+
+    Raises: InvalidInputError naming the column at fault.
+    """
     if None in fields.values() or None in fields:
         raise InvalidInputError("the row has not as many columns as the header")
     text = {name: value or "" for name, value in fields.items()}
+    number = _required(text, "number")
+    if number in finished:
+        raise InvalidInputError(f"rows of {number} are not together", field="number")
     subcategory = _optional(text, "subcategory")
     category = _optional(text, "category")
     return Row(
         line=line,
-        number=_required(text, "number"),
+        number=number,
         state=_mapped(text, "incident_state", _STATES),
         at=_instant(text, "sys_updated_at"),
         by=_required(text, "sys_updated_by"),
@@ -247,8 +253,7 @@ def _disagreements(rows: Sequence[Row], intake: Sequence[Past]) -> Iterator[str]
     solved = [past.time for past in intake if isinstance(past.data, TicketResolved)]
     reopened = sum(isinstance(past.data, TicketReopened) for past in intake)
     moves = sum(
-        (a.group, a.agent) != (b.group, b.agent) and a.group is not None
-        for a, b in pairwise(rows)
+        (a.group, a.agent) != (b.group, b.agent) and a.group is not None for a, b in pairwise(rows)
     )
     if solved and last.resolved_at is None:
         yield "went through Resolved, but states no resolved_at"

@@ -41,14 +41,13 @@ async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> N
     for inbound, row in zip(reversed(streams.values()), numbers, strict=True):
         ticket_id = _ticket_id(inbound)
         known = journals[str(ticket_id)]
-        reported_at = known[0].time if known else unit.now
         origin = f"{inbound.envelope.source}#{inbound.envelope.id}"
         try:
             command = accept(
                 inbound.report,
                 ticket_id=ticket_id,
                 number=number_of(inbound.report.kind, row[0]),
-                reported_at=reported_at,
+                reported_at=unit.now,
                 origin=origin,
                 skew_seconds_max=settings.skew_seconds_max,
                 categories=settings.categories,
@@ -57,7 +56,7 @@ async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> N
         except DeskError as error:
             unit.parked.append(Parked(inbound.record, type(error).__name__, error.detail))
             continue
-        drafts = [Draft(event, reported_at) for event in events]
+        drafts = [Draft(event, unit.now) for event in events]
         unit.append(str(ticket_id), len(known), drafts, _lineage(inbound))
 
 

@@ -30,7 +30,7 @@ class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
     changed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verb(Generic[C]):
     """A command as a route: last path segment, body, and how both become the command.
 
@@ -47,7 +47,7 @@ class Verb(Generic[C]):
     method: str = "POST"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CommandRoutes(Generic[C]):
     """What the routes of one kind of thing call.
 

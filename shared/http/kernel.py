@@ -67,8 +67,9 @@ def service_checks(service: Service) -> list[Check]:
         await service.check_database()
 
     async def loops() -> Mapping[str, Any]:
-        await service.check_loops()
-        return {"outbox": service.committer.outbox_length}
+        waiting = await service.check_loops()
+        facts = {"outbox": service.committer.outbox_length, "behind": service.behind}
+        return {**facts, "degraded": waiting} if waiting else facts
 
     return [Check("database", database), Check("loops", loops)]
 

@@ -18,7 +18,7 @@ C = TypeVar("C")
 _ATTEMPTS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decider(Generic[C, S]):
     """A stream's rules: pure `decide` and `evolve`, and the state before the first event (R4)."""
 
@@ -34,7 +34,7 @@ class Decider(Generic[C, S]):
         return state
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Intent(Generic[C]):
     """A command for one stream: when it holds, who gives it, and what the giver last saw.
 

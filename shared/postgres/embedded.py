@@ -125,9 +125,10 @@ class EmbeddedPostgres:
     async def _make_cluster(self) -> None:
         shutil.rmtree(self._cluster, ignore_errors=True)  # a first start that was cut off
         password = secrets.token_urlsafe(32)
-        descriptor = os.open(self._password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(password)
+        _write_private(self._password_file, password)
+        lent_password = self._data / "postgres-password-lent"
+        _write_private(lent_password, password)
+        _give_to_server_user(lent_password)
         making = self._data / "postgres-new"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(mode=0o700)
@@ -142,15 +143,16 @@ class EmbeddedPostgres:
                     "--encoding=UTF8",
                     "--locale=C.UTF-8",
                     "--no-sync",
-                    "--pwfile=/dev/stdin",
+                    f"--pwfile={lent_password}",
                 ]
             ),
-            stdin=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-        output, _ = await process.communicate(password.encode() + b"\n")
+        output, _ = await process.communicate()
+        lent_password.unlink()
         if process.returncode != 0:
             lines = output.decode(errors="replace").strip().splitlines()
             raise StartupError(f"initdb failed: {lines[-1] if lines else process.returncode}")
@@ -273,10 +275,16 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
 
 
-def _give_to_server_user(folder: Path) -> None:
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def _give_to_server_user(path: Path) -> None:
     user = _server_user()
     if user is not None:
-        os.chown(folder, user.pw_uid, user.pw_gid)
+        os.chown(path, user.pw_uid, user.pw_gid)
 
 
 def _open_log(path: Path) -> BinaryIO:

@@ -16,13 +16,17 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         "jsonb",
         schema="pg_catalog",
         encoder=_encode_json,
-        decoder=msgspec.json.decode,
-        format="text",
+        decoder=_decode_json,
+        format="binary",  # COPY takes no other
     )
 
 
-def _encode_json(value: Any) -> str:  # noqa: ANN401 any JSON value
-    return msgspec.json.encode(value).decode()
+def _encode_json(value: Any) -> bytes:  # noqa: ANN401 any JSON value
+    return b"\x01" + msgspec.json.encode(value)
+
+
+def _decode_json(value: bytes) -> Any:  # noqa: ANN401 any JSON value
+    return msgspec.json.decode(memoryview(value)[1:])
 
 
 async def open_pool(dsn: str, *, role: Role, name: str, size_max: int) -> Pool:

@@ -58,6 +58,12 @@ async def load_offsets(pool: Pool, places: Sequence[TopicPartition]) -> dict[Top
     return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
+async def applied_offsets(pool: Pool) -> dict[TopicPartition, int]:
+    """Return how far this service has applied each partition, whichever replica did it."""
+    rows = await pool.fetch("SELECT topic, partition, next_offset FROM kernel.consumer_offset")
+    return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
 async def upsert(connection: Connection, model: ReadModel, events: Sequence[Recorded]) -> None:
     """Fold a batch and write it: one guarded statement per table."""
     fold = Fold(model)

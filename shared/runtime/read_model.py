@@ -73,6 +73,11 @@ class Table:
         return tuple(Column(name, _SQL_TYPES[kind]) for name, kind in self.key.items())
 
     @cached_property
+    def is_text_keyed(self) -> bool:
+        """Whether the stream id is kept as text, not as the UUID that the event's data has."""
+        return next(iter(self.key.values())) is str
+
+    @cached_property
     def sub_key(self) -> tuple[str, ...]:
         """The key columns after the stream id; each is a field of every facet."""
         return tuple(self.key)[1:]
@@ -204,12 +209,12 @@ class Fold:
 
     def add(self, event: Recorded) -> None:
         """Set every facet that the event yields, unless a later event already did."""
+        data = event.data
         for facet in self._model.project(event):
             table = self._model.table_of[type(facet)]
-            stream = event.stream_id
             key = (
-                UUID(stream) if next(iter(table.key.values())) is UUID else stream,
-                *(getattr(facet, name) for name in table.sub_key),
+                event.stream_id if table.is_text_keyed else getattr(data, data.STREAM),
+                *[getattr(facet, name) for name in table.sub_key],
             )
             row = self._rows[table.name].setdefault(key, {})
             known = row.get(type(facet))

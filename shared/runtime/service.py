@@ -22,10 +22,10 @@ from shared.journal.relay import Relay, outbox_length
 from shared.log.port import Log, LogUnavailableError, TopicPartition
 from shared.postgres.pool import Pool, open_pool
 from shared.replay.rebuild import ensure
-from shared.runtime.consumer import Archive, Consumer, React
+from shared.runtime.consumer import Archive, Consumer, React, applied_offsets
 from shared.runtime.deliveries import Deliveries
 from shared.runtime.leases import Leases
-from shared.runtime.loops import WEATHER, Loop, Pulse
+from shared.runtime.loops import SILENCE_SECONDS_MAX, WEATHER, Loop, Pulse
 from shared.runtime.read_model import ReadModel
 from shared.runtime.timers import OnDue, Timers, Watermark
 from shared.telemetry.metrics import ServiceMetrics
@@ -103,6 +103,8 @@ class Service:
         self._assigned: frozenset[int] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._pulses: list[Pulse] = []
+        self._moved = (0, 0.0)
+        self.behind = 0
 
     @classmethod
     async def open(cls, spec: Spec, around: Surroundings) -> "Service":
@@ -220,7 +222,21 @@ class Service:
     async def _monitor(self) -> None:
         self.committer.outbox_length = await outbox_length(self.pool)
         self.around.metrics.outbox_length(self.committer.outbox_length)
+        await self._measure_lag()
         await asyncio.sleep(1)
+
+    async def _measure_lag(self) -> None:
+        """Compare positions with the log's ends; a position that stands still is a trouble."""
+        applied = await applied_offsets(self.pool)
+        self.behind = 0
+        for place, end in (await self.around.log.end_offsets(self.spec.topics)).items():
+            lag = max(0, end - applied.get(place, 0))
+            self.behind += lag
+            self.around.metrics.consumer_lag(place.topic, place.partition, lag)
+        now = asyncio.get_running_loop().time()
+        done = sum(applied.values())
+        if self.behind == 0 or done != self._moved[0]:
+            self._moved = done, now
 
     def pulses(self) -> list[Pulse]:
         """Return the loops' states, for readiness and metrics."""
@@ -230,13 +246,25 @@ class Service:
         """Raise unless the database answers."""
         await self.pool.fetchval("SELECT 1")
 
-    async def check_loops(self) -> None:
-        """Raise UnavailableError, all troubles named, unless every loop works and moves."""
+    async def check_loops(self) -> list[str]:
+        """Return which loops wait for weather to pass; requests are served all the same.
+
+        Raises: UnavailableError, all troubles named, when a loop failed, fell silent, or does not
+        move forward.
+        """
         now = asyncio.get_running_loop().time()
-        verdicts = {pulse.name: pulse.verdict(now) for pulse in self._pulses}
-        troubles = [f"{name}: {verdict}" for name, verdict in verdicts.items() if verdict]
+        waiting: list[str] = []
+        troubles: list[str] = []
+        for pulse in self._pulses:
+            verdict = pulse.verdict(now)
+            if verdict is not None:
+                passes = pulse.trouble is not None and pulse.is_weather
+                (waiting if passes else troubles).append(f"{pulse.name}: {verdict}")
+        if self.behind and not waiting and now - self._moved[1] > SILENCE_SECONDS_MAX:
+            troubles.append(f"{self.behind} records behind, and the position does not move")
         if troubles:
             raise UnavailableError("; ".join(troubles))
+        return waiting
 
 
 def _or_sleep(step: Callable[[], Awaitable[int]], seconds: float) -> Callable[[], Awaitable[None]]:

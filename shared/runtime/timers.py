@@ -12,6 +12,7 @@ from shared.clock import Clock
 from shared.journal.journal import Journal
 from shared.log.port import Log, TopicPartition
 from shared.postgres.pool import Pool
+from shared.runtime.consumer import applied_offsets
 from shared.runtime.crash import crash_point
 from shared.runtime.unit import Timer, Unit
 
@@ -25,7 +26,6 @@ DELETE FROM kernel.timer WHERE (stream_id, name) IN (
     WHERE greatest(due_at, armed_at) <= $1 ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ) RETURNING stream_id, name, due_at
 """
-_OFFSETS: Final = "SELECT topic, partition, next_offset FROM kernel.consumer_offset"
 
 
 class Watermark:
@@ -47,10 +47,7 @@ class Watermark:
             asked_at = self._clock.now()
             self._sought = asked_at, await self._log.end_offsets(self._topics)
         instant, ends = self._sought
-        applied = {
-            TopicPartition(row["topic"], row["partition"]): row["next_offset"]
-            for row in await self._pool.fetch(_OFFSETS)
-        }
+        applied = await applied_offsets(self._pool)
         if any(applied.get(place, 0) < end for place, end in ends.items()):
             return None
         self._sought = None

@@ -129,6 +129,6 @@ def lineage_after(cause: Recorded, actor: str) -> Lineage:
     return Lineage(
         actor=actor,
         correlation_id=cause.correlation_id,
-        causation_id=str(cause.event_id),
+        causation_id=cause.event_id,
         history=cause.history,
     )

@@ -12,7 +12,10 @@ from shared.contracts.intake import Requester, Scope
 
 @dataclass(frozen=True, slots=True)
 class CreateTicket:
-    """A report, accepted: the whole standard record."""
+    """A report, accepted: the whole standard record.
+
+    `occurred_at` None: the caller did not say; it is then taken for `reported_at`.
+    """
 
     ticket_id: UUID
     number: str
@@ -20,7 +23,8 @@ class CreateTicket:
     title: str
     description: str
     requester: Requester
-    occurred_at: datetime
+    occurred_at: datetime | None
+    reported_at: datetime
     impact: Literal["high", "medium", "low"] | None
     urgency: Literal["high", "medium", "low"] | None
     scope: Scope

@@ -34,8 +34,8 @@ def accept(  # noqa: PLR0913 everything that is not in the report is named here
     """
     if not report.title.strip():
         raise InvalidInputError("the title is blank", field="/title")
-    occurred_at = report.occurred_at or reported_at
-    if occurred_at > reported_at + timedelta(seconds=skew_seconds_max):
+    latest = reported_at + timedelta(seconds=skew_seconds_max)
+    if report.occurred_at is not None and report.occurred_at > latest:
         raise InvalidInputError(
             f"occurred_at is more than {skew_seconds_max} s in the future", field="/occurred_at"
         )
@@ -51,7 +51,8 @@ def accept(  # noqa: PLR0913 everything that is not in the report is named here
         title=report.title,
         description=report.description,
         requester=report.requester,
-        occurred_at=occurred_at,
+        occurred_at=report.occurred_at,
+        reported_at=reported_at,
         impact=report.impact,
         urgency=report.urgency,
         scope=report.scope,

@@ -155,7 +155,7 @@ def _create(command: CreateTicket, ticket: Ticket) -> list[TicketEvent]:
         title=command.title,
         description=command.description,
         requester=command.requester,
-        occurred_at=command.occurred_at,
+        occurred_at=command.occurred_at or command.reported_at,
         impact=command.impact,
         urgency=command.urgency,
         scope=command.scope,
@@ -167,6 +167,8 @@ def _create(command: CreateTicket, ticket: Ticket) -> list[TicketEvent]:
     if ticket.created is None:
         return [event]
     repeated = msgspec.structs.replace(event, number=ticket.created.number)
+    if command.occurred_at is None:
+        repeated = msgspec.structs.replace(repeated, occurred_at=ticket.created.occurred_at)
     for name in event.__struct_fields__:
         if getattr(repeated, name) != getattr(ticket.created, name):
             raise ReusedIdError(
