@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,8 +12,6 @@ from typing import Final
 
 import httpx
 import msgspec
-from shared.postgres.data_directory import DataDirectory
-from shared.postgres.embedded import EmbeddedPostgres
 
 from services.host import (
     ROOMS,
@@ -32,6 +30,8 @@ from shared.contracts.registry import TOPICS
 from shared.http.auth import ALL_SERVICES, LocalIssuer, Role
 from shared.log.embedded import EmbeddedLog
 from shared.log.port import Log
+from shared.postgres.data_directory import DataDirectory
+from shared.postgres.embedded import EmbeddedPostgres
 from shared.telemetry.metrics import MetricRegistry
 
 _TOKEN_DAYS: Final = 365
@@ -127,7 +127,7 @@ async def _serve_all(
 @asynccontextmanager
 async def open_log(
     postgres: EmbeddedPostgres, settings: DeskSettings, kafka: str | None
-) -> AsyncIterator[Log]:
+) -> AsyncGenerator[Log]:
     """Open the log of an embedded desk: Kafka where one is named, else the one in PostgreSQL."""
     await postgres.ensure_databases([*ROOMS, _LOG_DATABASE])
     log = (
@@ -147,7 +147,7 @@ def service_dsns(postgres: EmbeddedPostgres) -> Mapping[str, str]:
 
 
 @asynccontextmanager
-async def attached(data: Path) -> AsyncIterator[EmbeddedPostgres]:
+async def attached(data: Path) -> AsyncGenerator[EmbeddedPostgres]:
     """Reach the databases of an embedded desk: the running one's, or started for the while.
 
     Raises: StartupError when there is no desk in `data`.

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ def print_json(value: object) -> None:
 
 
 @asynccontextmanager
-async def desk_client(target: Target) -> AsyncIterator[httpx.AsyncClient]:
+async def desk_client(target: Target) -> AsyncGenerator[httpx.AsyncClient]:
     """Open an HTTP client of the desk, the token in every request.
 
     Address and token come from the options, else from the data folder of a running desk.

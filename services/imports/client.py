@@ -17,7 +17,7 @@ from services.imports.servicenow import SOURCE, Incident, Past, Row, read_row, t
 from shared.errors import InvalidInputError, StartupError, UnavailableError
 
 BATCH_INCIDENTS: Final = 200
-_IN_FLIGHT: Final = 3
+_IN_FLIGHT: Final = 8
 _ATTEMPTS: Final = 60
 _RETRY_STATUS: Final = frozenset({429, 503})
 _encoder: Final = msgspec.json.Encoder()

@@ -1,24 +1,27 @@
-"""Temporary."""
+"""Knowledge's composition: the only file that puts its parts together."""
 
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+
+from services.knowledge.api import Knowledge
+from services.knowledge.handlers import Articles
+from services.knowledge.projections import READ_MODEL
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
-from shared.runtime.read_model import ReadModel
-from shared.runtime.service import Spec
-
-
-async def react(b, u):
-    pass
+from shared.runtime.service import Service, Spec
+from shared.version import VERSION
 
 
 def room() -> Room:
+    """Return knowledge."""
+
+    def routers(service: Service) -> Sequence[APIRouter]:
+        return [Knowledge(service, Articles(service)).router()]
+
     return Room(
-        ServiceInfo("knowledge", "x", "1", "x"),
-        Spec(
-            name="knowledge",
-            topics=topics_of("knowledge"),
-            read_model=ReadModel((), lambda e: ()),
-            react=react,
-        ),
-        lambda s: [],
+        ServiceInfo("knowledge", "Deskledger knowledge", VERSION, "Articles and search."),
+        Spec(name="knowledge", topics=topics_of("knowledge"), read_model=READ_MODEL),
+        routers,
     )

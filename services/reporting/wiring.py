@@ -13,12 +13,7 @@ from shared.contracts.registry import TOPICS
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
 from shared.runtime.service import Service, Spec
-from shared.runtime.unit import Batch, Unit
 from shared.version import VERSION
-
-
-async def _react(_batch: Batch, _unit: Unit) -> None:
-    """Reporting only watches."""
 
 
 def room() -> Room:
@@ -34,7 +29,6 @@ def room() -> Room:
             name="reporting",
             topics=TOPICS,
             read_model=READ_MODEL,
-            react=_react,
             archive=archive,
             migrations={"reporting": Path(__file__).parent / "migrations"},
         ),

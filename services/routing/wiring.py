@@ -1,24 +1,46 @@
-"""Temporary."""
+"""Routing's composition: the only file that puts its parts together."""
 
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+
+from services.routing.api import Routing
+from services.routing.handlers import Dispatch
+from services.routing.projections import READ_MODEL
+from services.routing.reactions import react
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
-from shared.runtime.read_model import ReadModel
-from shared.runtime.service import Spec
+from shared.runtime.service import Service, Spec
+from shared.version import VERSION
 
-
-async def react(b, u):
-    pass
+_INTAKE = (
+    "ticket.created",
+    "ticket.updated",
+    "ticket.resolved",
+    "ticket.closed",
+    "ticket.reopened",
+    "ticket.cancelled",
+)
 
 
 def room() -> Room:
+    """Return routing."""
+
+    async def on_start(service: Service) -> None:
+        await Dispatch(service).publish_default()
+
+    def routers(service: Service) -> Sequence[APIRouter]:
+        return [Routing(service, Dispatch(service)).router()]
+
     return Room(
-        ServiceInfo("routing", "x", "1", "x"),
+        ServiceInfo("routing", "Deskledger routing", VERSION, "Priority, people, escalation."),
         Spec(
             name="routing",
-            topics=topics_of("routing"),
-            read_model=ReadModel((), lambda e: ()),
+            topics=(*topics_of("routing"), *_INTAKE, "sla.breached", "sla.breach_retracted"),
+            read_model=READ_MODEL,
             react=react,
+            on_start=on_start,
         ),
-        lambda s: [],
+        routers,
     )

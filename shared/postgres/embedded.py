@@ -31,7 +31,6 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "max_connections": "100",
     "shared_buffers": "64MB",
     "work_mem": "8MB",
-    "wal_compression": "on",
     "max_wal_size": "1GB",
     "checkpoint_completion_target": "0.9",
     "password_encryption": "scram-sha-256",

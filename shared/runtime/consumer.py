@@ -72,7 +72,7 @@ async def upsert(connection: Connection, model: ReadModel, events: Sequence[Reco
     for table in model.tables:
         rows = list(fold.rows(table))
         if rows:
-            await connection.execute(table.upsert_sql, *map(list, zip(*rows, strict=True)))
+            await connection.execute(table.upsert_sql, *table.upsert_arguments(rows))
 
 
 class Consumer:
@@ -85,7 +85,7 @@ class Consumer:
         reader: LogReader,
         journal: Journal,
         model: ReadModel,
-        react: React,
+        react: React | None,
         archive: Archive | None,
         clock: Clock,
         metrics: ServiceMetrics,
@@ -176,7 +176,7 @@ class Consumer:
         await upsert(connection, self._model, events)
         unit = Unit(connection, self._journal, self._clock.now(), parked=parked)
         news = Batch([event for event in events if not event.history], reports)
-        if news.events or news.reports:
+        if self._react is not None and (news.events or news.reports):
             await self._react(news, unit)
             await unit.flush()
         if park_again:

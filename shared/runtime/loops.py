@@ -29,6 +29,7 @@ WEATHER: Final = (
 """What passes by itself: wait and try again for ever (R10)."""
 
 SILENCE_SECONDS_MAX: Final = 30
+_LOG_EVERY: Final = 30
 _BACKOFF_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -90,7 +91,7 @@ class Loop:
     def _note(self, error: Exception, failures: int) -> None:
         self.pulse.is_weather = isinstance(error, WEATHER)
         self.pulse.trouble = f"{type(error).__name__}: {error}"
-        if not self.pulse.is_weather:
+        if not self.pulse.is_weather and failures % _LOG_EVERY == 0:
             _log.error("loop_failed", loop=self.pulse.name, exc_info=error)
-        elif failures == 0:
+        elif self.pulse.is_weather and failures == 0:
             _log.warning("loop_waits", loop=self.pulse.name, reason=str(error))

@@ -10,9 +10,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from types import UnionType
 from typing import Any, ClassVar, Final, Protocol, get_args, get_origin, get_type_hints
 from uuid import UUID
+
+import msgspec
 
 from shared.contracts.registry import Recorded, decode_envelope, decode_event, history_order
 from shared.postgres.pool import Connection
@@ -47,11 +50,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class FacetShape:
-    """A facet as columns; `guard` is the column that holds the sequence of its last event."""
+    """A facet as columns; `guard` is the column that holds the sequence of its last event.
+
+    `values` reads the columns of an instance.
+    """
 
     type: type
     guard: str
     columns: tuple[Column, ...]
+    values: Callable[[Any], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Table:
 
     The first key column holds the stream id. Further key columns, if any, are fields of every
     facet of the table. All other columns may be null: an event for an unknown stream makes a row.
+    An index is a list of columns, or, for another kind than a B-tree, `USING kind (expression)`.
     """
 
     name: str
@@ -104,16 +112,32 @@ class Table:
         statements = [
             f"CREATE TABLE {schema}.{self.name} ({body}, PRIMARY KEY ({', '.join(self.key)}))"
         ]
-        statements += [f"CREATE INDEX ON {schema}.{self.name} ({index})" for index in self.indexes]
+        for index in self.indexes:
+            method = index if index.startswith("USING ") else f"({index})"
+            statements.append(f"CREATE INDEX ON {schema}.{self.name} {method}")
         return statements
+
+    def upsert_arguments(self, rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+        """Return rows, columns as in `columns`, as the parameters of `upsert_sql`."""
+        arguments = [list(values) for values in zip(*rows, strict=True)]
+        for place, column in enumerate(self.columns):
+            if column.sql_type == "jsonb":
+                arguments[place] = [_json_text(value) for value in arguments[place]]
+        return arguments
 
     @cached_property
     def upsert_sql(self) -> str:
-        """The guarded multi-row upsert; one array parameter per column."""
-        arrays = ", ".join(f"${n}::{c.sql_type}[]" for n, c in enumerate(self.columns, 1))
+        """The guarded multi-row upsert; one array parameter per column, JSON as text.
+
+        An array of jsonb would not do: a list in it would be taken for a further dimension.
+        """
+        types = ["text" if c.sql_type == "jsonb" else c.sql_type for c in self.columns]
+        arrays = ", ".join(f"${n}::{sql_type}[]" for n, sql_type in enumerate(types, 1))
         names = ", ".join(column.name for column in self.columns)
+        casts = ", ".join(f"{column.name}::{column.sql_type}" for column in self.columns)
         return (
-            f"INSERT INTO read.{self.name} AS old ({names}) SELECT * FROM unnest({arrays}) "  # noqa: S608 names are ours
+            f"INSERT INTO read.{self.name} AS old ({names})"  # noqa: S608 names are ours
+            f" SELECT {casts} FROM unnest({arrays}) AS new({names}) "
             f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {', '.join(self._assignments())}"
         )
 
@@ -133,7 +157,19 @@ def _shape(facet: type, sub_key: tuple[str, ...]) -> FacetShape:
         for field in fields(facet)
         if field.name not in sub_key
     )
-    return FacetShape(facet, f"{_snake(facet.__name__)}_seq", columns)
+    return FacetShape(facet, f"{_snake(facet.__name__)}_seq", columns, _reader(columns))
+
+
+def _json_text(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _reader(columns: tuple[Column, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what reads a facet's columns in one call."""
+    if len(columns) == 1:
+        read_one = attrgetter(columns[0].name)
+        return lambda facet: (read_one(facet),)
+    return attrgetter(*(column.name for column in columns))
 
 
 def _snake(name: str) -> str:
@@ -234,5 +270,5 @@ class Fold:
                     values += absent[shape.type]
                 else:
                     values.append(sequence)
-                    values += [getattr(facet, column.name) for column in shape.columns]
+                    values += shape.values(facet)
             yield tuple(values)

@@ -47,7 +47,7 @@ class Spec:
     name: str
     topics: tuple[str, ...]
     read_model: ReadModel
-    react: React
+    react: React | None = None
     on_due: OnDue | None = None
     archive: Archive | None = None
     on_start: "Callable[[Service], Awaitable[None]] | None" = None

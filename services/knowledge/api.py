@@ -1,0 +1,181 @@
+"""Knowledge over HTTP: write, publish, find."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from services.knowledge import queries, schemas
+from services.knowledge.domain.article import (
+    ArticleCommand,
+    DraftArticle,
+    PublishArticle,
+    RetireArticle,
+    ReviseArticle,
+)
+from services.knowledge.handlers import Articles
+from shared.http import idempotency, preferences
+from shared.http.answers import answer, settle
+from shared.http.auth import Principal, Role, requires
+from shared.http.body import openapi_body, read_struct
+from shared.http.commands import CommandRoutes, Verb
+from shared.http.idempotency import creation_id
+from shared.http.pagination import Page, next_link, page
+from shared.journal.handler import Intent
+from shared.runtime.service import Service
+from shared.telemetry.context import lineage
+
+_Anyone = Annotated[Principal, Depends(requires())]
+_Writer = Annotated[Principal, Depends(requires(Role.AGENT, Role.MANAGER))]
+_WRITERS: Final = (Role.AGENT, Role.MANAGER)
+_EXAMPLE: Final = schemas.NewArticle(
+    title="VPN drops every few minutes",
+    text="Renew the client certificate: Settings, Network, VPN, Renew.",
+    tags=("vpn", "certificate"),
+)
+_VERBS: Final = (
+    Verb[ArticleCommand](
+        "",
+        schemas.Revision,
+        schemas.Revision(title=_EXAMPLE.title, text=_EXAMPLE.text, tags=_EXAMPLE.tags),
+        lambda body, article, actor: ReviseArticle(
+            article, actor, body.title, body.text, body.tags
+        ),
+        _WRITERS,
+        "Say it better",
+        "PUT",
+    ),
+    Verb[ArticleCommand](
+        "publish",
+        schemas.Publish,
+        schemas.Publish(),
+        lambda _, article, actor: PublishArticle(article, actor),
+        _WRITERS,
+        "Let requesters find it",
+    ),
+    Verb[ArticleCommand](
+        "retire",
+        schemas.Retire,
+        schemas.Retire(reason="The old client is gone."),
+        lambda body, article, actor: RetireArticle(article, actor, body.reason),
+        _WRITERS,
+        "Take it out of sight",
+    ),
+)
+
+
+class Knowledge:
+    """The routes, bound to what they call."""
+
+    def __init__(self, service: Service, articles: Articles) -> None:
+        self._pool = service.pool
+        self._clock = service.clock
+        self._articles = articles
+        self._commands = CommandRoutes[ArticleCommand](
+            service.clock.now,
+            articles.carry_out,
+            _admit,
+            partial(queries.article_sequence, service.pool),
+        )
+
+    def router(self) -> APIRouter:
+        """Return all routes of knowledge."""
+        router = APIRouter(tags=["knowledge"])
+        router.post(
+            "/articles",
+            status_code=201,
+            summary="Write down what you know",
+            openapi_extra=openapi_body(
+                schemas.NewArticle,
+                _EXAMPLE,
+                parameters=[idempotency.OPENAPI_PARAMETER, preferences.OPENAPI_PARAMETER],
+            ),
+        )(self.draft)
+        router.get("/articles", summary="Articles, the newest first")(self.list_articles)
+        router.get("/articles/{id}", summary="One article")(self.read)
+        self._commands.add(router, "/articles/{id}", _VERBS)
+        router.get("/search", summary="Find articles by words, English or Chinese")(self.search)
+        return router
+
+    async def draft(self, request: Request, principal: _Writer) -> Response:
+        """Draft an article. 201 with its id and number; 200 if the same came before."""
+        body = await read_struct(request, schemas.NewArticle)
+        article_id = creation_id(request, principal)
+        command = DraftArticle(
+            article_id,
+            await self._articles.next_number(),
+            principal.subject,
+            body.title,
+            body.text,
+            body.language,
+            body.tags,
+        )
+        intent = Intent[ArticleCommand](
+            str(article_id), command, self._clock.now(), lineage(), is_new=True
+        )
+        written, number = await self._articles.draft(intent)
+        shown = partial(queries.article_sequence, self._pool, article_id)
+        return answer(
+            schemas.ArticleAnswer(article_id, number, 1),
+            status=201 if written.events else 200,
+            sequence=1,
+            headers={
+                "Location": f"{request.url.path}/{article_id}",
+                **await settle(request, shown, 1),
+            },
+        )
+
+    async def read(self, id: UUID, principal: _Anyone) -> Response:
+        """Return an article with its ETag; requesters see published ones."""
+        article = await queries.read_article(
+            self._pool, id, published_only=not _is_writer(principal)
+        )
+        return answer(article, sequence=article.sequence)
+
+    async def list_articles(
+        self,
+        request: Request,
+        principal: _Anyone,
+        window: Annotated[Page, Depends(page)],
+        *,
+        status: Literal["draft", "published", "retired"] | None = None,
+        language: Literal["en", "zh"] | None = None,
+        tag: str | None = None,
+    ) -> Response:
+        """Return articles, the newest first; requesters see published ones."""
+        wanted = queries.ArticleFilter(
+            status=status if _is_writer(principal) else "published", language=language, tag=tag
+        )
+        after = window.after(tuple[datetime, UUID])
+        found = await queries.list_articles(self._pool, wanted, limit=window.limit, after=after)
+        headers: dict[str, str] = {}
+        if len(found) == window.limit:
+            headers["Link"] = next_link(request, (found[-1].drafted_at, found[-1].article_id))
+        return answer({"articles": found}, headers=headers)
+
+    async def search(
+        self,
+        principal: _Anyone,
+        q: Annotated[str, Query(min_length=1, max_length=500)],
+        language: Literal["en", "zh"] | None = None,
+        limit: Annotated[int, Query(ge=1, le=50)] = 10,
+    ) -> Response:
+        """Return the articles that fit best; a word in the title counts for more."""
+        hits = await queries.search(
+            self._pool,
+            q,
+            language=language,
+            published_only=not _is_writer(principal),
+            limit=limit,
+        )
+        return answer({"hits": hits})
+
+
+def _is_writer(principal: Principal) -> bool:
+    return principal.has(*_WRITERS, Role.AUDITOR)
+
+
+async def _admit(_principal: Principal, _article_id: UUID) -> None:
+    """Whoever may write may write any article."""

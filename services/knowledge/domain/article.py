@@ -1,0 +1,170 @@
+"""An article's life: what may follow what. Pure; time and ids arrive in the command."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from shared.contracts.knowledge import (
+    ArticleDrafted,
+    ArticleEvent,
+    ArticlePublished,
+    ArticleRetired,
+    ArticleRevised,
+)
+from shared.errors import IllegalTransitionError, NotFoundError, ReusedIdError
+
+
+class Status(StrEnum):
+    """Where an article is in its life; UNKNOWN before it is drafted."""
+
+    UNKNOWN = "unknown"
+    DRAFT = "draft"
+    PUBLISHED = "published"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class DraftArticle:
+    """Write down what one knows."""
+
+    article_id: UUID
+    number: str
+    author_id: str
+    title: str
+    text: str
+    language: Literal["en", "zh"]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReviseArticle:
+    """Say it better."""
+
+    article_id: UUID
+    revised_by: str
+    title: str
+    text: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishArticle:
+    """Let requesters find it."""
+
+    article_id: UUID
+    published_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetireArticle:
+    """Take it out of sight: it no longer holds."""
+
+    article_id: UUID
+    retired_by: str
+    reason: str
+
+
+ArticleCommand = DraftArticle | ReviseArticle | PublishArticle | RetireArticle
+_ALLOWED: Final[Mapping[type[ArticleCommand], frozenset[Status]]] = {
+    ReviseArticle: frozenset({Status.DRAFT, Status.PUBLISHED}),
+    PublishArticle: frozenset({Status.DRAFT, Status.RETIRED}),
+    RetireArticle: frozenset({Status.PUBLISHED}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """Only what `decide` needs; `content` is title, text and tags as they stand."""
+
+    status: Status = Status.UNKNOWN
+    drafted: ArticleDrafted | None = None
+    content: tuple[str, str, tuple[str, ...]] | None = None
+
+
+def number_of(number: int) -> str:
+    """Return the number people read out, such as KB-000001."""
+    return f"KB-{number:06d}"
+
+
+def decide(command: ArticleCommand, article: Article) -> list[ArticleEvent]:
+    """Return the new facts; an empty list is an honest retry, nothing to add.
+
+    Raises:
+        NotFoundError: the article does not exist.
+        ReusedIdError: the id was used with other content.
+        IllegalTransitionError: the article's status forbids the command.
+    """
+    if isinstance(command, DraftArticle):
+        return _draft(command, article)
+    if article.status is Status.UNKNOWN:
+        raise NotFoundError(f"no article {command.article_id}")
+    if _stands(command, article):
+        return []
+    if article.status not in _ALLOWED[type(command)]:
+        raise IllegalTransitionError(f"{type(command).__name__} while {article.status}")
+    match command:
+        case ReviseArticle():
+            return [
+                ArticleRevised(
+                    article_id=command.article_id,
+                    revised_by=command.revised_by,
+                    title=command.title,
+                    text=command.text,
+                    tags=command.tags,
+                )
+            ]
+        case PublishArticle(article_id, published_by):
+            return [ArticlePublished(article_id=article_id, published_by=published_by)]
+        case RetireArticle(article_id, retired_by, reason):
+            return [ArticleRetired(article_id=article_id, retired_by=retired_by, reason=reason)]
+
+
+def evolve(article: Article, event: ArticleEvent, _at: datetime) -> Article:
+    """Fold one fact. Total: a recorded event is never refused."""
+    match event:
+        case ArticleDrafted():
+            content = (event.title, event.text, event.tags)
+            return Article(Status.DRAFT, event, content)
+        case ArticleRevised():
+            return replace(article, content=(event.title, event.text, event.tags))
+        case ArticlePublished():
+            return replace(article, status=Status.PUBLISHED)
+        case ArticleRetired():
+            return replace(article, status=Status.RETIRED)
+
+
+def _draft(command: DraftArticle, article: Article) -> list[ArticleEvent]:
+    event = ArticleDrafted(
+        article_id=command.article_id,
+        number=command.number,
+        author_id=command.author_id,
+        title=command.title,
+        text=command.text,
+        language=command.language,
+        tags=command.tags,
+    )
+    if article.drafted is None:
+        return [event]
+    repeated = msgspec.structs.replace(event, number=article.drafted.number)
+    for name in event.__struct_fields__:
+        if getattr(repeated, name) != getattr(article.drafted, name):
+            raise ReusedIdError(
+                f"article {command.article_id} was drafted with another {name}", field=f"/{name}"
+            )
+    return []
+
+
+def _stands(command: ReviseArticle | PublishArticle | RetireArticle, article: Article) -> bool:
+    match command:
+        case ReviseArticle():
+            is_shown = article.status in _ALLOWED[ReviseArticle]
+            return is_shown and article.content == (command.title, command.text, command.tags)
+        case PublishArticle():
+            return article.status is Status.PUBLISHED
+        case RetireArticle():
+            return article.status is Status.RETIRED

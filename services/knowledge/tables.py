@@ -1,0 +1,56 @@
+"""Knowledge's read model: one row per article."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from shared.runtime.read_model import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What never changes once the article is drafted."""
+
+    number: str
+    author_id: str
+    language: str
+    drafted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the article says; the `…_terms` are what it is found by."""
+
+    title: str
+    body: str
+    tags: list[str]
+    title_terms: str
+    body_terms: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the article is in its life."""
+
+    status: str
+    status_since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """The last thing recorded about it; its guard is the article's sequence."""
+
+    updated_at: datetime
+
+
+DOCUMENT: Final = (
+    "(setweight(to_tsvector('english', coalesce(title_terms, '')), 'A') ||"
+    " setweight(to_tsvector('english', coalesce(body_terms, '')), 'B'))"
+)
+ARTICLES: Final = Table(
+    "article",
+    {"article_id": UUID},
+    (Origin, Content, Progress, Activity),
+    indexes=("drafted_at, article_id", f"USING gin ({DOCUMENT})"),
+)

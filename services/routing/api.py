@@ -1,0 +1,156 @@
+"""Routing over HTTP: who has what and why, the roster, the published policy."""
+
+from typing import Annotated, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from services.routing import queries, schemas
+from services.routing.domain.agents import AgentCommand, RegisterAgent, SetAvailability
+from services.routing.domain.policy import DEFAULT_POLICY, default_policy
+from services.routing.domain.triage import AssignTicket
+from services.routing.handlers import Dispatch
+from shared.contracts.routing import RoutingPolicyPublished
+from shared.errors import NotFoundError
+from shared.http import conditional
+from shared.http.answers import answer
+from shared.http.auth import Principal, Role, requires
+from shared.http.body import openapi_body, read_struct
+from shared.http.commands import CommandRoutes, Verb
+from shared.runtime.service import Service
+from shared.telemetry.context import lineage
+
+_Reader = Annotated[Principal, Depends(requires(Role.AGENT, Role.MANAGER, Role.AUDITOR))]
+_Manager = Annotated[Principal, Depends(requires(Role.MANAGER))]
+_Agent = Annotated[Principal, Depends(requires(Role.AGENT, Role.MANAGER))]
+_AgentId = Annotated[str, Path(min_length=1, max_length=200)]
+_DEFAULT: Final = default_policy()
+_POLICY_EXAMPLE: Final = schemas.NewPolicy(
+    matrix=_DEFAULT.matrix,
+    thresholds=_DEFAULT.thresholds,
+    desks=_DEFAULT.desks,
+    default_groups=_DEFAULT.default_groups,
+)
+_VERBS: Final = (
+    Verb[AssignTicket](
+        "assign",
+        schemas.Assign,
+        schemas.Assign(group="network-support", agent_id="bo", reason="knows the site"),
+        lambda body, ticket, _: AssignTicket(
+            ticket, body.group, body.agent_id, body.line, body.reason
+        ),
+        (Role.AGENT, Role.MANAGER),
+        "Give the ticket to a group or an agent",
+    ),
+)
+
+
+class Routing:
+    """The routes, bound to what they call."""
+
+    def __init__(self, service: Service, dispatch: Dispatch) -> None:
+        self._service = service
+        self._dispatch = dispatch
+        self._commands = CommandRoutes[AssignTicket](
+            service.clock.now, dispatch.assign, _admit, self._shown
+        )
+
+    def router(self) -> APIRouter:
+        """Return all routes of routing."""
+        router = APIRouter(tags=["routing"])
+        router.get("/tickets/{id}", summary="Rank, assignment, escalation, and why")(self.ticket)
+        self._commands.add(router, "/tickets/{id}", _VERBS)
+        router.get("/queues", summary="Open tickets per group")(self.queues)
+        router.get("/agents", summary="The roster with workloads")(self.agents)
+        router.put(
+            "/agents/{agent_id}",
+            summary="Register an agent",
+            openapi_extra=openapi_body(
+                schemas.Registration,
+                schemas.Registration(name="Bo Li", group="service-desk", skills=("network",)),
+            ),
+        )(self.register)
+        router.post(
+            "/agents/{agent_id}/availability",
+            summary="Say whether an agent takes new tickets",
+            openapi_extra=openapi_body(schemas.Availability, schemas.Availability(available=False)),
+        )(self.availability)
+        router.get("/policy", summary="The rules in force")(self.policy)
+        router.put(
+            "/policy",
+            summary="Publish the rules of routing",
+            openapi_extra=openapi_body(
+                schemas.NewPolicy, _POLICY_EXAMPLE, parameters=[conditional.OPENAPI_PARAMETER]
+            ),
+        )(self.publish)
+        return router
+
+    async def ticket(self, id: UUID, _: _Reader) -> Response:
+        """Return what routing decided about a ticket."""
+        return answer(await queries.read_ticket(self._service.pool, id))
+
+    async def queues(self, _: _Reader) -> Response:
+        """Return the groups that have open tickets."""
+        return answer({"queues": await queries.list_queues(self._service.pool)})
+
+    async def agents(self, _: _Reader) -> Response:
+        """Return every agent."""
+        return answer({"agents": await queries.list_agents(self._service.pool)})
+
+    async def register(self, request: Request, agent_id: _AgentId, _: _Manager) -> Response:
+        """Take an agent onto the roster or replace what it says."""
+        body = await read_struct(request, schemas.Registration)
+        return await self._agent(
+            RegisterAgent(
+                agent_id, body.name, body.group, body.line, body.skills, body.workload_max
+            )
+        )
+
+    async def availability(self, request: Request, agent_id: _AgentId, _: _Agent) -> Response:
+        """Change whether an agent takes new tickets."""
+        body = await read_struct(request, schemas.Availability)
+        return await self._agent(SetAvailability(agent_id, body.available))
+
+    async def policy(self, _: _Reader) -> Response:
+        """Return the newest version with its ETag."""
+        policy, sequence = await self._dispatch.policy()
+        if policy is None:
+            raise NotFoundError("no policy has been published")
+        return answer(policy, sequence=sequence)
+
+    async def publish(self, request: Request, _: _Manager) -> Response:
+        """Publish the next version; the same content again changes nothing."""
+        body = await read_struct(request, schemas.NewPolicy)
+        policy = RoutingPolicyPublished(
+            policy_id=DEFAULT_POLICY,
+            version=1,
+            matrix=body.matrix,
+            thresholds=body.thresholds,
+            desks=body.desks,
+            default_groups=body.default_groups,
+        )
+        expected = conditional.parse_if_match(request.headers.get(conditional.HEADER))
+        written = await self._dispatch.publish(policy, lineage(), expected)
+        return answer(
+            {"version": written.sequence, "changed": bool(written.events)},
+            sequence=written.sequence,
+        )
+
+    async def _agent(self, command: AgentCommand) -> Response:
+        written = await self._dispatch.agent(command, lineage())
+        return answer(
+            {"agent_id": command.agent_id, "changed": bool(written.events)},
+            sequence=written.sequence,
+        )
+
+    async def _shown(self, ticket_id: UUID) -> int:
+        known = await self._service.pool.fetchval(
+            "SELECT greatest(ranking_seq, assignment_seq, escalation_seq) FROM read.ticket"
+            " WHERE ticket_id = $1",
+            ticket_id,
+        )
+        return known or 0
+
+
+async def _admit(_principal: Principal, _ticket_id: UUID) -> None:
+    """Agents may touch any ticket."""

@@ -1,0 +1,43 @@
+"""Bodies of routing's requests."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from shared.contracts.base import Key, Line, Name
+from shared.contracts.routing import Desk, ImpactThreshold, MatrixCell
+from shared.http.commands import Body
+
+
+class Registration(Body, frozen=True):
+    """What the roster says of an agent."""
+
+    name: Name
+    group: Key
+    line: Line = 1
+    skills: Annotated[tuple[Key, ...], Meta(max_length=100)] = ()
+    workload_max: Annotated[int, Meta(ge=0, le=1000)] = 20
+
+
+class Availability(Body, frozen=True):
+    """Whether the agent takes new tickets."""
+
+    available: bool
+
+
+class Assign(Body, frozen=True):
+    """Who gets the ticket; without an agent it waits in the group's queue."""
+
+    group: Key
+    reason: Annotated[str, Meta(min_length=1, max_length=1000)]
+    agent_id: Key | None = None
+    line: Line | None = None
+
+
+class NewPolicy(Body, frozen=True):
+    """The rules of routing, whole."""
+
+    matrix: tuple[MatrixCell, ...]
+    thresholds: tuple[ImpactThreshold, ...]
+    desks: tuple[Desk, ...]
+    default_groups: Annotated[tuple[Key, ...], Meta(min_length=1, max_length=3)]

@@ -1,0 +1,81 @@
+"""Routing's read model: the roster, who has which ticket, every fact about a ticket."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from shared.runtime.read_model import HISTORY, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What the roster says of an agent."""
+
+    name: str
+    agent_group: str
+    line: int
+    skills: list[str]
+    workload_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether the agent takes new tickets; null means they never said."""
+
+    available: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The ticket's rank and why."""
+
+    priority: str
+    impact: str
+    urgency: str
+    ranking_reasons: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Who has the ticket and why."""
+
+    assigned_group: str
+    agent_id: str | None
+    line: int
+    reassignment_count: int
+    assignment_reasons: list[str]
+    assigned_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """The last escalation and why."""
+
+    escalation_count: int
+    escalation_reasons: list[str]
+    escalated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Whether intake still counts the ticket as work to do."""
+
+    is_open: bool
+
+
+AGENTS: Final = Table("agent", {"agent_id": str}, (Registration, Availability))
+TICKETS: Final = Table(
+    "ticket",
+    {"ticket_id": UUID},
+    (Ranking, Assignment, Escalation, Progress),
+    indexes=("agent_id, is_open", "assigned_group, is_open"),
+)
+VIEWS: Final = (
+    """CREATE VIEW roster AS
+    SELECT a.agent_id, a.name, a.agent_group, a.line, a.skills, a.workload_max,
+        coalesce(a.available, true) AS available,
+        (SELECT count(*) FROM ticket t WHERE t.agent_id = a.agent_id AND t.is_open) AS workload
+    FROM agent a WHERE a.registration_seq IS NOT NULL""",
+)
+TABLES: Final = (AGENTS, TICKETS, HISTORY)
