@@ -180,7 +180,7 @@ async def _ask(
         response = await client.get(path)
     else:
         response = await client.request(method, path, json=body, headers=headers)
-    already_done = response.status_code == httpx.codes.CONFLICT
+    already_done = response.status_code == int(httpx.codes.CONFLICT)
     if response.is_success or already_done:  # a day played again finds its steps taken
         return response.json()
     raise UnavailableError(f"{method} {path}: HTTP {response.status_code}: {response.text[:200]}")

@@ -92,6 +92,21 @@ class KafkaLog:
         """See `Log.begin_offsets`."""
         return await self._offsets(topics, "beginning_offsets")
 
+    async def published(self, reader: str) -> dict[TopicPartition, int]:
+        """Return what a reader of that name last published: what lag dashboards see."""
+        try:
+            async with self._lock:
+                admin = await self._connected_admin()
+                offsets = cast(
+                    "dict[Any, Any]", await admin.list_consumer_group_offsets(f"desk-{reader}")
+                )
+        except _AWAY as error:
+            raise await self._unreachable(error) from error
+        return {
+            TopicPartition(place.topic.removeprefix(self._prefix), place.partition): known.offset
+            for place, known in offsets.items()
+        }
+
     async def check(self) -> None:
         """See `Log.check`."""
         await self.partitions([])
@@ -196,8 +211,10 @@ class KafkaWriter:
         sender: asyncio.Task[None] | None = producer._sender.sender_task  # noqa: SLF001 no other way to stop without a flush
         if sender is not None:
             sender.cancel()
+            await asyncio.wait([sender])
         with suppress(*_AWAY, asyncio.CancelledError):
             await producer.stop()
+        await producer.client.close()  # `stop` forgets it when the sender was cancelled
 
     async def _started(self) -> Any:  # noqa: ANN401 see _producer
         if self._producer is None:

@@ -1,0 +1,111 @@
+"""What a server's pid file says, and whether it is still true.
+
+A process id alone proves nothing: the process may be a zombie, or another one by now.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shared.errors import StartupError
+
+_PROCESSES: Final = Path("/proc")
+_STOP_SECONDS: Final = 20
+_POLL_SECONDS: Final = 0.02
+_SOCKET_FOLDER_LINE: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Postmaster:
+    """A server as its pid file names it. `socket_folder` is None until the server has one."""
+
+    pid: int
+    cluster: Path
+    socket_folder: Path | None
+
+    def is_alive(self) -> bool:
+        """Say whether the process lives, is no zombie, and is this cluster's server."""
+        try:
+            state, command = _look_up(self.pid)
+        except OSError:
+            return False
+        return not state.startswith("Z") and str(self.cluster) in command
+
+
+def read_postmaster(cluster: Path) -> Postmaster | None:
+    """Return what the cluster's pid file says; None if there is none, or it is not yet written."""
+    try:
+        lines = (cluster / "postmaster.pid").read_text().splitlines()
+        pid = int(lines[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    folder = lines[_SOCKET_FOLDER_LINE] if len(lines) > _SOCKET_FOLDER_LINE else ""
+    return Postmaster(pid, cluster, Path(folder) if folder else None)
+
+
+async def end_left_over(cluster: Path) -> None:
+    """End the server that outlived its desk, if one did, and remove its pid file.
+
+    Raises: StartupError if processes stay in the cluster: a second server would ruin it.
+    """
+    postmaster = read_postmaster(cluster)
+    if postmaster is not None:
+        for name in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            if not postmaster.is_alive():
+                break
+            with suppress(ProcessLookupError):
+                os.kill(postmaster.pid, name)
+            await _wait_until_ended(postmaster)
+    await _wait_until_deserted(cluster)
+    (cluster / "postmaster.pid").unlink(missing_ok=True)
+
+
+async def _wait_until_ended(postmaster: Postmaster) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            while postmaster.is_alive():
+                await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _wait_until_deserted(cluster: Path) -> None:
+    """Wait for the backends of a killed server, which end by themselves a moment later."""
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            while _inhabitants(cluster):
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError as error:
+        pids = ", ".join(map(str, _inhabitants(cluster)))
+        raise StartupError(f"an earlier PostgreSQL still runs in {cluster}: {pids}") from error
+
+
+def _inhabitants(cluster: Path) -> list[int]:
+    """Return the processes that work in the cluster's folder, as all of a server's do."""
+    found: list[int] = []
+    for entry in _PROCESSES.glob("[0-9]*"):
+        with suppress(OSError):  # ended meanwhile, a zombie, or another user's
+            if Path(os.readlink(entry / "cwd")) == cluster:
+                found.append(int(entry.name))
+    return found
+
+
+def _look_up(pid: int) -> tuple[str, str]:
+    """Return state and command line of a process. Raises: OSError if there is none."""
+    if (_PROCESSES / "self").exists():
+        state = (_PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+        command = (_PROCESSES / str(pid) / "cmdline").read_bytes()
+        return state, command.replace(b"\0", b" ").decode(errors="replace")
+    shown = subprocess.run(
+        ["ps", "-p", str(pid), "-o", "stat=", "-o", "command="],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    state, _, command = shown.stdout.strip().partition(" ")
+    if not state:
+        raise ProcessLookupError(pid)
+    return state, command
