@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.testing.database import TestPostgres, fresh_database
 from shared.testing.kafka import KafkaNode, fetch_jars, unavailable
-from shared.testing.postgres import TestPostgres, fresh_database
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 _BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"

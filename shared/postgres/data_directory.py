@@ -1,5 +1,6 @@
 """The folder that holds an embedded desk: private, of one format, used by one desk at a time."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -26,16 +27,12 @@ class DataDirectory:
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self._path / "desk.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StartupError(f"cannot use folder {self._path}: {error.strerror}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._check_format()
-        except BlockingIOError as error:
+            self._take(self._lock)
+        except BaseException as error:
             self._release()
-            raise StartupError(f"another desk runs on folder {self._path}") from error
-        except BaseException:
-            self._release()
+            if isinstance(error, OSError):
+                reason = error.strerror or error
+                raise StartupError(f"cannot use folder {self._path}: {reason}") from error
             raise
         return self
 
@@ -48,6 +45,15 @@ class DataDirectory:
         """Let another desk have the folder."""
         self._release()
 
+    def _take(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartupError(f"another desk runs on folder {self._path}") from error
+        if not os.access(self._path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        self._check_format()
+
     def _release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
@@ -55,9 +61,8 @@ class DataDirectory:
 
     def _check_format(self) -> None:
         file = self._path / "VERSION"
-        try:
-            text = file.read_text().strip()
-        except FileNotFoundError:
+        text = file.read_text(errors="replace").strip() if file.exists() else ""
+        if not text:  # a new folder, or a first start that was cut off
             file.write_text(f"{FORMAT}\n")
             return
         if not text.isdecimal():

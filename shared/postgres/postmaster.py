@@ -5,8 +5,10 @@ A process id alone proves nothing: the process may be a zombie, or another one b
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,33 +56,34 @@ async def end_left_over(cluster: Path) -> None:
     Raises: StartupError if processes stay in the cluster: a second server would ruin it.
     """
     postmaster = read_postmaster(cluster)
-    if postmaster is not None:
-        for name in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            if not postmaster.is_alive():
-                break
-            with suppress(ProcessLookupError):
-                os.kill(postmaster.pid, name)
-            await _wait_until_ended(postmaster)
-    await _wait_until_deserted(cluster)
+    if postmaster is not None and postmaster.is_alive():
+        await _end(postmaster)
+    # The backends of a killed server end by themselves, a moment later.
+    if not await _comes_true(lambda: not _inhabitants(cluster)):
+        raise StartupError(
+            f"an earlier PostgreSQL still runs in {cluster}, as {_inhabitants(cluster)}"
+        )
     (cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
-async def _wait_until_ended(postmaster: Postmaster) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_STOP_SECONDS):
-            while postmaster.is_alive():
-                await asyncio.sleep(_POLL_SECONDS)
+async def _end(postmaster: Postmaster) -> None:
+    for name in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(postmaster.pid, name)
+        if await _comes_true(lambda: not postmaster.is_alive()):
+            return
 
 
-async def _wait_until_deserted(cluster: Path) -> None:
-    """Wait for the backends of a killed server, which end by themselves a moment later."""
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            while _inhabitants(cluster):
-                await asyncio.sleep(_POLL_SECONDS)
-    except TimeoutError as error:
-        pids = ", ".join(map(str, _inhabitants(cluster)))
-        raise StartupError(f"an earlier PostgreSQL still runs in {cluster}: {pids}") from error
+async def _comes_true(condition: Callable[[], bool]) -> bool:
+    """Wait for the condition, within limits; say whether it came true."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _STOP_SECONDS
+    while True:
+        if condition():
+            return True
+        if loop.time() > deadline:
+            return False
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _inhabitants(cluster: Path) -> list[int]:
@@ -99,8 +102,8 @@ def _look_up(pid: int) -> tuple[str, str]:
         state = (_PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
         command = (_PROCESSES / str(pid) / "cmdline").read_bytes()
         return state, command.replace(b"\0", b" ").decode(errors="replace")
-    shown = subprocess.run(
-        ["ps", "-p", str(pid), "-o", "stat=", "-o", "command="],
+    shown = subprocess.run(  # noqa: S603 the command is ours
+        [shutil.which("ps") or "/bin/ps", "-p", str(pid), "-o", "stat=", "-o", "command="],
         capture_output=True,
         text=True,
         check=False,
