@@ -85,12 +85,18 @@ async def _take_over(target: Target, file: Path, size: int, *, wait: bool) -> tu
 
 
 async def _catch_up(client: httpx.AsyncClient) -> None:
+    """Wait until all services are idle in two rounds of measuring, one begun after the other."""
+    idle_since: dict[str, int] = {}
     while True:
         ready: dict[str, Any] = (await client.get("/health/ready")).json()
-        loops = [check for name, check in ready["checks"].items() if name.endswith("loops")]
-        if loops and all(c.get("outbox") == 0 and c.get("behind") == 0 for c in loops):
-            return
-        await asyncio.sleep(0.5)
+        loops = {name: check for name, check in ready["checks"].items() if "round" in check}
+        if not loops or any(check["outbox"] or check["behind"] for check in loops.values()):
+            idle_since = {}
+        else:
+            idle_since = idle_since or {name: check["round"] for name, check in loops.items()}
+            if all(check["round"] >= idle_since[name] + 2 for name, check in loops.items()):
+                return
+        await asyncio.sleep(0.3)
 
 
 def _write_parked(file: Path, report: Report) -> Path | None:

@@ -68,7 +68,11 @@ def service_checks(service: Service) -> list[Check]:
 
     async def loops() -> Mapping[str, Any]:
         waiting = await service.check_loops()
-        facts = {"outbox": service.committer.outbox_length, "behind": service.behind}
+        facts = {
+            "outbox": service.committer.outbox_length,
+            "behind": service.behind,
+            "round": service.rounds,  # of measuring the two above
+        }
         return {**facts, "degraded": waiting} if waiting else facts
 
     return [Check("database", database), Check("loops", loops)]

@@ -105,6 +105,7 @@ class Service:
         self._pulses: list[Pulse] = []
         self._moved = (0, 0.0)
         self.behind = 0
+        self.rounds = 0
 
     @classmethod
     async def open(cls, spec: Spec, around: Surroundings) -> "Service":
@@ -228,13 +229,15 @@ class Service:
     async def _measure_lag(self) -> None:
         """Compare positions with the log's ends; a position that stands still is a trouble."""
         applied = await applied_offsets(self.pool)
-        self.behind = 0
+        behind = 0
         for place, end in (await self.around.log.end_offsets(self.spec.topics)).items():
             lag = max(0, end - applied.get(place, 0))
-            self.behind += lag
+            behind += lag
             self.around.metrics.consumer_lag(place.topic, place.partition, lag)
         now = asyncio.get_running_loop().time()
         done = sum(applied.values())
+        self.behind = behind
+        self.rounds += 1
         if self.behind == 0 or done != self._moved[0]:
             self._moved = done, now
 
