@@ -80,6 +80,7 @@ class EmbeddedLog:
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._listener: asyncpg.Connection[asyncpg.Record] | None = None
         self._readers: set[EmbeddedReader] = set()
+        self._listening = asyncio.Lock()
 
     async def open(self) -> "EmbeddedLog":
         """Connect, make the tables where they are missing, and listen for new records."""
@@ -152,11 +153,12 @@ class EmbeddedLog:
 
     async def listen(self) -> None:
         """Hear of new records; a lost connection is made anew by the next reader that waits."""
-        if self._listener is None or self._listener.is_closed():
-            self._listener = await asyncpg.connect(
-                self._dsn, server_settings={"application_name": "log listener"}
-            )
-            await self._listener.add_listener(_CHANNEL, self._wake)
+        async with self._listening:
+            if self._listener is None or self._listener.is_closed():
+                self._listener = await asyncpg.connect(
+                    self._dsn, server_settings={"application_name": "log listener"}
+                )
+                await self._listener.add_listener(_CHANNEL, self._wake)
 
     def forget(self, reader: "EmbeddedReader") -> None:
         """Stop waking a reader that is closed."""
@@ -183,6 +185,8 @@ class EmbeddedWriter:
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """See `LogWriter.send`."""
+        if not records:
+            return
         await self._learn({record.topic for record in records})
         placed: defaultdict[TopicPartition, list[Outgoing]] = defaultdict(list)
         for record in records:

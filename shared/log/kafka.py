@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from shared.log.partitioner import partition_of
 from shared.log.port import LogUnavailableError, Outgoing, Record, TopicPartition
@@ -21,6 +21,7 @@ from shared.log.port import LogUnavailableError, Outgoing, Record, TopicPartitio
 REQUEST_TIMEOUT_MS: Final = 5_000
 BATCH_BYTES_MAX: Final = 1_000_000
 FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
+PUBLISH_SECONDS_MAX: Final = 2
 _TOPIC_CONFIG: Final = {"retention.ms": "-1", "cleanup.policy": "delete"}
 _AWAY: Final = (KafkaError, OSError, TimeoutError)
 
@@ -62,12 +63,11 @@ class KafkaLog:
             return []
         try:
             async with self._lock:
-                await (await self._connected_admin()).create_topics(wanted)
-        except TopicAlreadyExistsError:
-            return []
+                answer = await (await self._connected_admin()).create_topics(wanted)
+            created = _created(answer.to_object()["topic_errors"])
         except _AWAY as error:
             raise await self._unreachable(error) from error
-        return missing
+        return sorted(topic.removeprefix(self._prefix) for topic in created)
 
     async def partitions(self, topics: Sequence[str]) -> dict[str, int]:
         """See `Log.partitions`."""
@@ -151,9 +151,7 @@ class KafkaLog:
 
     async def _connected_probe(self) -> AIOKafkaConsumer:
         if self._probe is None:
-            probe = _consumer(self._bootstrap_servers, "offsets")
-            await probe.start()
-            self._probe = probe
+            self._probe = await _started_consumer(self._bootstrap_servers, "offsets")
         return self._probe
 
     async def _unreachable(self, error: Exception) -> LogUnavailableError:
@@ -161,8 +159,22 @@ class KafkaLog:
         return LogUnavailableError(f"Kafka at {self._bootstrap_servers}: {error!r}")
 
 
-def _consumer(bootstrap_servers: str, name: str, group: str | None = None) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
+def _created(answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the topics that are new. Raises: KafkaError, which aiokafka leaves to its caller."""
+    created: list[str] = []
+    for answer in answers:
+        kind = for_code(answer["error_code"])
+        if answer["error_code"] == 0:
+            created.append(answer["topic"])
+        elif kind is not TopicAlreadyExistsError:
+            raise kind(f"{answer['topic']}: {answer['error_message']}")
+    return created
+
+
+async def _started_consumer(
+    bootstrap_servers: str, name: str, group: str | None = None
+) -> AIOKafkaConsumer:
+    consumer = AIOKafkaConsumer(
         group_id=group,
         bootstrap_servers=bootstrap_servers,
         client_id=f"desk-{name}",
@@ -173,6 +185,13 @@ def _consumer(bootstrap_servers: str, name: str, group: str | None = None) -> AI
         fetch_max_bytes=FETCH_BYTES_MAX,
         fetch_max_wait_ms=100,
     )
+    try:
+        await consumer.start()
+    except BaseException:
+        with suppress(*_AWAY):
+            await consumer.stop()
+        raise
+    return consumer
 
 
 class KafkaWriter:
@@ -290,16 +309,20 @@ class KafkaReader:
         return records
 
     async def publish(self, positions: Mapping[TopicPartition, int]) -> None:
-        """See `LogReader.publish`; best effort, the next one says it again."""
+        """See `LogReader.publish`; best effort, the next one says it again.
+
+        A dashboard must not stop the reading: aiokafka would wait for the coordinator for ever.
+        """
         if self._consumer is None:
             return
         with suppress(*_AWAY):
-            await self._consumer.commit(
-                {
-                    KafkaPartition(self._prefix + place.topic, place.partition): position
-                    for place, position in positions.items()
-                }
-            )
+            async with asyncio.timeout(PUBLISH_SECONDS_MAX):
+                await self._consumer.commit(
+                    {
+                        KafkaPartition(self._prefix + place.topic, place.partition): position
+                        for place, position in positions.items()
+                    }
+                )
 
     async def close(self) -> None:
         """See `LogReader.close`; a later fetch connects again and goes on where this one was."""
@@ -311,9 +334,9 @@ class KafkaReader:
 
     async def _ready(self) -> Any:  # noqa: ANN401 see _consumer
         if self._consumer is None:
-            consumer = _consumer(self._bootstrap_servers, self._name, group=f"desk-{self._name}")
-            await consumer.start()
-            self._consumer = consumer
+            self._consumer = await _started_consumer(
+                self._bootstrap_servers, self._name, group=f"desk-{self._name}"
+            )
         if not self._assigned:
             places = {
                 KafkaPartition(self._prefix + place.topic, place.partition): position

@@ -31,12 +31,8 @@ class Postmaster:
     socket_folder: Path | None
 
     def is_alive(self) -> bool:
-        """Say whether the process lives, is no zombie, and is this cluster's server."""
-        try:
-            state, command = _look_up(self.pid)
-        except OSError:
-            return False
-        return not state.startswith("Z") and str(self.cluster) in command
+        """Say whether the process is this cluster's server; a zombie has no command any more."""
+        return str(self.cluster) in _command_of(self.pid)
 
 
 def read_postmaster(cluster: Path) -> Postmaster | None:
@@ -63,7 +59,10 @@ async def end_left_over(cluster: Path) -> None:
         raise StartupError(
             f"an earlier PostgreSQL still runs in {cluster}, as {_inhabitants(cluster)}"
         )
-    (cluster / "postmaster.pid").unlink(missing_ok=True)
+    if postmaster is not None and _exists(postmaster.pid):
+        # PostgreSQL would take the process that has the id now for a server. A file that names
+        # no process it removes itself, once it has seen that no backend uses its memory.
+        (cluster / "postmaster.pid").unlink(missing_ok=True)
 
 
 async def _end(postmaster: Postmaster) -> None:
@@ -87,28 +86,38 @@ async def _comes_true(condition: Callable[[], bool]) -> bool:
 
 
 def _inhabitants(cluster: Path) -> list[int]:
-    """Return the processes that work in the cluster's folder, as all of a server's do."""
+    """Return the server processes that work in the cluster's folder, as far as we may look."""
     found: list[int] = []
     for entry in _PROCESSES.glob("[0-9]*"):
         with suppress(OSError):  # ended meanwhile, a zombie, or another user's
-            if Path(os.readlink(entry / "cwd")) == cluster:
+            is_here = Path(os.readlink(entry / "cwd")) == cluster
+            if is_here and "postgres" in _command_of(int(entry.name)).partition(" ")[0]:
                 found.append(int(entry.name))
     return found
 
 
-def _look_up(pid: int) -> tuple[str, str]:
-    """Return state and command line of a process. Raises: OSError if there is none."""
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _command_of(pid: int) -> str:
+    """Return the command line of a process; empty for a zombie, and for none."""
     if (_PROCESSES / "self").exists():
-        state = (_PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
-        command = (_PROCESSES / str(pid) / "cmdline").read_bytes()
-        return state, command.replace(b"\0", b" ").decode(errors="replace")
+        try:
+            line = (_PROCESSES / str(pid) / "cmdline").read_bytes()
+        except OSError:
+            return ""
+        return line.replace(b"\0", b" ").decode(errors="replace")
     shown = subprocess.run(  # noqa: S603 the command is ours
-        [shutil.which("ps") or "/bin/ps", "-p", str(pid), "-o", "stat=", "-o", "command="],
+        [shutil.which("ps") or "/bin/ps", "-p", str(pid), "-o", "command="],
         capture_output=True,
         text=True,
         check=False,
     )
-    state, _, command = shown.stdout.strip().partition(" ")
-    if not state:
-        raise ProcessLookupError(pid)
-    return state, command
+    return shown.stdout.strip()

@@ -73,8 +73,8 @@ def owner_of(data: Path) -> subprocess.Popen[str]:
     return owner
 
 
-def started_program(line: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(["bash", "-c", line])
+def started_program(line: str, cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["bash", "-c", line], cwd=cwd)
 
 
 def kill(owner: subprocess.Popen[str]) -> None:
@@ -198,6 +198,31 @@ async def test_a_server_that_outlived_its_desk_is_stopped_first(tmp_path: Path) 
             assert await ask(server, "SELECT n FROM kept") == 7
             assert postmaster_of(tmp_path).pid != before
             await eventually(lambda: not Path(f"/proc/{before}").exists())
+
+
+async def test_a_start_waits_for_the_last_process_of_a_killed_server(tmp_path: Path) -> None:
+    async with started(tmp_path):
+        pass
+    backend = started_program("exec -a 'postgres: desk' sleep 1", cwd=tmp_path / "postgres")
+    try:
+        await eventually(lambda: backend.pid in processes_in(tmp_path))
+        async with started(tmp_path):
+            assert backend.poll() == 0
+    finally:
+        backend.kill()
+        backend.wait()
+
+
+async def test_someone_who_looks_into_the_folder_is_no_server(tmp_path: Path) -> None:
+    async with started(tmp_path):
+        pass
+    visitor = started_program("sleep 60", cwd=tmp_path / "postgres")
+    try:
+        async with started(tmp_path):
+            assert visitor.poll() is None
+    finally:
+        visitor.kill()
+        visitor.wait()
 
 
 async def test_a_recycled_process_id_is_not_taken_for_the_server(tmp_path: Path) -> None:
