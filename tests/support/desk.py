@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import msgspec
 
+from shared.postgres.server_user import dying_with_parent
+
 DESK = Path(sys.executable).parent / "desk"
 START_SECONDS = 40
 
@@ -49,6 +51,7 @@ class DeskProcess:
                 stdout=log,
                 stderr=log,
                 env=self._env,
+                preexec_fn=dying_with_parent(signal.SIGTERM),  # noqa: PLW1509 no threads here
             )
         self.wait_until_ready()
         return time.monotonic() - began
