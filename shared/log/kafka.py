@@ -333,17 +333,24 @@ class KafkaReader:
                 await consumer.stop()
 
     async def _ready(self) -> Any:  # noqa: ANN401 see _consumer
-        if self._consumer is None:
-            self._consumer = await _started_consumer(
+        if self._assigned:
+            return self._consumer
+        # A new consumer for each assignment: told again while it looks for its group's
+        # coordinator, aiokafka's fails an assertion, and then cannot be stopped either.
+        await self.close()
+        consumer: Any = cast(
+            "Any",
+            await _started_consumer(
                 self._bootstrap_servers, self._name, group=f"desk-{self._name}"
-            )
-        if not self._assigned:
-            places = {
-                KafkaPartition(self._prefix + place.topic, place.partition): position
-                for place, position in self._positions.items()
-            }
-            self._consumer.assign(list(places))
-            for place, position in places.items():
-                self._consumer.seek(place, position)
-            self._assigned = True
-        return self._consumer
+            ),
+        )
+        self._consumer = consumer
+        places = {
+            KafkaPartition(self._prefix + place.topic, place.partition): position
+            for place, position in self._positions.items()
+        }
+        consumer.assign(list(places))
+        for place, position in places.items():
+            consumer.seek(place, position)
+        self._assigned = True
+        return consumer

@@ -1,5 +1,6 @@
 """The consumer: records in, rows and decisions out, offsets moved in the same transaction (R6)."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -114,6 +115,7 @@ class Consumer:
         records = await self._reader.fetch(records_max=BATCH_SIZE_MAX, wait_seconds=wait_seconds)
         if not records:
             return 0
+        began = asyncio.get_running_loop().time()
         before: dict[TopicPartition, int] = {}
         after: dict[TopicPartition, int] = {}
         for record in records:
@@ -127,6 +129,7 @@ class Consumer:
                 crash_point("consumer.before_commit")
             crash_point("consumer.after_commit")
         self.positions |= after
+        self._metrics.projected(asyncio.get_running_loop().time() - began)
         for topic, count in Counter(record.topic for record in records).items():
             self._metrics.consumed(topic, count)
         return len(records)

@@ -2,16 +2,16 @@
 
 import hashlib
 import hmac
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 import httpx
 
 from shared.clock import Clock
-from shared.postgres.pool import Connection, Pool
+from shared.postgres.pool import Pool
+from shared.telemetry.metrics import ServiceMetrics
 
 ATTEMPTS_MAX: Final = 12
 BATCH_SIZE_MAX: Final = 50
@@ -49,10 +49,19 @@ def backoff(attempts: int) -> timedelta:
 class Deliveries:
     """Sends webhooks: CloudEvents by POST, signed, at least once; gives up visibly."""
 
-    def __init__(self, pool: Pool, client: httpx.AsyncClient, clock: Clock, secret: str) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        client: httpx.AsyncClient,
+        clock: Clock,
+        metrics: ServiceMetrics,
+        *,
+        secret: str,
+    ) -> None:
         self._pool = pool
         self._client = client
         self._clock = clock
+        self._metrics = metrics
         self._secret = secret
 
     async def step(self) -> int:
@@ -80,9 +89,13 @@ class Deliveries:
         return None if response.is_success else f"HTTP {response.status_code}"
 
     async def _record(self, delivery: Delivery, error: str | None) -> None:
-        state = "sent" if error is None else "pending"
-        if error is not None and delivery.attempts >= ATTEMPTS_MAX:
-            state = "dead"
+        if error is None:
+            state, outcome = "sent", "delivered"
+        elif delivery.attempts < ATTEMPTS_MAX:
+            state, outcome = "pending", "retried"
+        else:
+            state, outcome = "dead", "dead_lettered"
+        self._metrics.delivery("webhook", outcome)
         await self._pool.execute(
             "UPDATE kernel.delivery SET state = $2, last_error = $3, next_at = $4 WHERE id = $1",
             delivery.id,
@@ -90,11 +103,3 @@ class Deliveries:
             error,
             self._clock.now() + backoff(delivery.attempts),
         )
-
-
-async def dead_letters(connection: Connection) -> Sequence[tuple[UUID, str, str, datetime]]:
-    """Return id, target, last error and last try of every delivery given up."""
-    rows = await connection.fetch(
-        "SELECT id, target, last_error, next_at FROM kernel.delivery WHERE state = 'dead'"
-    )
-    return [tuple(row) for row in rows]

@@ -137,7 +137,13 @@ class Service:
             self._tasks.append(asyncio.create_task(loop.run(), name=name))
 
     def _work_loops(self) -> list[Loop]:
-        deliveries = Deliveries(self.pool, self._http, self.clock, self.around.webhook_secret)
+        deliveries = Deliveries(
+            self.pool,
+            self._http,
+            self.clock,
+            self.around.metrics,
+            secret=self.around.webhook_secret,
+        )
         loops = [
             Loop("leases", self._lease_step),
             Loop("relay", self._relay_step, self._listen),
@@ -146,7 +152,14 @@ class Service:
         ]
         if self.spec.on_due is not None:
             watermark = Watermark(self.around.log, self.pool, self.spec.topics, self.clock)
-            timers = Timers(self.pool, self.journal, watermark, self.spec.on_due, self.clock)
+            timers = Timers(
+                pool=self.pool,
+                journal=self.journal,
+                watermark=watermark,
+                on_due=self.spec.on_due,
+                clock=self.clock,
+                metrics=self.around.metrics,
+            )
             loops.append(Loop("timers", _or_sleep(timers.step, 0.1)))
         return loops
 

@@ -15,6 +15,7 @@ from shared.postgres.pool import Pool
 from shared.runtime.consumer import applied_offsets
 from shared.runtime.crash import crash_point
 from shared.runtime.unit import Timer, Unit
+from shared.telemetry.metrics import ServiceMetrics
 
 GRACE: Final = timedelta(milliseconds=500)
 BATCH_SIZE_MAX: Final = 500
@@ -58,13 +59,21 @@ class Timers:
     """Fires what is due. Several replicas may; each timer is claimed by one of them."""
 
     def __init__(
-        self, pool: Pool, journal: Journal, watermark: Watermark, on_due: OnDue, clock: Clock
+        self,
+        *,
+        pool: Pool,
+        journal: Journal,
+        watermark: Watermark,
+        on_due: OnDue,
+        clock: Clock,
+        metrics: ServiceMetrics,
     ) -> None:
         self._pool = pool
         self._journal = journal
         self._watermark = watermark
         self._on_due = on_due
         self._clock = clock
+        self._metrics = metrics
 
     async def step(self) -> int:
         """Fire up to one batch; return how many. 0 means: nothing due, or inputs not read yet."""
@@ -88,4 +97,8 @@ class Timers:
                 await self._on_due([Timer(*row) for row in rows], unit)
                 await unit.flush()
                 crash_point("timer.before_commit")
-            return len(rows)
+        now = self._clock.now()
+        for row in rows:
+            lateness = (now - row["due_at"]).total_seconds()
+            self._metrics.timer_fired(row["name"].partition(":")[0], lateness)
+        return len(rows)

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -51,9 +52,20 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
             request.getfixturevalue("kafka_bootstrap"),
             prefix=request.getfixturevalue("topic_prefix"),
         )
+    running = asyncio.all_tasks()
     await made.create_topics([TOPIC], PARTITIONS)
     yield made
     await made.close()
+    await ended(running)
+
+
+async def ended(before: set["asyncio.Task[Any]"]) -> None:
+    """What a log, its writers and its readers start, must end with them."""
+    before.add(cast("asyncio.Task[Any]", asyncio.current_task()))
+    deadline = time.monotonic() + 5
+    while left := asyncio.all_tasks() - before:
+        assert time.monotonic() < deadline, left
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -166,6 +178,21 @@ async def test_a_reader_starts_where_it_is_told_and_can_be_told_again(
         await reader.assign({place_of(1): start})
         records = await read_on(reader, 10 - start)
         assert [record.offset for record in records] == list(range(start, 10))
+
+
+async def test_a_reader_told_again_at_once_leaves_nothing_behind(
+    log: Log, writer: LogWriter
+) -> None:
+    await writer.send([outgoing(1, n) for n in range(2)])
+
+    async def change_its_mind(number: int) -> None:
+        reader = log.reader(str(number))
+        for start in (0, 1, 0):
+            await reader.assign({place_of(1): start})
+            await reader.fetch(records_max=1, wait_seconds=0.01)
+        await reader.close()
+
+    await asyncio.gather(*(change_its_mind(number) for number in range(8)))
 
 
 async def test_a_reader_at_the_end_gets_only_what_comes_later(

@@ -196,7 +196,14 @@ async def test_a_timer_waits_until_its_inputs_have_been_read(
             fired.extend(due)  # type: ignore[arg-type]
 
         watermark = Watermark(log, pool, TOPICS, clock)
-        timers = Timers(pool, Journal("sla", clock), watermark, on_due, clock)
+        timers = Timers(
+            pool=pool,
+            journal=Journal("sla", clock),
+            watermark=watermark,
+            on_due=on_due,
+            clock=clock,
+            metrics=metrics(),
+        )
         async with pool.acquire() as connection, connection.transaction():
             unit = Unit(connection, Journal("sla", clock), NOW)
             unit.set_timers("s", [Timer("s", "breach", NOW + timedelta(seconds=10))])
@@ -245,7 +252,7 @@ async def test_a_delivery_is_signed_retried_and_sent_once(
 ) -> None:
     async with service_pool(make_database) as pool, httpx.AsyncClient() as client:
         clock = SetClock()
-        deliveries = Deliveries(pool, client, clock, "secret")
+        deliveries = Deliveries(pool, client, clock, metrics(), secret="secret")
         _Receiver.statuses = [500]
         async with pool.acquire() as connection, connection.transaction():
             for _ in range(2):  # decided twice, delivered once
@@ -266,7 +273,7 @@ async def test_a_delivery_nobody_takes_is_given_up_visibly(
 ) -> None:
     async with service_pool(make_database) as pool, httpx.AsyncClient() as client:
         clock = SetClock()
-        deliveries = Deliveries(pool, client, clock, "secret")
+        deliveries = Deliveries(pool, client, clock, metrics(), secret="secret")
         async with pool.acquire() as connection, connection.transaction():
             unit = Unit(connection, Journal("intake", clock), NOW)
             unit.deliver(UUID(int=1), "http://127.0.0.1:9/nobody", b"{}")
