@@ -1,15 +1,13 @@
 """Intake's board: one row per ticket, and what was said on it."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from shared.runtime.read_model import Table
+from shared.runtime.read_model import Facet, Table
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Facet, frozen=True):
     """What never changes once the ticket is created."""
 
     number: str
@@ -23,8 +21,7 @@ class Record:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Details:
+class Details(Facet, frozen=True):
     """What may be corrected."""
 
     title: str
@@ -37,8 +34,7 @@ class Details:
     service: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Facet, frozen=True):
     """Where the ticket is in its life."""
 
     status: str
@@ -46,36 +42,31 @@ class Progress:
     hold_reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Solution:
+class Solution(Facet, frozen=True):
     """The solution that stands; null again once the ticket is reopened."""
 
     resolution: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(Facet, frozen=True):
     """The last thing intake recorded, whatever it was; its guard is the ticket's sequence."""
 
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Rating:
+class Rating(Facet, frozen=True):
     """How satisfied the requester was."""
 
     score: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(Facet, frozen=True):
     """Routing's view of the rank."""
 
     priority: str
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Facet, frozen=True):
     """Routing's view of who has it."""
 
     assigned_group: str
@@ -83,8 +74,7 @@ class Assignment:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Comment:
+class Comment(Facet, frozen=True):
     """Something said on a ticket: a fact, set once."""
 
     comment_id: UUID

@@ -1,15 +1,13 @@
 """Knowledge's read model: one row per article."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from shared.runtime.read_model import Table
+from shared.runtime.read_model import Facet, Table
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Facet, frozen=True):
     """What never changes once the article is drafted."""
 
     number: str
@@ -18,8 +16,7 @@ class Origin:
     drafted_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Facet, frozen=True):
     """What the article says; the `…_terms` are what it is found by."""
 
     title: str
@@ -29,16 +26,14 @@ class Content:
     body_terms: str
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Facet, frozen=True):
     """Where the article is in its life."""
 
     status: str
     status_since: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Activity:
+class Activity(Facet, frozen=True):
     """The last thing recorded about it; its guard is the article's sequence."""
 
     updated_at: datetime

@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 
 from services.reporting.domain.merkle import Tree, append, leaf, root
-from shared.contracts.registry import UndecodableError, decode_envelope
+from shared.contracts.registry import INBOUND, UndecodableError, decode_record
 from shared.contracts.reporting import AuditCheckpointed
 from shared.journal.handler import CommandHandler, Decider, Intent
 from shared.log.port import Record, TopicPartition
@@ -18,24 +18,24 @@ from shared.telemetry.context import lineage
 
 _INSERT: Final = """
 INSERT INTO archive.record
-    (topic, partition, record_offset, key, value, timestamp_ms, source, subject, sequence)
+    (topic, partition, record_offset, key, value, timestamp_ms, writer, subject, sequence)
 SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bigint[],
-    $7::text[], $8::text[], $9::text[])
+    $7::text[], $8::text[], $9::int[])
 """
 _SAVE: Final = """
 INSERT INTO archive.tree (topic, partition, size, peaks) VALUES ($1, $2, $3, $4)
 ON CONFLICT (topic, partition) DO UPDATE SET size = EXCLUDED.size, peaks = EXCLUDED.peaks
 """
 _TWICE: Final = """
-SELECT DISTINCT a.topic, a.partition, a.record_offset, a.source, a.subject, a.sequence
-FROM unnest($1::text[], $2::text[], $3::text[]) n(source, subject, sequence)
-JOIN archive.record a USING (source, subject, sequence)
-JOIN archive.record b USING (source, subject, sequence)
+SELECT DISTINCT a.topic, a.partition, a.record_offset, a.writer, a.subject, a.sequence
+FROM unnest($1::text[], $2::text[], $3::int[]) n(writer, subject, sequence)
+JOIN archive.record a USING (writer, subject, sequence)
+JOIN archive.record b USING (writer, subject, sequence)
 WHERE a.value <> b.value AND (b.timestamp_ms, b.topic, b.partition, b.record_offset)
     < (a.timestamp_ms, a.topic, a.partition, a.record_offset)
 """
 
-Identity = tuple[str | None, str | None, str | None]
+Identity = tuple[str | None, str | None, int | None]
 
 
 async def archive(connection: Connection, records: Sequence[Record]) -> list[Parked]:
@@ -60,13 +60,13 @@ async def archive(connection: Connection, records: Sequence[Record]) -> list[Par
 
 
 def _identity(record: Record) -> Identity:
+    if record.topic == INBOUND:
+        return None, None, None
     try:
-        envelope = decode_envelope(record.value)
+        event = decode_record(record)
     except UndecodableError:
         return None, None, None
-    if envelope.sequence is None or envelope.subject is None:
-        return None, None, None
-    return envelope.source, envelope.subject, envelope.sequence
+    return event.writer, event.stream_id, event.sequence
 
 
 async def _grow(connection: Connection, records: Sequence[Record]) -> None:
@@ -111,7 +111,7 @@ async def _equivocations(
         Parked(
             record,
             "equivocation",
-            f"{row['source']} wrote sequence {row['sequence']} of {row['subject']} before,"
+            f"{row['writer']} wrote sequence {row['sequence']} of {row['subject']} before,"
             " with other content",
         )
         for record in records

@@ -1,15 +1,13 @@
 """Reporting's read model: what the KPIs need to know of a ticket."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from shared.runtime.read_model import Table
+from shared.runtime.read_model import Facet, Table
 
 
-@dataclass(frozen=True, slots=True)
-class Birth:
+class Birth(Facet, frozen=True):
     """What never changes once the ticket is created."""
 
     number: str
@@ -18,52 +16,45 @@ class Birth:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Facet, frozen=True):
     """What the ticket is about, as last corrected."""
 
     title: str
     category: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(Facet, frozen=True):
     """The resolution that stands; null once the ticket is reopened."""
 
     resolved_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(Facet, frozen=True):
     """When the ticket was closed, null once it is reopened; cancelled tickets are not closed."""
 
     closed_at: datetime | None
     cancelled_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reopening:
+class Reopening(Facet, frozen=True):
     """How often a resolution did not hold."""
 
     reopen_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rating:
+class Rating(Facet, frozen=True):
     """How satisfied the requester was."""
 
     score: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(Facet, frozen=True):
     """Routing's last word on the rank."""
 
     priority: str
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Facet, frozen=True):
     """Routing's last word on who has it."""
 
     assigned_group: str
@@ -71,16 +62,14 @@ class Assignment:
     reassignment_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Facet, frozen=True):
     """A public comment of an agent."""
 
     comment_id: UUID
     replied_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Facet, frozen=True):
     """How one clock of the ticket ended; null while it runs."""
 
     target: str
@@ -90,8 +79,7 @@ class Verdict:
     outcome: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CalendarDocument:
+class CalendarDocument(Facet, frozen=True):
     """The newest version of a published calendar, whole."""
 
     document: dict[str, Any]

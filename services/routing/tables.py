@@ -1,15 +1,13 @@
 """Routing's read model: the roster, who has which ticket, every fact about a ticket."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from shared.runtime.read_model import HISTORY, Table
+from shared.runtime.read_model import HISTORY, Facet, Table
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(Facet, frozen=True):
     """What the roster says of an agent."""
 
     name: str
@@ -19,15 +17,13 @@ class Registration:
     workload_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class Availability:
+class Availability(Facet, frozen=True):
     """Whether the agent takes new tickets; null means they never said."""
 
     available: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(Facet, frozen=True):
     """The ticket's rank and why."""
 
     priority: str
@@ -36,8 +32,7 @@ class Ranking:
     ranking_reasons: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Facet, frozen=True):
     """Who has the ticket and why."""
 
     assigned_group: str
@@ -48,8 +43,7 @@ class Assignment:
     assigned_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Escalation:
+class Escalation(Facet, frozen=True):
     """The last escalation and why."""
 
     escalation_count: int
@@ -57,8 +51,7 @@ class Escalation:
     escalated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Facet, frozen=True):
     """Whether intake still counts the ticket as work to do."""
 
     is_open: bool

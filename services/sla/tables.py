@@ -1,15 +1,13 @@
 """Sla's read model: one row per clock, the published rules, and every fact about a ticket."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from shared.runtime.read_model import HISTORY, Table
+from shared.runtime.read_model import HISTORY, Facet, Table
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+class Promise(Facet, frozen=True):
     """What was promised."""
 
     target: str
@@ -23,8 +21,7 @@ class Promise:
     policy_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class Course(Facet, frozen=True):
     """How the clock runs now; it has no due time while it is paused."""
 
     target: str
@@ -35,8 +32,7 @@ class Course:
     pause_reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(Facet, frozen=True):
     """The highest share of the goal that was warned of."""
 
     target: str
@@ -45,8 +41,7 @@ class Warned:
     percent: int
 
 
-@dataclass(frozen=True, slots=True)
-class Breach:
+class Breach(Facet, frozen=True):
     """The breach that stands, if any."""
 
     target: str
@@ -55,8 +50,7 @@ class Breach:
     breached_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Facet, frozen=True):
     """How the clock ended; null while it runs."""
 
     target: str
@@ -67,16 +61,14 @@ class Outcome:
     source_system: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyDocument:
+class PolicyDocument(Facet, frozen=True):
     """The newest version of a policy, whole."""
 
     version: int
     targets: list[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class CalendarDocument:
+class CalendarDocument(Facet, frozen=True):
     """The newest version of a calendar, whole."""
 
     version: int

@@ -41,8 +41,7 @@ EVENTS: Final[dict[str, tuple[type[EventData], ...]]] = {
 TOPICS: Final = (INBOUND, *(event.TYPE for events in EVENTS.values() for event in events))
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True):
     """One event taken from a log or a journal, decoded: what folds and decisions work on.
 
     `value` is the event as it travelled; `history` marks what another system did, long ago.

@@ -5,8 +5,9 @@ reader sees a record only after it is durable; offsets of one partition only gro
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from shared.errors import UnavailableError
 
@@ -22,8 +23,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A record on its way to the log. The log finds the partition from the key (Java's murmur2)."""
 
     topic: str
@@ -31,8 +31,7 @@ class Outgoing:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """A record as the log holds it; `value` is null for a tombstone."""
 
     topic: str

@@ -1,18 +1,18 @@
 """Read models: tables of facets (R3), folded the same way live and in a rebuild.
 
-A facet is a frozen dataclass: a group of columns that one writer always sets together. Its table
+A facet is a frozen struct: a group of columns that one writer always sets together. Its table
 guards it with a column `<facet>_seq`; the higher sequence wins, so arrival order cannot matter. A
 fact is a facet whose table has the sequence in its key: it is set once.
 """
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from operator import attrgetter
 from types import UnionType
-from typing import Any, ClassVar, Final, Protocol, get_args, get_origin, get_type_hints
+from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -31,10 +31,8 @@ _SQL_TYPES: Final[dict[type, str]] = {
 }
 
 
-class Facet(Protocol):
-    """What a projection yields: an instance of a frozen dataclass with slots."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+class Facet(msgspec.Struct, frozen=True):
+    """What a projection yields: columns that one event sets together. Structs, for their speed."""
 
 
 Project = Callable[[Recorded], Iterable[Any]]
@@ -55,7 +53,7 @@ class FacetShape:
     `values` reads the columns of an instance.
     """
 
-    type: type
+    type: type[Facet]
     guard: str
     columns: tuple[Column, ...]
     values: Callable[[Any], tuple[Any, ...]]
@@ -72,7 +70,7 @@ class Table:
 
     name: str
     key: Mapping[str, type]
-    facets: tuple[type, ...]
+    facets: tuple[type[Facet], ...]
     indexes: tuple[str, ...] = ()
 
     @cached_property
@@ -150,12 +148,12 @@ class Table:
             yield f"{shape.guard} = greatest(old.{shape.guard}, EXCLUDED.{shape.guard})"
 
 
-def _shape(facet: type, sub_key: tuple[str, ...]) -> FacetShape:
+def _shape(facet: type[Facet], sub_key: tuple[str, ...]) -> FacetShape:
     hints = get_type_hints(facet)
     columns = tuple(
-        Column(field.name, _sql_type(hints[field.name]))
-        for field in fields(facet)
-        if field.name not in sub_key
+        Column(name, _sql_type(hints[name]))
+        for name in facet.__struct_fields__
+        if name not in sub_key
     )
     return FacetShape(facet, f"{_snake(facet.__name__)}_seq", columns, _reader(columns))
 
@@ -184,8 +182,7 @@ def _sql_type(hint: Any) -> str:  # noqa: ANN401 any type hint
     return _SQL_TYPES[hint]
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Facet, frozen=True):
     """One event of a stream, whole, for rules that need several writers' facts (R4)."""
 
     writer: str
@@ -238,24 +235,28 @@ class Fold:
     """Folds events into rows in memory: one batch for the live tables, or all for a rebuild."""
 
     def __init__(self, model: ReadModel) -> None:
-        self._model = model
+        self._project = model.project
         self._rows: dict[str, dict[tuple[Any, ...], dict[Any, tuple[int, Any]]]] = {
             table.name: {} for table in model.tables
+        }
+        self._places = {
+            facet: (self._rows[table.name], table.is_text_keyed, table.sub_key)
+            for facet, table in model.table_of.items()
         }
 
     def add(self, event: Recorded) -> None:
         """Set every facet that the event yields, unless a later event already did."""
-        data = event.data
-        for facet in self._model.project(event):
-            table = self._model.table_of[type(facet)]
-            key = (
-                event.stream_id if table.is_text_keyed else getattr(data, data.STREAM),
-                *[getattr(facet, name) for name in table.sub_key],
-            )
-            row = self._rows[table.name].setdefault(key, {})
-            known = row.get(type(facet))
-            if known is None or known[0] < event.sequence:
-                row[type(facet)] = (event.sequence, facet)
+        sequence, data = event.sequence, event.data
+        for facet in self._project(event):
+            kind = cast("type[Facet]", type(facet))
+            rows, is_text_keyed, sub_key = self._places[kind]
+            stream = event.stream_id if is_text_keyed else getattr(data, data.STREAM)
+            key = (stream, *[getattr(facet, name) for name in sub_key]) if sub_key else (stream,)
+            row = rows.get(key)
+            if row is None:
+                rows[key] = {kind: (sequence, facet)}
+            elif kind not in row or row[kind][0] < sequence:
+                row[kind] = (sequence, facet)
 
     def rows(self, table: Table) -> Iterator[tuple[Any, ...]]:
         """Yield the table's rows, columns as in `table.columns`, sorted by key."""

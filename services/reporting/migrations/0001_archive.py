@@ -17,12 +17,12 @@ CREATE TABLE archive.record (
     key bytea,
     value bytea,
     timestamp_ms bigint NOT NULL,
-    source text,
+    writer text,
     subject text,
-    sequence text,
+    sequence integer,
     PRIMARY KEY (topic, partition, record_offset)
 );
-CREATE INDEX record_subject ON archive.record (subject, source, sequence);
+CREATE INDEX record_subject ON archive.record (subject, writer, sequence);
 COMMENT ON TABLE archive.record IS 'every record as it was read; append-only';
 
 CREATE TABLE archive.tree (
