@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.ids import random_id
 from shared.testing.database import TestPostgres, fresh_database
 from shared.testing.kafka import KafkaNode, fetch_jars, unavailable
 
@@ -64,10 +65,9 @@ def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def topic_prefix(request: pytest.FixtureRequest) -> str:
-    """A prefix for topics that no other test uses."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    return f"{worker}-{abs(hash(request.node.nodeid)):x}-"
+def topic_prefix() -> str:
+    """A prefix for topics that no other test uses, in this run or another."""
+    return f"t{random_id().hex[:12]}-"
 
 
 @pytest.fixture(scope="session")
