@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +120,15 @@ class DeskProcess:
         raise AssertionError("the desk does not come to rest")
 
 
-def eventually(condition: Any, seconds: float = 20) -> Any:
-    """Return the first true thing that `condition` gives."""
+def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """Return the first true thing that `condition` gives; a failed assertion is not yet true."""
     deadline = time.monotonic() + seconds
     while True:
-        result = condition()
-        if result or time.monotonic() > deadline:
-            assert result
-            return result
+        try:
+            if result := condition():
+                return result
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        assert time.monotonic() < deadline, "it did not come true"
         time.sleep(0.05)
