@@ -30,9 +30,11 @@ _START_SECONDS: Final = 30
 _STOP_SECONDS: Final = 20
 _POLL_SECONDS: Final = 0.02
 _SOCKET_PREFIX: Final = "desk-"
-_SOCKET_FOLDER_BYTES_MAX: Final = 107 - len("/.s.PGSQL.5432")
+_PORT: Final = "5432"  # names the socket only; said aloud, as PGPORT would change it
+_SOCKET_FOLDER_BYTES_MAX: Final = 107 - len(f"/.s.PGSQL.{_PORT}")
 _SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "",
+    "port": _PORT,
     "password_encryption": "scram-sha-256",
     "max_connections": "100",
     "shared_buffers": "64MB",
@@ -98,7 +100,10 @@ class EmbeddedPostgres:
         return self._version
 
     def dsn(self, database: str) -> str:
-        """Return the URL of a database. Raises: StartupError before `start`."""
+        """Return the URL of a database. Raises: StartupError before `start`.
+
+        It leaves nothing to PGPORT and PGSSLMODE, which a user may have set for other servers.
+        """
         if self._socket_folder is None:
             raise StartupError("PostgreSQL has not been started")
         try:
@@ -106,7 +111,8 @@ class EmbeddedPostgres:
         except OSError as error:
             raise StartupError(f"cannot read {self._password_file}: {error.strerror}") from error
         folder = quote(str(self._socket_folder))
-        return f"postgresql://{SUPERUSER}:{password}@/{database}?host={folder}"
+        where = f"host={folder}&port={_PORT}&sslmode=disable"
+        return f"postgresql://{SUPERUSER}:{password}@/{database}?{where}"
 
     async def start(self) -> None:
         """Start the server; make the cluster first where there is none.

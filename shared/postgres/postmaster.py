@@ -31,8 +31,12 @@ class Postmaster:
     socket_folder: Path | None
 
     def is_alive(self) -> bool:
-        """Say whether the process is this cluster's server; a zombie has no command any more."""
-        return str(self.cluster) in _command_of(self.pid)
+        """Say whether the process is this cluster's server; a zombie has no command any more.
+
+        To name the cluster is not enough: who reads its log does so too, and must not be ended.
+        """
+        program, _, settings = _command_of(self.pid).partition(f" -D {self.cluster} ")
+        return bool(settings) and Path(program).name == "postgres"
 
 
 def read_postmaster(cluster: Path) -> Postmaster | None:

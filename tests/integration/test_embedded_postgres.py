@@ -225,10 +225,13 @@ async def test_someone_who_looks_into_the_folder_is_no_server(tmp_path: Path) ->
         visitor.wait()
 
 
-async def test_a_recycled_process_id_is_not_taken_for_the_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["sleep 60", "exec tail -f {cluster}/PG_VERSION {cluster}"])
+async def test_a_recycled_process_id_is_not_taken_for_the_server(
+    tmp_path: Path, program: str
+) -> None:
     async with started(tmp_path):
         pid_file = (tmp_path / "postgres" / "postmaster.pid").read_text()
-    bystander = started_program("sleep 60")
+    bystander = started_program(program.format(cluster=tmp_path / "postgres"))
     try:
         _write_pid_file(tmp_path, pid_file, bystander.pid)
         assert await EmbeddedPostgres.attach(tmp_path) is None
@@ -243,10 +246,10 @@ async def test_a_recycled_process_id_is_not_taken_for_the_server(tmp_path: Path)
 async def test_a_zombie_is_not_taken_for_the_server(tmp_path: Path) -> None:
     async with started(tmp_path):
         pid_file = (tmp_path / "postgres" / "postmaster.pid").read_text()
-    zombie = started_program(f"exec -a '-D {tmp_path / 'postgres'}' sleep 60")
+    zombie = started_program(f"exec -a 'bin/postgres -D {tmp_path / 'postgres'}' sleep 60")
     try:
         cmdline = Path(f"/proc/{zombie.pid}/cmdline")
-        await eventually(lambda: cmdline.read_bytes().startswith(b"-D"))
+        await eventually(lambda: cmdline.read_bytes().startswith(b"bin/postgres"))
         _write_pid_file(tmp_path, pid_file, zombie.pid)
         assert postmaster_of(tmp_path).is_alive()
         zombie.kill()
@@ -279,6 +282,20 @@ async def test_another_process_can_use_the_server_and_leaves_it_running(tmp_path
         kill(owner)
         async with started(tmp_path):  # cleans up what the kill left
             pass
+
+
+@pytest.mark.parametrize(("name", "value"), [("PGPORT", "6000"), ("PGSSLMODE", "verify-full")])
+async def test_what_the_user_set_for_other_servers_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    async with started(tmp_path):
+        monkeypatch.setenv(name, value)
+        guest = await EmbeddedPostgres.attach(tmp_path)
+        assert guest is not None
+        assert await ask(guest, "SELECT 7") == 7
+    async with started(tmp_path) as server:
+        monkeypatch.delenv(name)
+        assert await ask(server, "SELECT 7") == 7
 
 
 async def test_there_is_nothing_to_attach_to_where_no_desk_runs(tmp_path: Path) -> None:
