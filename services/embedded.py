@@ -40,12 +40,13 @@ _LOG_DATABASE: Final = "log"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where an embedded desk keeps its data, where it listens, and which log it uses."""
+    """Where an embedded desk keeps its data and listens, its log, and which services it runs."""
 
     data: Path
     host: str
     port: int
     kafka: str | None
+    services: tuple[str, ...] = tuple(ROOMS)
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -107,7 +108,8 @@ async def _serve_all(
             make_verifier(settings, clock, issuer, client),
             "embedded",
         )
-        async with running_all(service_dsns(postgres), house) as rooms:
+        dsns = {name: postgres.dsn(name) for name in options.services}
+        async with running_all(dsns, house) as rooms:
             token = issuer.issue(
                 "cli",
                 [Role.ADMIN],

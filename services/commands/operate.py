@@ -41,13 +41,12 @@ def migrate(
 
 
 async def _migrate(names: list[str] | None) -> None:
-    from services.host import ROOMS
+    from services.host import ROOMS, known_service
     from shared.postgres.migrate import migrate as migrate_database
 
     for name in names or list(ROOMS):
-        if name not in ROOMS:
-            raise StartupError(f"no service is called {name!r}; there are {', '.join(ROOMS)}")
-        reached = await migrate_database(database_url(name), ROOMS[name]().spec.migrations)
+        migrations = ROOMS[known_service(name)]().spec.migrations
+        reached = await migrate_database(database_url(name), migrations)
         out.print(f"{name:10} {', '.join(reached) if reached else 'up to date'}")
 
 

@@ -24,10 +24,14 @@ def run_desk(
     kafka: Annotated[
         str | None, typer.Option(envvar="DESK_KAFKA", help="Use this broker as the log.")
     ] = None,
+    service: Annotated[
+        list[str] | None, typer.Option(help="Run only this service; may be repeated.")
+    ] = None,
 ) -> None:
     """Start and run until Ctrl-C."""
     from services.embedded import Options
     from services.embedded import run as run_embedded
+    from services.host import ROOMS, known_service
     from shared.telemetry.logs import configure_logging
 
     settings = DeskSettings()
@@ -39,7 +43,8 @@ def run_desk(
         out.print(f"  token      cat {data / 'cli-token'}   or   desk token issue --role agent")
         out.print("  stop       Ctrl-C")
 
-    run(run_embedded(Options(data, host, port, kafka), settings, tell))
+    names = tuple(known_service(name) for name in service or ROOMS)
+    run(run_embedded(Options(data, host, port, kafka, names), settings, tell))
 
 
 def serve_one(
@@ -59,10 +64,10 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
     import httpx
 
     from services.host import (
-        ROOMS,
         House,
         bind,
         kafka_log,
+        known_service,
         make_verifier,
         running,
         serve,
@@ -72,8 +77,7 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
     from shared.http.auth import LocalIssuer
     from shared.telemetry.metrics import MetricRegistry
 
-    if name not in ROOMS:
-        raise StartupError(f"no service is called {name!r}; there are {', '.join(ROOMS)}")
+    known_service(name)
     if settings.kafka is None:
         raise StartupError("DESK_KAFKA is not set")
     dsn = database_url(name)
