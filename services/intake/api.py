@@ -1,6 +1,5 @@
 """Intake over HTTP: reports in, a ticket's life, the board."""
 
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Final
@@ -337,7 +336,7 @@ class Intake:
             raise InvalidInputError(error.detail, field=f"{where}/data") from error
         ticket_id = record.ticket_id or reported_ticket_id(event.source, event.id)
         report = self._report(record, ticket_id, principal)
-        return replace(report, origin=f"{event.source}#{event.id}")
+        return msgspec.structs.replace(report, origin=f"{event.source}#{event.id}")
 
     async def _admit(self, principal: Principal, ticket_id: UUID) -> None:
         """Raise NotFoundError where a requester asks for somebody else's ticket."""

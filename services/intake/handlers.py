@@ -1,10 +1,11 @@
 """Intake's commands: from what a caller wants to events in the journal."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from services.intake.domain.commands import TicketCommand
 from services.intake.domain.record import accept, number_of
@@ -19,8 +20,7 @@ from shared.runtime.numbers import Numbers
 DECIDER: Final = Decider[TicketCommand, Ticket](Ticket(), decide, evolve)
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """A report at one of the doors: the ticket it becomes, and where it came from."""
 
     ticket_id: UUID
@@ -30,8 +30,7 @@ class Report:
     lineage: Lineage
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """The ticket that a report became, now or when it came the first time."""
 
     ticket_id: UUID

@@ -1,7 +1,6 @@
 """The CloudEvents 1.0 envelope of every event, structured JSON on Kafka and over HTTP (R2)."""
 
 from datetime import datetime
-from uuid import UUID
 
 import msgspec
 
@@ -74,7 +73,7 @@ def encode_event(  # noqa: PLR0913 an envelope has this many parts, each named b
     data: EventData,
     *,
     sequence: int,
-    event_id: UUID,
+    event_id: str,
     time: datetime,
     recorded_at: datetime,
     lineage: Lineage,
@@ -85,7 +84,7 @@ def encode_event(  # noqa: PLR0913 an envelope has this many parts, each named b
     return _encoder.encode(
         Envelope(
             specversion="1.0",
-            id=str(event_id),
+            id=event_id,
             source=source_of(writer),
             type=data.TYPE,
             subject=stream_id,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
+import msgspec
+
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.registry import Recorded
@@ -34,8 +36,7 @@ class Decider(Generic[C, S]):
         return state
 
 
-@dataclass(frozen=True)
-class Intent(Generic[C]):
+class Intent(msgspec.Struct, Generic[C], frozen=True):
     """A command for one stream: when it holds, who gives it, and what the giver last saw.
 
     `expected` None: whatever the sequence is. `is_new`: the stream very likely has no events.
@@ -49,8 +50,7 @@ class Intent(Generic[C]):
     is_new: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """What a command came to: the stream's sequence, and whether the command added to it.
 
     `events` are those it added, or, of an honest retry, none.

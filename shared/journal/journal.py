@@ -5,9 +5,10 @@ appended goes to the outbox in the same statement, so nothing is decided that wi
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+import msgspec
 
 from shared.clock import Clock
 from shared.contracts.base import EventData
@@ -41,8 +42,7 @@ ORDER BY stream_id, sequence
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """An event decided but not yet recorded; `time` is when it became true.
 
     `actor` is set where it is another than the lineage's.
@@ -53,8 +53,7 @@ class Draft:
     actor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """Drafts for one stream, to follow directly on sequence `expected` (0 for a new stream)."""
 
     stream_id: str

@@ -11,10 +11,13 @@ from shared.telemetry.metrics import ServiceMetrics
 
 BATCH_SIZE_MAX: Final = 2_000
 _NEXT: Final = """
-SELECT o.id, j.type, j.stream_id, j.value
+SELECT o.id, j.type, o.stream_id, j.value
 FROM (SELECT id, stream_id, sequence FROM kernel.outbox ORDER BY id LIMIT $1) o
-JOIN kernel.journal j USING (stream_id, sequence) ORDER BY o.id
-"""
+CROSS JOIN LATERAL (
+    SELECT type, value FROM kernel.journal j
+    WHERE j.stream_id = o.stream_id AND j.sequence = o.sequence OFFSET 0
+) j ORDER BY o.id
+"""  # OFFSET 0 makes it look each row up: the planner does not know how short the outbox is
 _LENGTH: Final = "SELECT coalesce(max(id) - min(id) + 1, 0) FROM kernel.outbox"
 
 

@@ -1,17 +1,15 @@
 """What may be asked of a ticket. Ids and times arrive in the command."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from shared.contracts.intake import Requester, Scope
 
 
-@dataclass(frozen=True, slots=True)
-class CreateTicket:
+class CreateTicket(Struct, frozen=True):
     """A report, accepted: the whole standard record.
 
     `occurred_at` None: the caller did not say; it is then taken for `reported_at`.
@@ -34,8 +32,7 @@ class CreateTicket:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateTicket:
+class UpdateTicket(Struct, frozen=True):
     """Correct the record; a field left UNSET stays as it is."""
 
     ticket_id: UUID
@@ -48,8 +45,7 @@ class UpdateTicket:
     service: str | UnsetType | None = UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class CommentTicket:
+class CommentTicket(Struct, frozen=True):
     """Say something on the ticket."""
 
     ticket_id: UUID
@@ -60,16 +56,14 @@ class CommentTicket:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartTicket:
+class StartTicket(Struct, frozen=True):
     """Take up the work."""
 
     ticket_id: UUID
     agent_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class HoldTicket:
+class HoldTicket(Struct, frozen=True):
     """Wait for something outside the desk's hands."""
 
     ticket_id: UUID
@@ -77,15 +71,13 @@ class HoldTicket:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeTicket:
+class ResumeTicket(Struct, frozen=True):
     """Go on after a hold."""
 
     ticket_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveTicket:
+class ResolveTicket(Struct, frozen=True):
     """Supply a solution."""
 
     ticket_id: UUID
@@ -93,8 +85,7 @@ class ResolveTicket:
     resolution: str
 
 
-@dataclass(frozen=True, slots=True)
-class CloseTicket:
+class CloseTicket(Struct, frozen=True):
     """Confirm that nothing is left to do."""
 
     ticket_id: UUID
@@ -102,8 +93,7 @@ class CloseTicket:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReopenTicket:
+class ReopenTicket(Struct, frozen=True):
     """Say that the solution did not hold."""
 
     ticket_id: UUID
@@ -111,8 +101,7 @@ class ReopenTicket:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTicket:
+class CancelTicket(Struct, frozen=True):
     """Withdraw the ticket."""
 
     ticket_id: UUID
@@ -120,8 +109,7 @@ class CancelTicket:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RateTicket:
+class RateTicket(Struct, frozen=True):
     """Say how satisfied the requester is."""
 
     ticket_id: UUID
