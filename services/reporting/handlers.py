@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 
 from services.reporting.domain.merkle import Tree, append, leaf, root
-from shared.contracts.registry import INBOUND, UndecodableError, decode_record
+from shared.contracts.registry import INBOUND, UndecodableError, decode_shared_record
 from shared.contracts.reporting import AuditCheckpointed
 from shared.journal.handler import CommandHandler, Decider, Intent
 from shared.log.port import Record, TopicPartition
@@ -63,7 +63,7 @@ def _identity(record: Record) -> Identity:
     if record.topic == INBOUND:
         return None, None, None
     try:
-        event = decode_record(record)
+        event = decode_shared_record(record)
     except UndecodableError:
         return None, None, None
     return event.writer, event.stream_id, event.sequence

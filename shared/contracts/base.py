@@ -20,7 +20,7 @@ Line = Annotated[int, Meta(ge=1, le=3)]
 Reasons = tuple[str, ...]
 
 
-class EventData(msgspec.Struct, frozen=True, kw_only=True):
+class EventData(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The `data` of one event: the new values of what it touches, never a delta (R2).
 
     `TYPE` is the event type and the topic's name; `STREAM` names the field with the stream id,

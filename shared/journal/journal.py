@@ -13,7 +13,7 @@ import msgspec
 from shared.clock import Clock
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage, encode_event
-from shared.contracts.registry import Recorded, decode_envelope, decode_event
+from shared.contracts.registry import Recorded, decode_event
 from shared.ids import event_id
 from shared.postgres.pool import Connection
 
@@ -37,7 +37,7 @@ WITH new AS (
 SELECT pg_notify('outbox', '')
 """
 _READ: Final = """
-SELECT stream_id, value FROM kernel.journal WHERE stream_id = ANY($1::text[])
+SELECT stream_id, type, value FROM kernel.journal WHERE stream_id = ANY($1::text[])
 ORDER BY stream_id, sequence
 """
 
@@ -79,8 +79,8 @@ class Journal:
     ) -> dict[str, list[Recorded]]:
         """Return the events of each stream in sequence; a stream without events gives []."""
         streams: dict[str, list[Recorded]] = {stream_id: [] for stream_id in stream_ids}
-        for stream_id, value in await connection.fetch(_READ, list(streams)):
-            streams[stream_id].append(decode_event(decode_envelope(value), value))
+        for stream_id, event_type, value in await connection.fetch(_READ, list(streams)):
+            streams[stream_id].append(decode_event(event_type, value))
         return streams
 
     async def append(self, connection: Connection, appends: Sequence[Append]) -> list[bool]:

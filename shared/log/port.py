@@ -23,7 +23,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A record on its way to the log. The log finds the partition from the key (Java's murmur2)."""
 
     topic: str
@@ -31,7 +31,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     value: bytes
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record as the log holds it; `value` is null for a tombstone."""
 
     topic: str

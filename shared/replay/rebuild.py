@@ -3,7 +3,9 @@
 All of it runs as the replay role, which cannot write journal, outbox, timers or deliveries (R8).
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import gc
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +17,7 @@ from shared.log.port import Log, Record, TopicPartition
 from shared.postgres.pool import Connection, Pool
 from shared.replay import schema
 from shared.runtime.crash import crash_point
-from shared.runtime.read_model import Fold, ReadModel, Table
+from shared.runtime.read_model import Fold, ReadModel, Table, write
 
 BATCH_SIZE_MAX: Final = 5_000
 _PATIENCE_SECONDS: Final = 20
@@ -67,19 +69,18 @@ async def read_log(log: Log, start: Positions, end: Positions) -> AsyncIterator[
 
     Raises: UnavailableError when the log stops giving what it should still hold.
     """
-    open_ends = {place: last for place, last in end.items() if last > start.get(place, 0)}
+    left = {place: last for place, last in end.items() if last > start.get(place, 0)}
     reader = log.reader("replay")
     try:
-        await reader.assign({place: start.get(place, 0) for place in open_ends})
-        while open_ends:
+        await reader.assign({place: start.get(place, 0) for place in left})
+        while left:
             records = await reader.fetch(records_max=BATCH_SIZE_MAX, wait_seconds=_PATIENCE_SECONDS)
             if not records:
-                raise UnavailableError(f"the log gives no more; missing: {sorted(open_ends)[0]}")
-            yield [r for r in records if r.offset < end[TopicPartition(r.topic, r.partition)]]
-            for record in records:
-                place = TopicPartition(record.topic, record.partition)
-                if record.offset + 1 >= end[place]:
-                    open_ends.pop(place, None)
+                raise UnavailableError(f"the log gives no more; missing: {min(left)}")
+            yield [r for r in records if r.offset < end[r.topic, r.partition]]  # pyright: ignore[reportArgumentType] a place is a tuple
+            for place, offset in {(r.topic, r.partition): r.offset for r in records}.items():
+                if offset + 1 >= end[place]:  # pyright: ignore[reportArgumentType]
+                    left.pop(TopicPartition(*place), None)
     finally:
         await reader.close()
 
@@ -89,16 +90,29 @@ async def fold_log(
 ) -> Fold:
     """Fold records the way the live consumer does; what it parks is left out here too."""
     done = 0
-    async for records in batches:
-        for record in records:
-            try:
-                event = decode_record(record)
-            except UndecodableError:
-                continue
-            fold.add(event)
-        done += len(records)
-        progress(done, total)
+    with _uncollected():
+        async for records in batches:
+            for record in records:
+                try:
+                    event = decode_record(record)
+                except UndecodableError:
+                    continue
+                fold.add(event)
+            done += len(records)
+            progress(done, total)
     return fold
+
+
+@contextmanager
+def _uncollected() -> Generator[None]:
+    """Pause garbage collection: it would look at all the rows again and find no cycle in them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 async def verify(
@@ -115,22 +129,10 @@ async def verify(
         try:
             end = await applied_positions(connection)
             fold = await fold_log(Fold(model), read_log(log, {}, end), progress, sum(end.values()))
-            await schema.create(connection, model, schema.SHADOW)
-            await copy_rows(connection, model, fold, schema.SHADOW)
+            await schema.create(connection, model, schema.SHADOW, fold)
             return [await _compare(connection, table) for table in model.tables]
         finally:
             await transaction.rollback()
-
-
-async def copy_rows(connection: Connection, model: ReadModel, fold: Fold, target: str) -> None:
-    """COPY the folded rows into the empty tables of `target`."""
-    for table in model.tables:
-        await connection.copy_records_to_table(
-            table.name,
-            schema_name=target,
-            columns=[column.name for column in table.columns],
-            records=fold.rows(table),
-        )
 
 
 async def rebuild(
@@ -138,21 +140,23 @@ async def rebuild(
 ) -> Positions:
     """Rebuild the model and put it in the place of the live one, which is kept for rollback.
 
-    Works while the desk runs: only the last records are folded with the consumers held still.
-    Returns the positions at which it was switched.
+    Works while the desk runs: the consumers are held still only for the records that came
+    meanwhile. Returns the positions at which it was switched.
     """
     async with pool.acquire() as connection:
         until = await applied_positions(connection)
         fold = await fold_log(Fold(model), read_log(log, {}, until), progress, sum(until.values()))
         async with connection.transaction():
+            await schema.create(connection, model, schema.SHADOW, fold)
+        async with connection.transaction():
             await connection.execute(
                 "SELECT FROM kernel.consumer_offset ORDER BY topic, partition FOR UPDATE"
             )
             end = await applied_positions(connection)
-            await fold_log(fold, read_log(log, until, end), progress, sum(end.values()))
-            await connection.execute(f"DROP SCHEMA IF EXISTS {schema.SHADOW} CASCADE")
-            await schema.create(connection, model, schema.SHADOW)
-            await copy_rows(connection, model, fold, schema.SHADOW)
+            late = await fold_log(
+                Fold(model), read_log(log, until, end), progress, sum(end.values())
+            )
+            await write(connection, model, late, schema.SHADOW)
             crash_point("rebuild.before_switch")
             await switch(connection)
             return end

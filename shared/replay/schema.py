@@ -7,7 +7,7 @@ import hashlib
 from typing import Final
 
 from shared.postgres.pool import Connection
-from shared.runtime.read_model import ReadModel
+from shared.runtime.read_model import Fold, ReadModel
 
 LIVE: Final = "read"
 SHADOW: Final = "read_next"
@@ -16,7 +16,9 @@ PREVIOUS: Final = "read_previous"
 
 def fingerprint(model: ReadModel) -> str:
     """Return a digest of the model's tables and views; another one means: rebuild."""
-    statements = [sql for table in model.tables for sql in table.create_sql(LIVE)]
+    statements: list[str] = []
+    for table in model.tables:
+        statements += [table.create_sql(LIVE), *table.index_sql(LIVE)]
     return hashlib.sha256("\n".join([*statements, *model.views]).encode()).hexdigest()
 
 
@@ -27,11 +29,25 @@ async def live_fingerprint(connection: Connection) -> str | None:
     )
 
 
-async def create(connection: Connection, model: ReadModel, schema: str) -> None:
-    """Make the model's empty tables and its views in `schema`, in the caller's transaction."""
+async def create(
+    connection: Connection, model: ReadModel, schema: str, fold: Fold | None = None
+) -> None:
+    """Make the model's tables and views anew in `schema`, in the caller's transaction.
+
+    With a fold, its rows are copied in before there is an index, which is several times quicker.
+    """
+    await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     await connection.execute(f"CREATE SCHEMA {schema}")
     for table in model.tables:
-        for statement in table.create_sql(schema):
+        await connection.execute(table.create_sql(schema))
+        if fold is not None:
+            await connection.copy_records_to_table(
+                table.name,
+                schema_name=schema,
+                columns=[column.name for column in table.columns],
+                records=fold.rows(table),
+            )
+        for statement in table.index_sql(schema):
             await connection.execute(statement)
     await connection.execute(f"SET LOCAL search_path = {schema}, kernel")
     for view in model.views:

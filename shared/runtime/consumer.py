@@ -13,8 +13,8 @@ from shared.contracts.registry import (
     Recorded,
     UndecodableError,
     decode_envelope,
-    decode_record,
     decode_report,
+    decode_shared_record,
 )
 from shared.errors import UnavailableError
 from shared.journal.journal import Journal
@@ -22,7 +22,7 @@ from shared.log.port import LogReader, Record, TopicPartition
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.crash import crash_point
 from shared.runtime.quarantine import Parked, park, read_parked
-from shared.runtime.read_model import Fold, ReadModel
+from shared.runtime.read_model import Fold, ReadModel, write
 from shared.runtime.unit import Batch, Inbound, Unit
 from shared.telemetry.metrics import ServiceMetrics
 
@@ -66,14 +66,11 @@ async def applied_offsets(pool: Pool) -> dict[TopicPartition, int]:
 
 
 async def upsert(connection: Connection, model: ReadModel, events: Sequence[Recorded]) -> None:
-    """Fold a batch and write it: one guarded statement per table."""
+    """Fold a batch and write it to the live tables."""
     fold = Fold(model)
     for event in events:
         fold.add(event)
-    for table in model.tables:
-        rows = list(fold.rows(table))
-        if rows:
-            await connection.execute(table.upsert_sql, *table.upsert_arguments(rows))
+    await write(connection, model, fold, "read")
 
 
 class Consumer:
@@ -200,7 +197,7 @@ def sort_out(records: Sequence[Record]) -> tuple[list[Recorded], list[Inbound], 
                 envelope = decode_envelope(record.value)
                 reports.append(Inbound(record, envelope, decode_report(envelope)))
             else:
-                events.append(decode_record(record))
+                events.append(decode_shared_record(record))
         except UndecodableError as error:
             parked.append(Parked(record, error.reason, error.detail))
     return events, reports, parked

@@ -9,15 +9,15 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-from operator import attrgetter
+from functools import cache, cached_property
+from operator import attrgetter, itemgetter
 from types import UnionType
-from typing import Any, Final, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
 
-from shared.contracts.registry import Recorded, decode_envelope, decode_event, history_order
+from shared.contracts.registry import Recorded, decode_event, history_order
 from shared.postgres.pool import Connection
 
 _SQL_TYPES: Final[dict[type, str]] = {
@@ -31,7 +31,7 @@ _SQL_TYPES: Final[dict[type, str]] = {
 }
 
 
-class Facet(msgspec.Struct, frozen=True):
+class Facet(msgspec.Struct, frozen=True, gc=False):
     """What a projection yields: columns that one event sets together. Structs, for their speed."""
 
 
@@ -59,7 +59,7 @@ class FacetShape:
     values: Callable[[Any], tuple[Any, ...]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A table of facets, one row per key.
 
@@ -79,11 +79,6 @@ class Table:
         return tuple(Column(name, _SQL_TYPES[kind]) for name, kind in self.key.items())
 
     @cached_property
-    def is_text_keyed(self) -> bool:
-        """Whether the stream id is kept as text, not as the UUID that the event's data has."""
-        return next(iter(self.key.values())) is str
-
-    @cached_property
     def sub_key(self) -> tuple[str, ...]:
         """The key columns after the stream id; each is a field of every facet."""
         return tuple(self.key)[1:]
@@ -101,21 +96,23 @@ class Table:
             columns += [Column(shape.guard, "integer"), *shape.columns]
         return tuple(columns)
 
-    def create_sql(self, schema: str) -> list[str]:
-        """Return the statements that make the table and its indexes in `schema`."""
+    def create_sql(self, schema: str) -> str:
+        """Return the statement that makes the table in `schema`, bare, to be filled quickly."""
         body = ", ".join(
             f"{column.name} {column.sql_type}{' NOT NULL' if column.name in self.key else ''}"
             for column in self.columns
         )
-        statements = [
-            f"CREATE TABLE {schema}.{self.name} ({body}, PRIMARY KEY ({', '.join(self.key)}))"
-        ]
+        return f"CREATE TABLE {schema}.{self.name} ({body})"
+
+    def index_sql(self, schema: str) -> list[str]:
+        """Return the statements that give the table its key and its indexes."""
+        statements = [f"ALTER TABLE {schema}.{self.name} ADD PRIMARY KEY ({', '.join(self.key)})"]
         for index in self.indexes:
             method = index if index.startswith("USING ") else f"({index})"
             statements.append(f"CREATE INDEX ON {schema}.{self.name} {method}")
         return statements
 
-    def upsert_arguments(self, rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    def upsert_arguments(self, rows: Iterable[list[Any]]) -> list[list[Any]]:
         """Return rows, columns as in `columns`, as the parameters of `upsert_sql`."""
         arguments = [list(values) for values in zip(*rows, strict=True)]
         for place, column in enumerate(self.columns):
@@ -123,9 +120,9 @@ class Table:
                 arguments[place] = [_json_text(value) for value in arguments[place]]
         return arguments
 
-    @cached_property
-    def upsert_sql(self) -> str:
-        """The guarded multi-row upsert; one array parameter per column, JSON as text.
+    @cache  # noqa: B019 tables live as long as the program
+    def upsert_into(self, schema: str) -> str:
+        """Return the guarded multi-row upsert; one array parameter per column, JSON as text.
 
         An array of jsonb would not do: a list in it would be taken for a further dimension.
         """
@@ -134,7 +131,7 @@ class Table:
         names = ", ".join(column.name for column in self.columns)
         casts = ", ".join(f"{column.name}::{column.sql_type}" for column in self.columns)
         return (
-            f"INSERT INTO read.{self.name} AS old ({names})"  # noqa: S608 names are ours
+            f"INSERT INTO {schema}.{self.name} AS old ({names})"  # noqa: S608 names are ours
             f" SELECT {casts} FROM unnest({arrays}) AS new({names}) "
             f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {', '.join(self._assignments())}"
         )
@@ -206,11 +203,11 @@ async def read_histories(
     """Return all known facts of each stream, in the order of R4."""
     histories: dict[str, list[Recorded]] = {stream_id: [] for stream_id in stream_ids}
     rows = await connection.fetch(
-        "SELECT stream_id, value FROM read.history WHERE stream_id = ANY($1::text[])",
+        "SELECT stream_id, type, value FROM read.history WHERE stream_id = ANY($1::text[])",
         list(histories),
     )
-    for stream_id, value in rows:
-        histories[stream_id].append(decode_event(decode_envelope(value), value))
+    for stream_id, event_type, value in rows:
+        histories[stream_id].append(decode_event(event_type, value))
     return {stream_id: history_order(facts) for stream_id, facts in histories.items()}
 
 
@@ -236,40 +233,53 @@ class Fold:
 
     def __init__(self, model: ReadModel) -> None:
         self._project = model.project
-        self._rows: dict[str, dict[tuple[Any, ...], dict[Any, tuple[int, Any]]]] = {
-            table.name: {} for table in model.tables
-        }
+        self._rows: dict[str, dict[Any, list[Any]]] = {table.name: {} for table in model.tables}
         self._places = {
-            facet: (self._rows[table.name], table.is_text_keyed, table.sub_key)
-            for facet, table in model.table_of.items()
+            shape.type: (self._rows[table.name], table.sub_key, 2 * place, 2 * len(table.shapes))
+            for table in model.tables
+            for place, shape in enumerate(table.shapes)
         }
 
     def add(self, event: Recorded) -> None:
         """Set every facet that the event yields, unless a later event already did."""
-        sequence, data = event.sequence, event.data
+        stream_id, sequence = event.stream_id, event.sequence
         for facet in self._project(event):
-            kind = cast("type[Facet]", type(facet))
-            rows, is_text_keyed, sub_key = self._places[kind]
-            stream = event.stream_id if is_text_keyed else getattr(data, data.STREAM)
-            key = (stream, *[getattr(facet, name) for name in sub_key]) if sub_key else (stream,)
+            rows, sub_key, place, width = self._places[type(facet)]
+            key = (stream_id, *[getattr(facet, name) for name in sub_key]) if sub_key else stream_id
             row = rows.get(key)
             if row is None:
-                rows[key] = {kind: (sequence, facet)}
-            elif kind not in row or row[kind][0] < sequence:
-                row[kind] = (sequence, facet)
+                row = rows[key] = [None] * width
+            if row[place] is None or row[place] < sequence:
+                row[place] = sequence
+                row[place + 1] = facet
 
-    def rows(self, table: Table) -> Iterator[tuple[Any, ...]]:
-        """Yield the table's rows, columns as in `table.columns`, sorted by key."""
-        absent: dict[Any, tuple[None, ...]] = {
-            shape.type: (None,) * (1 + len(shape.columns)) for shape in table.shapes
-        }
-        for key, row in sorted(self._rows[table.name].items()):
-            values = list(key)
-            for shape in table.shapes:
-                sequence, facet = row.get(shape.type, (None, None))
-                if facet is None:
-                    values += absent[shape.type]
+    def rows(self, table: Table) -> Iterator[list[Any]]:
+        """Yield the table's rows, columns as in `table.columns`, in no order that means anything.
+
+        A stream id is text here, also where the column is a UUID.
+        """
+        shapes = [
+            (2 * place, shape.values, (None,) * (1 + len(shape.columns)))
+            for place, shape in enumerate(table.shapes)
+        ]
+        for key, row in self._rows[table.name].items():
+            values = list(key) if table.sub_key else [key]
+            for place, read, absent in shapes:
+                sequence = row[place]
+                if sequence is None:
+                    values += absent
                 else:
                     values.append(sequence)
-                    values += shape.values(facet)
-            yield tuple(values)
+                    values += read(row[place + 1])
+            yield values
+
+
+async def write(connection: Connection, model: ReadModel, fold: Fold, schema: str) -> None:
+    """Write what was folded over the rows in `schema`: one guarded statement per table.
+
+    Rows go in the order of their keys, so that two replicas cannot wait for each other.
+    """
+    for table in model.tables:
+        rows = sorted(fold.rows(table), key=itemgetter(0))
+        if rows:
+            await connection.execute(table.upsert_into(schema), *table.upsert_arguments(rows))

@@ -5,9 +5,10 @@ from a right one, this test would prove nothing.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -34,7 +35,16 @@ def rows(model: ReadModel, events: list[Recorded]) -> dict[str, list[Any]]:
     fold = Fold(model)
     for event in events:
         fold.add(event)
-    return {table.name: list(fold.rows(table)) for table in model.tables}
+    return rows_of(fold, model)
+
+
+def rows_of(fold: Fold, model: ReadModel) -> dict[str, list[Any]]:
+    return {table.name: sorted(map(plain, fold.rows(table)), key=repr) for table in model.tables}
+
+
+def plain(row: Iterable[Any]) -> tuple[Any, ...]:
+    """Return a row with its ids as text, as the fold has them where PostgreSQL has UUIDs."""
+    return tuple(str(value) if isinstance(value, UUID) else value for value in row)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=["intake", "reporting", "routing", "sla"])
@@ -59,7 +69,9 @@ def test_folding_all_is_folding_the_rest_onto_a_prefix(
         fold.add(event)
     for event in events[place:]:
         fold.add(event)
-    assert {t.name: list(fold.rows(t)) for t in BOARD.tables} == rows(BOARD, events)
+    assert {t.name: sorted(map(plain, fold.rows(t)), key=repr) for t in BOARD.tables} == rows(
+        BOARD, events
+    )
 
 
 def arrival_fold(events: list[Recorded]) -> dict[Any, Any]:
@@ -112,14 +124,8 @@ async def _compare_with_sql(dsn: str) -> None:
                 expected = rows(model, day(seed))
                 for table in model.tables:
                     columns = ", ".join(column.name for column in table.columns)
-                    keys = ", ".join(
-                        f'{key} COLLATE "C"' if kind is str else key
-                        for key, kind in table.key.items()
-                    )
-                    found = await connection.fetch(
-                        f"SELECT {columns} FROM read.{table.name} ORDER BY {keys}"
-                    )
-                    assert [tuple(row) for row in found] == expected[table.name]
+                    found = await connection.fetch(f"SELECT {columns} FROM read.{table.name}")
+                    assert sorted(map(plain, found), key=repr) == expected[table.name]
                 await transaction.rollback()
     await pool.close()
 
@@ -136,10 +142,10 @@ async def _apply_in_batches(connection: Any, model: ReadModel, seed: int) -> Non
 def test_the_guard_in_sql_is_what_keeps_the_order_out(make_database: Callable[[str], str]) -> None:
     """Break the code: without the guard, some order must give other rows."""
     unguarded = {
-        table.name: table.upsert_sql.replace("> coalesce(old.", ">= 0 + 0 * coalesce(old.")
+        table.name: table.upsert_into("read").replace("> coalesce(old.", ">= 0 + 0 * coalesce(old.")
         for table in BOARD.tables
     }
-    assert unguarded[BOARD.tables[0].name] != BOARD.tables[0].upsert_sql
+    assert unguarded[BOARD.tables[0].name] != BOARD.tables[0].upsert_into("read")
 
     async def diverges() -> bool:
         dsn = make_database("unguarded")
