@@ -1,6 +1,8 @@
 """`desk replay verify|rebuild`: read models against the log."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -10,6 +12,7 @@ from rich.progress import Progress
 from services.commands.common import DEFAULT_DATA, Data, Json, err, out, print_json, run
 from services.settings import DeskSettings, database_url
 from shared.errors import StartupError
+from shared.log.archived import ArchivedLog
 from shared.log.port import Log
 from shared.postgres.pool import Pool
 from shared.replay.rebuild import Verdict
@@ -20,7 +23,28 @@ Services = Annotated[list[str] | None, typer.Argument(help="All, if none is name
 Kafka = Annotated[
     str | None, typer.Option("--kafka", envvar="DESK_KAFKA", help="The desk's broker, if any.")
 ]
-Work = Callable[[str, ReadModel, Log, Pool, Callable[[int, int], None]], Awaitable[None]]
+FromArchive = Annotated[
+    bool, typer.Option(help="Read from reporting's archive, and from the log what is newer.")
+]
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """Where the past is read from."""
+
+    log: Log
+    archive: ArchivedLog | None
+
+
+Work = Callable[[str, ReadModel, Sources, Pool, Callable[[int, int], None]], Awaitable[None]]
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a command asks for: which services, of which desk, from which source."""
+
+    services: list[str] | None
+    data: Path
+    kafka: str | None
+    from_archive: bool
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -41,6 +65,7 @@ def verify(
     as_json: Json = False,  # noqa: FBT002 a switch of the command line
     data: Data = DEFAULT_DATA,
     kafka: Kafka = None,
+    from_archive: FromArchive = False,  # noqa: FBT002 a switch of the command line
 ) -> None:
     """One line per model; exit 1 and the first difference if any differs."""
     from shared.replay import rebuild
@@ -48,12 +73,16 @@ def verify(
     lines: list[Line] = []
 
     async def work(
-        name: str, model: ReadModel, log: Log, pool: Pool, progress: Callable[[int, int], None]
+        name: str,
+        model: ReadModel,
+        past: Sources,
+        pool: Pool,
+        progress: Callable[[int, int], None],
     ) -> None:
-        verdicts = await rebuild.verify(model, log, pool, progress)
+        verdicts = await rebuild.verify(model, past.log, pool, progress, past.archive)
         lines.extend(_line(name, verdict) for verdict in verdicts)
 
-    run(_each(services, data, kafka, work))
+    run(_each(Wanted(services, data, kafka, from_archive), work))
     if as_json:
         print_json(lines)
     else:
@@ -65,18 +94,25 @@ def verify(
 
 @app.command("rebuild", help="Rebuild read models and put them in the place of the live ones.")
 def rebuild_models(
-    services: Services = None, data: Data = DEFAULT_DATA, kafka: Kafka = None
+    services: Services = None,
+    data: Data = DEFAULT_DATA,
+    kafka: Kafka = None,
+    from_archive: FromArchive = False,  # noqa: FBT002 a switch of the command line
 ) -> None:
     """Rebuild; the desk may go on working meanwhile."""
     from shared.replay import rebuild
 
     async def work(
-        name: str, model: ReadModel, log: Log, pool: Pool, progress: Callable[[int, int], None]
+        name: str,
+        model: ReadModel,
+        past: Sources,
+        pool: Pool,
+        progress: Callable[[int, int], None],
     ) -> None:
-        positions = await rebuild.rebuild(model, log, pool, progress)
+        positions = await rebuild.rebuild(model, past.log, pool, progress, past.archive)
         out.print(f"{name:10} rebuilt from {sum(positions.values())} records")
 
-    run(_each(services, data, kafka, work))
+    run(_each(Wanted(services, data, kafka, from_archive), work))
 
 
 def _line(service: str, verdict: Verdict) -> Line:
@@ -108,35 +144,44 @@ def _print(line: Line) -> None:
         )
 
 
-async def _each(names: list[str] | None, data: Data, kafka: str | None, work: Work) -> None:
+async def _each(wanted: Wanted, work: Work) -> None:
     from services.embedded import attached, open_log, read_address, service_dsns
-    from services.host import ROOMS, kafka_log
+    from services.host import ROOMS, kafka_log, known_service
 
     settings = DeskSettings()
-    wanted = names or list(ROOMS)
-    if unknown := [name for name in wanted if name not in ROOMS]:
-        raise StartupError(f"no service is called {unknown[0]!r}; there are {', '.join(ROOMS)}")
-    if not data.exists():
-        if kafka is None:
-            raise StartupError(f"there is no desk in {data}")
-        log = kafka_log(settings, kafka)
+    names = [known_service(name) for name in wanted.services or ROOMS]
+    if not wanted.data.exists():
+        if wanted.kafka is None:
+            raise StartupError(f"there is no desk in {wanted.data}")
+        log = kafka_log(settings, wanted.kafka)
+        needed = {*names, "reporting"} if wanted.from_archive else names
         try:
-            await _all(wanted, {name: database_url(name) for name in wanted}, log, work)
+            await _all(names, {name: database_url(name) for name in needed}, log, wanted, work)
         finally:
             await log.close()
         return
-    address = read_address(data)
-    broker = kafka or (address.kafka if address is not None else None)
-    async with attached(data) as postgres, open_log(postgres, settings, broker) as log:
-        await _all(wanted, service_dsns(postgres), log, work)
+    address = read_address(wanted.data)
+    broker = wanted.kafka or (address.kafka if address is not None else None)
+    async with attached(wanted.data) as postgres, open_log(postgres, settings, broker) as log:
+        await _all(names, service_dsns(postgres), log, wanted, work)
 
 
-async def _all(wanted: list[str], dsns: Any, log: Log, work: Work) -> None:  # noqa: ANN401
+async def _all(
+    names: list[str], dsns: Mapping[str, str], log: Log, wanted: Wanted, work: Work
+) -> None:
     from services.host import ROOMS
     from shared.postgres.pool import open_pool
 
-    with Progress(console=err, transient=True) as bar:
-        for name in wanted:
+    async with AsyncExitStack() as stack:
+        archive = None
+        if wanted.from_archive:
+            pool = await open_pool(
+                dsns["reporting"], role="desk_replay", name="archive replay", size_max=1
+            )
+            stack.push_async_callback(pool.close)
+            archive = ArchivedLog(pool)
+        bar = stack.enter_context(Progress(console=err, transient=True))
+        for name in names:
             task = bar.add_task(name, total=None)
             pool = await open_pool(
                 dsns[name], role="desk_replay", name=f"{name} replay", size_max=1
@@ -146,6 +191,8 @@ async def _all(wanted: list[str], dsns: Any, log: Log, work: Work) -> None:  # n
                 def progress(done: int, total: int, task: Any = task) -> None:  # noqa: ANN401
                     bar.update(task, completed=done, total=total)
 
-                await work(name, ROOMS[name]().spec.read_model, log, pool, progress)
+                await work(
+                    name, ROOMS[name]().spec.read_model, Sources(log, archive), pool, progress
+                )
             finally:
                 await pool.close()

@@ -10,13 +10,17 @@ from shared.runtime.crash import crash_point
 from shared.telemetry.metrics import ServiceMetrics
 
 BATCH_SIZE_MAX: Final = 2_000
+BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 _NEXT: Final = """
-SELECT o.id, j.type, o.stream_id, j.value
-FROM (SELECT id, stream_id, sequence FROM kernel.outbox ORDER BY id LIMIT $1) o
-CROSS JOIN LATERAL (
-    SELECT type, value FROM kernel.journal j
-    WHERE j.stream_id = o.stream_id AND j.sequence = o.sequence OFFSET 0
-) j ORDER BY o.id
+SELECT id, type, stream_id, value FROM (
+    SELECT o.id, j.type, o.stream_id, j.value,
+           sum(octet_length(j.value)) OVER (ORDER BY o.id) - octet_length(j.value) AS bytes_before
+    FROM (SELECT id, stream_id, sequence FROM kernel.outbox ORDER BY id LIMIT $1) o
+    CROSS JOIN LATERAL (
+        SELECT type, value FROM kernel.journal j
+        WHERE j.stream_id = o.stream_id AND j.sequence = o.sequence OFFSET 0
+    ) j
+) next WHERE bytes_before < $2 ORDER BY id
 """  # OFFSET 0 makes it look each row up: the planner does not know how short the outbox is
 _LENGTH: Final = "SELECT coalesce(max(id) - min(id) + 1, 0) FROM kernel.outbox"
 
@@ -41,7 +45,7 @@ class Relay:
         Raises: LogUnavailableError, after which the batch is still in the outbox and the writer
         that failed has been given up.
         """
-        rows = await self._pool.fetch(_NEXT, BATCH_SIZE_MAX)
+        rows = await self._pool.fetch(_NEXT, BATCH_SIZE_MAX, BATCH_BYTES_MAX)
         if not rows:
             return 0
         if self._writer is None:

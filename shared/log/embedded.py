@@ -15,6 +15,7 @@ import asyncpg
 from shared.log.partitioner import partition_of
 from shared.log.port import LogUnavailableError, Outgoing, Record, TopicPartition
 
+FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
 _CHANNEL: Final = "log"
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS partition (
@@ -56,17 +57,21 @@ INSERT INTO record (topic, partition, record_offset, key, value)
 SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bytea[], $5::bytea[])
 """
 _FETCH: Final = """
-SELECT r.topic, r.partition, r.record_offset, r.key, r.value,
-       (extract(epoch FROM r.taken_at) * 1000)::bigint AS timestamp_ms
-FROM unnest($1::text[], $2::int[], $3::bigint[]) at(topic, partition, position)
-JOIN partition p ON p.topic = at.topic AND p.partition = at.partition
-    AND p.next_offset > at.position
-CROSS JOIN LATERAL (
-    SELECT * FROM record r
-    WHERE r.topic = at.topic AND r.partition = at.partition AND r.record_offset >= at.position
-    ORDER BY r.record_offset LIMIT $4
-) r
-LIMIT $4
+SELECT topic, partition, record_offset, key, value,
+       (extract(epoch FROM taken_at) * 1000)::bigint AS timestamp_ms
+FROM (
+    SELECT r.*, sum(octet_length(r.value)) OVER (ROWS UNBOUNDED PRECEDING)
+                - octet_length(r.value) AS bytes_before
+    FROM unnest($1::text[], $2::int[], $3::bigint[]) at(topic, partition, position)
+    JOIN partition p ON p.topic = at.topic AND p.partition = at.partition
+        AND p.next_offset > at.position
+    CROSS JOIN LATERAL (
+        SELECT * FROM record r
+        WHERE r.topic = at.topic AND r.partition = at.partition AND r.record_offset >= at.position
+        ORDER BY r.record_offset LIMIT $4
+    ) r
+    LIMIT $4
+) r WHERE coalesce(bytes_before, 0) < $5
 """
 _AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
@@ -278,8 +283,10 @@ class EmbeddedReader:
             [place.partition for place in self._positions],
             list(self._positions.values()),
             records_max,
+            FETCH_BYTES_MAX,
         )
         records = [Record(*row) for row in rows]
-        for record in records:
-            self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        for place, offset in {(r.topic, r.partition): r.offset for r in records}.items():
+            del self._positions[TopicPartition(*place)]  # it is read last next time
+            self._positions[TopicPartition(*place)] = offset + 1
         return records

@@ -2,7 +2,8 @@
 
 The wheel's own supervision is not used: it takes a zombie postmaster for a live one, leaks the
 server when its owner is killed, and trusts every local user. Here the server dies with its owner,
-listens on a private unix socket only, and asks for a password.
+is started again when it ends unasked, listens on a private unix socket only, and asks for a
+password.
 """
 
 import asyncio
@@ -14,11 +15,13 @@ import signal
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 import asyncpg
+import structlog
 
 from shared.errors import StartupError
 from shared.postgres.postmaster import end_left_over, read_postmaster
@@ -29,6 +32,8 @@ _MAJOR: Final = "18"
 _START_SECONDS: Final = 30
 _STOP_SECONDS: Final = 20
 _POLL_SECONDS: Final = 0.02
+_BACKOFF_SECONDS: Final = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+_STEADY_SECONDS: Final = 10  # who lives that long did not fail to start
 _SOCKET_PREFIX: Final = "desk-"
 _PORT: Final = "5432"  # names the socket only; said aloud, as PGPORT would change it
 _SOCKET_FOLDER_BYTES_MAX: Final = 107 - len(f"/.s.PGSQL.{_PORT}")
@@ -58,6 +63,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "log_rotation_size": "0",
     "log_truncate_on_rotation": "on",
 }
+_log = structlog.get_logger()
 
 
 class EmbeddedPostgres:
@@ -70,6 +76,7 @@ class EmbeddedPostgres:
         self._socket_file = self._data / "postgres-socket"
         self._settings = {**_SETTINGS, **(settings or {})}
         self._process: asyncio.subprocess.Process | None = None
+        self._supervisor: asyncio.Task[None] | None = None
         self._socket_folder: Path | None = None
         self._version: str | None = None
 
@@ -134,9 +141,16 @@ class EmbeddedPostgres:
             await self.stop()
             self._remove_old_socket_folder()
             raise
+        self._supervisor = asyncio.create_task(
+            self._supervise(self._process, self._socket_folder), name="postgres supervisor"
+        )
 
     async def stop(self) -> None:
         """Stop the server if it is ours: fast, then at once if that takes too long."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.cancel()
+            await asyncio.wait([supervisor])
         process, self._process = self._process, None
         if process is not None:
             await _end(process)
@@ -153,6 +167,39 @@ class EmbeddedPostgres:
                     await connection.execute(f'CREATE DATABASE "{name}"')
         finally:
             await connection.close()
+
+    async def _supervise(self, process: asyncio.subprocess.Process, socket_folder: Path) -> None:
+        """Start the server again whenever it ends unasked, in the same place; never give up.
+
+        Who uses it meets closed connections meanwhile, waits, and connects again.
+        """
+        loop = asyncio.get_running_loop()
+        began, quick_ends = loop.time(), 0
+        while True:
+            code = await process.wait()
+            ended = loop.time()
+            quick_ends = 0 if ended - began > _STEADY_SECONDS else quick_ends + 1
+            _log.error("postgres_ended", code=code, log=str(self._cluster / "log"))
+            process = await self._revive(process, socket_folder, quick_ends)
+            began = loop.time()
+            _log.warning("postgres_restarted", seconds=round(began - ended, 2))
+
+    async def _revive(
+        self, process: asyncio.subprocess.Process, socket_folder: Path, failures: int
+    ) -> asyncio.subprocess.Process:
+        """Return the server once it answers again; it may take long to recover, or to find room."""
+        for tries in count(failures):
+            await asyncio.sleep(_BACKOFF_SECONDS[min(tries, len(_BACKOFF_SECONDS) - 1)])
+            try:
+                if process.returncode is not None:
+                    await end_left_over(self._cluster)
+                    process = self._process = await self._launch(socket_folder)
+                await self._wait_until_ready()
+            except (StartupError, OSError) as error:
+                _log.error("postgres_does_not_start", tries=tries, reason=str(error))
+            else:
+                break
+        return process
 
     def _check_cluster(self) -> None:
         """Refuse data that this server cannot read; it is never made anew over them."""

@@ -13,6 +13,7 @@ import msgspec
 
 from shared.contracts.registry import UndecodableError, decode_record
 from shared.errors import UnavailableError
+from shared.log.archived import ArchivedLog
 from shared.log.port import Log, Record, TopicPartition
 from shared.postgres.pool import Connection, Pool
 from shared.replay import schema
@@ -64,13 +65,38 @@ async def applied_positions(connection: Connection) -> dict[TopicPartition, int]
     return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
-async def read_log(log: Log, start: Positions, end: Positions) -> AsyncIterator[list[Record]]:
+async def read_log(
+    log: Log, start: Positions, end: Positions, archive: ArchivedLog | None = None
+) -> AsyncIterator[list[Record]]:
     """Yield the records from `start` (0 where not named) up to `end`, in batches.
 
-    Raises: UnavailableError when the log stops giving what it should still hold.
+    With an archive, what it holds comes from there and only the rest from the log.
+
+    Raises: UnavailableError when the log stops giving what it should still hold, or no longer
+    holds what is wanted: an admin deleted history, which the archive still has.
     """
+    topics = sorted({place.topic for place in end})
+    if archive is not None:
+        held = await archive.end_offsets(topics)
+        archived = {place: min(last, held.get(place, 0)) for place, last in end.items()}
+        async for records in _read(archive, start, archived):
+            yield records
+        start = {place: max(start.get(place, 0), last) for place, last in archived.items()}
+    for place, begin in sorted((await log.begin_offsets(topics)).items()):
+        if start.get(place, 0) < min(begin, end.get(place, 0)):
+            raise UnavailableError(
+                f"{place.topic}-{place.partition} begins at offset {begin} in the log; what was"
+                " before is in the archive: --from-archive"
+            )
+    async for records in _read(log, start, end):
+        yield records
+
+
+async def _read(
+    source: Log | ArchivedLog, start: Positions, end: Positions
+) -> AsyncIterator[list[Record]]:
     left = {place: last for place, last in end.items() if last > start.get(place, 0)}
-    reader = log.reader("replay")
+    reader = source.reader("replay")
     try:
         await reader.assign({place: start.get(place, 0) for place in left})
         while left:
@@ -116,7 +142,11 @@ def _uncollected() -> Generator[None]:
 
 
 async def verify(
-    model: ReadModel, log: Log, pool: Pool, progress: Progress = _no_progress
+    model: ReadModel,
+    log: Log,
+    pool: Pool,
+    progress: Progress = _no_progress,
+    archive: ArchivedLog | None = None,
 ) -> list[Verdict]:
     """Rebuild every table beside the live one and compare both at one instant.
 
@@ -128,7 +158,8 @@ async def verify(
         await transaction.start()
         try:
             end = await applied_positions(connection)
-            fold = await fold_log(Fold(model), read_log(log, {}, end), progress, sum(end.values()))
+            records = read_log(log, {}, end, archive)
+            fold = await fold_log(Fold(model), records, progress, sum(end.values()))
             await schema.create(connection, model, schema.SHADOW, fold)
             return [await _compare(connection, table) for table in model.tables]
         finally:
@@ -136,16 +167,22 @@ async def verify(
 
 
 async def rebuild(
-    model: ReadModel, log: Log, pool: Pool, progress: Progress = _no_progress
+    model: ReadModel,
+    log: Log,
+    pool: Pool,
+    progress: Progress = _no_progress,
+    archive: ArchivedLog | None = None,
 ) -> Positions:
     """Rebuild the model and put it in the place of the live one, which is kept for rollback.
 
     Works while the desk runs: the consumers are held still only for the records that came
-    meanwhile. Returns the positions at which it was switched.
+    meanwhile. Returns the positions at which it was switched. Records that the log lost before they
+    were read are folded from the archive; nobody reacts to them.
     """
     async with pool.acquire() as connection:
         until = await applied_positions(connection)
-        fold = await fold_log(Fold(model), read_log(log, {}, until), progress, sum(until.values()))
+        records = read_log(log, {}, until, archive)
+        fold = await fold_log(Fold(model), records, progress, sum(until.values()))
         async with connection.transaction():
             await schema.create(connection, model, schema.SHADOW, fold)
         async with connection.transaction():
@@ -153,13 +190,32 @@ async def rebuild(
                 "SELECT FROM kernel.consumer_offset ORDER BY topic, partition FOR UPDATE"
             )
             end = await applied_positions(connection)
-            late = await fold_log(
-                Fold(model), read_log(log, until, end), progress, sum(end.values())
-            )
+            if archive is not None:
+                end |= await _pass_gaps(connection, log)
+            records = read_log(log, until, end, archive)
+            late = await fold_log(Fold(model), records, progress, sum(end.values()))
             await write(connection, model, late, schema.SHADOW)
             crash_point("rebuild.before_switch")
             await switch(connection)
             return end
+
+
+async def _pass_gaps(connection: Connection, log: Log) -> dict[TopicPartition, int]:
+    """Move the consumers on to where the log begins, and return which positions that changed."""
+    rows = await connection.fetch(
+        "SELECT topic, partition, next_offset FROM kernel.consumer_offset"
+    )
+    begins = await log.begin_offsets(sorted({row["topic"] for row in rows}))
+    passed = {
+        place: begin
+        for row in rows
+        if (begin := begins.get(place := TopicPartition(row[0], row[1]), 0)) > row["next_offset"]
+    }
+    await connection.executemany(
+        "UPDATE kernel.consumer_offset SET next_offset = $3 WHERE topic = $1 AND partition = $2",
+        [(*place, begin) for place, begin in passed.items()],
+    )
+    return passed
 
 
 async def switch(connection: Connection) -> None:

@@ -33,6 +33,7 @@ from shared.telemetry.metrics import ServiceMetrics
 Role = Literal["api", "worker", "all"]
 _LEASE_SECONDS: Final = 1.5
 _LOOK_IN_SECONDS: Final = 0.25
+_GAPS_EVERY: Final = 10
 _log = structlog.get_logger()
 
 
@@ -104,6 +105,7 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._pulses: list[Pulse] = []
         self._moved = (0, 0.0)
+        self._gap: str | None = None
         self.behind = 0
         self.rounds = 0
 
@@ -210,6 +212,8 @@ class Service:
         held = self._held
         if held != self._assigned:
             await self.consumer.assign(await self._places(held))
+            if (gap := await self._find_gap(self.consumer.positions)) is not None:
+                raise LogUnavailableError(gap)
             self._assigned = held
             _log.info("partitions", service=self.spec.name, held=sorted(held))
         if self.consumer.positions:
@@ -247,12 +251,26 @@ class Service:
             lag = max(0, end - applied.get(place, 0))
             behind += lag
             self.around.metrics.consumer_lag(place.topic, place.partition, lag)
+        if self._gap is not None or self.rounds % _GAPS_EVERY == 0:
+            self._gap = await self._find_gap(applied)
         now = asyncio.get_running_loop().time()
         done = sum(applied.values())
         self.behind = behind
         self.rounds += 1
         if self.behind == 0 or done != self._moved[0]:
             self._moved = done, now
+
+    async def _find_gap(self, applied: Mapping[TopicPartition, int]) -> str | None:
+        """Say which records were deleted from the log before this service had read them."""
+        begins = await self.around.log.begin_offsets(self.spec.topics)
+        for place, position in sorted(applied.items()):
+            begin = begins.get(place, 0)
+            if position < begin:
+                return (
+                    f"{place.topic}-{place.partition} begins at offset {begin} in the log, and only"
+                    f" {position} were read: run `desk replay rebuild --from-archive`"
+                )
+        return None
 
     def pulses(self) -> list[Pulse]:
         """Return the loops' states, for readiness and metrics."""
@@ -276,6 +294,8 @@ class Service:
             if verdict is not None:
                 passes = pulse.trouble is not None and pulse.is_weather
                 (waiting if passes else troubles).append(f"{pulse.name}: {verdict}")
+        if self._gap is not None:
+            troubles.append(self._gap)
         if self.behind and not waiting and now - self._moved[1] > SILENCE_SECONDS_MAX:
             troubles.append(f"{self.behind} records behind, and the position does not move")
         if troubles:
