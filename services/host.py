@@ -36,6 +36,7 @@ from shared.http.auth import (
 )
 from shared.http.health import Check, health_router, metrics_router
 from shared.http.kernel import Room, make_app, service_checks
+from shared.log.embedded import EmbeddedLog
 from shared.log.kafka import KafkaLog
 from shared.log.port import Log
 from shared.postgres.migrate import migrate
@@ -87,6 +88,21 @@ def kafka_log(settings: DeskSettings, bootstrap_servers: str) -> KafkaLog:
         prefix=settings.topic_prefix,
         replication_factor=settings.replication_factor,
     )
+
+
+@asynccontextmanager
+async def log_of(settings: DeskSettings) -> AsyncGenerator[Log]:
+    """Open the log that the environment names. Raises: StartupError when it names none."""
+    if settings.kafka is not None:
+        log: Log = kafka_log(settings, settings.kafka)
+    elif settings.log_url is not None:
+        log = await EmbeddedLog(settings.log_url.get_secret_value()).open()
+    else:
+        raise StartupError("set DESK_KAFKA, or DESK_LOG_URL on a machine without a broker")
+    try:
+        yield log
+    finally:
+        await log.close()
 
 
 def make_verifier(

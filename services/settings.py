@@ -17,6 +17,10 @@ class DeskSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DESK_")
 
     kafka: str | None = Field(default=None, description="bootstrap servers, HOST:PORT[,…]")
+    log_url: SecretStr | None = Field(
+        default=None,
+        description="database of the embedded log, where services share one machine and no broker",
+    )
     topic_prefix: str = Field(default="", description="put before the names of topics")
     partitions: int = Field(default=6, ge=1, le=1_000, description="of topics the desk creates")
     replication_factor: int = Field(default=1, ge=1, description="of topics the desk creates")

@@ -8,7 +8,6 @@ import typer
 
 from services.commands.common import DEFAULT_DATA, Data, out, run
 from services.settings import DeskSettings, database_url
-from shared.errors import StartupError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -66,8 +65,8 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
     from services.host import (
         House,
         bind,
-        kafka_log,
         known_service,
+        log_of,
         make_verifier,
         running,
         serve,
@@ -78,21 +77,14 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
     from shared.telemetry.metrics import MetricRegistry
 
     known_service(name)
-    if settings.kafka is None:
-        raise StartupError("DESK_KAFKA is not set")
     dsn = database_url(name)
     clock = SystemClock()
     key: Path | None = settings.signing_key
     local = None if key is None else LocalIssuer.load_or_create(key)
     stop = asyncio.Event()
-    log = kafka_log(settings, settings.kafka)
     with bind(host, port) as listener, stop_on_signals(stop.set):
-        try:
-            async with httpx.AsyncClient() as client:
-                verifier = make_verifier(settings, clock, local, client)
-                registry = MetricRegistry()
-                house = House(settings, log, clock, registry, verifier, settings.replica)
-                async with running(name, dsn, house) as one:
-                    await serve(one.app, listener, stop)
-        finally:
-            await log.close()
+        async with httpx.AsyncClient() as client, log_of(settings) as log:
+            verifier = make_verifier(settings, clock, local, client)
+            house = House(settings, log, clock, MetricRegistry(), verifier, settings.replica)
+            async with running(name, dsn, house) as one:
+                await serve(one.app, listener, stop)

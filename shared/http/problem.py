@@ -79,16 +79,19 @@ _BY_STATUS: Final = {
     kind.status: kind for kind in KINDS.values() if kind.name != "illegal-transition"
 }
 
-# What asyncpg raises when the database is away, full or restarting. OSError covers refused and
-# reset connections and the pool's timeouts.
+# What asyncpg raises when the database is away or restarting. OSError covers refused and reset
+# connections and the pool's timeouts; InternalClientError a connection cut while it was in use.
 _DATABASE_AWAY: Final[tuple[type[Exception], ...]] = (
     OSError,
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.DiskFullError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+# What it raises when the database is there and has no room for more. The statement was undone.
+_DATABASE_FULL: Final[tuple[type[Exception], ...]] = (
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
 )
 _POOL_GONE: Final = re.compile(r"pool is (closed|closing)|connection is closed|released back")
 
@@ -223,6 +226,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(asyncpg.InterfaceError, _on_interface_error)
     for away in _DATABASE_AWAY:
         app.add_exception_handler(away, _on_database_away)
+    for full in _DATABASE_FULL:
+        app.add_exception_handler(full, _on_database_full)
 
 
 async def _on_desk_error(request: Request, error: Exception) -> Response:
@@ -241,8 +246,16 @@ async def _on_desk_error(request: Request, error: Exception) -> Response:
 
 async def _on_database_away(request: Request, error: Exception) -> Response:
     _log.warning("database away", error=type(error).__name__, reason=str(error))
-    detail = "The database cannot be reached; nothing was stored."
+    detail = "The database cannot be reached. Nothing is acknowledged; send the same again."
     return respond(request.scope["path"], _BY_STATUS[503], detail)
+
+
+async def _on_database_full(request: Request, error: Exception) -> Response:
+    _log.error("database full", error=type(error).__name__, reason=str(error))
+    what = "disk is full" if isinstance(error, asyncpg.DiskFullError) else "server has no room"
+    return respond(
+        request.scope["path"], _BY_STATUS[503], f"The database's {what}; nothing was stored."
+    )
 
 
 async def _on_interface_error(request: Request, error: Exception) -> Response:

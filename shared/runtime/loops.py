@@ -19,12 +19,12 @@ WEATHER: Final = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.DiskFullError,
-    asyncpg.QueryCanceledError,
+    asyncpg.InternalClientError,  # a connection that was cut while it was in use
+    asyncpg.InsufficientResourcesError,  # a full disk, no memory, too many connections
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, crashed, cancelled
+    asyncpg.PostgresSystemError,  # the disk fails or refuses
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby that is not yet promoted
 )
 """What passes by itself: wait and try again for ever (R10)."""
 
