@@ -1,6 +1,5 @@
 """Intake over HTTP: reports in, a ticket's life, the board."""
 
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
@@ -150,7 +149,7 @@ _VERBS: Final = (
 )
 
 
-def _asked(  # a FastAPI dependency: one query parameter per filter
+def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filter
     *,
     status: Annotated[list[str] | None, Query()] = None,
     priority: Annotated[list[str] | None, Query()] = None,
@@ -158,6 +157,11 @@ def _asked(  # a FastAPI dependency: one query parameter per filter
     agent: str | None = None,
     requester: str | None = None,
     number: str | None = None,
+    q: Annotated[
+        str | None,
+        Query(min_length=1, max_length=200, description="words in title or description"),
+    ] = None,
+    is_open: Annotated[bool | None, Query(alias="open", description="work to do, or none")] = None,
 ) -> queries.TicketFilter:
     return queries.TicketFilter(
         status=status,
@@ -166,6 +170,8 @@ def _asked(  # a FastAPI dependency: one query parameter per filter
         agent_id=agent,
         requester_id=requester,
         number=number,
+        words=q,
+        is_open=is_open,
     )
 
 
@@ -267,19 +273,21 @@ class Intake:
         principal: _Anyone,
         window: Annotated[Page, Depends(page)],
         asked: Annotated[queries.TicketFilter, Depends(_asked)],
+        sort: queries.Sort = "newest",
     ) -> Response:
-        """Return tickets, the newest first; a requester sees only their own."""
+        """Return tickets: the newest first, or by priority and age; a requester sees their own."""
         wanted = (
             asked
             if _sees_all(principal)
             else msgspec.structs.replace(asked, requester_id=principal.subject)
         )
-        after = window.after(tuple[datetime, UUID])
-        tickets = await queries.list_tickets(self._pool, wanted, limit=window.limit, after=after)
+        key = queries.NewestKey if sort == "newest" else queries.PriorityKey
+        tickets = await queries.list_tickets(
+            self._pool, wanted, sort=sort, limit=window.limit, after=window.after(key)
+        )
         headers: dict[str, str] = {}
         if len(tickets) == window.limit:
-            last = tickets[-1]
-            headers["Link"] = next_link(request, (last.created_at, last.ticket_id))
+            headers["Link"] = next_link(request, queries.sort_key(tickets[-1], sort))
         return answer({"tickets": tickets}, headers=headers)
 
     async def read(self, id: UUID, principal: _Anyone) -> Response:

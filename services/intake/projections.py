@@ -6,6 +6,7 @@ from typing import Final, assert_never, cast
 from services.intake.tables import (
     BOARD,
     COMMENTS,
+    WORDING,
     Activity,
     Assignment,
     Comment,
@@ -15,6 +16,7 @@ from services.intake.tables import (
     Rating,
     Record,
     Solution,
+    Wording,
 )
 from shared.contracts.intake import (
     TicketCancelled,
@@ -33,9 +35,19 @@ from shared.contracts.intake import (
 from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketAssigned, TicketPrioritized
 from shared.runtime.read_model import ReadModel
+from shared.terms import searchable
 
 BoardFacet = (
-    Record | Details | Progress | Solution | Activity | Rating | Ranking | Assignment | Comment
+    Record
+    | Details
+    | Wording
+    | Progress
+    | Solution
+    | Activity
+    | Rating
+    | Ranking
+    | Assignment
+    | Comment
 )
 
 
@@ -67,9 +79,11 @@ def _project_own(data: TicketEvent, event: Recorded) -> Iterator[BoardFacet]:
         case TicketCreated():
             yield _record(data, event)
             yield _details(data)
+            yield _wording(data)
             yield Progress("new", event.time, None)
         case TicketUpdated():
             yield _details(data)
+            yield _wording(data)
         case TicketCommented():
             yield Comment(
                 data.comment_id,
@@ -122,4 +136,8 @@ def _details(data: TicketCreated | TicketUpdated) -> Details:
     )
 
 
-READ_MODEL: Final = ReadModel((BOARD, COMMENTS), project_board)
+def _wording(data: TicketCreated | TicketUpdated) -> Wording:
+    return Wording(searchable(f"{data.title}\n{data.description}"))
+
+
+READ_MODEL: Final = ReadModel((BOARD, WORDING, COMMENTS), project_board)

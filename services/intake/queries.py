@@ -1,15 +1,16 @@
 """What intake's board answers."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Final
+from datetime import UTC, datetime
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
 
-from services.intake.tables import BOARD
+from services.intake.tables import BOARD, DOCUMENT, OPEN, RANK
 from shared.errors import NotFoundError
 from shared.postgres.pool import Pool
+from shared.terms import searchable
 
 _FIELDS: Final = """
     ticket_id, activity_seq AS sequence, number, kind, status, status_since, priority, title,
@@ -64,8 +65,17 @@ class CommentView(msgspec.Struct, frozen=True):
     commented_at: datetime
 
 
+Sort = Literal["newest", "priority"]
+NewestKey = tuple[datetime, UUID]
+PriorityKey = tuple[str, datetime, UUID]
+
+
 class TicketFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which tickets a list shows; a null condition lets all through."""
+    """Which tickets a list shows; a null condition lets all through.
+
+    `words` must all be in title or description, in any form of the word. `is_open`: there is work
+    to do.
+    """
 
     status: Sequence[str] | None = None
     priority: Sequence[str] | None = None
@@ -73,6 +83,28 @@ class TicketFilter(msgspec.Struct, frozen=True, kw_only=True):
     agent_id: str | None = None
     requester_id: str | None = None
     number: str | None = None
+    words: str | None = None
+    is_open: bool | None = None
+
+
+class _Conditions:
+    """The WHERE of a list. Only what is asked for is written, so that indexes can serve it."""
+
+    def __init__(self) -> None:
+        self._parts = ["record_seq IS NOT NULL"]
+        self.values: list[object] = []
+
+    def add(self, condition: str, *values: object) -> None:
+        """Add a condition that names its values {0}, {1}…; none if the first value is null."""
+        if values and values[0] is None:
+            return
+        first = len(self.values) + 1
+        self._parts.append(condition.format(*(f"${first + n}" for n in range(len(values)))))
+        self.values += values
+
+    def __str__(self) -> str:
+        """Return the conditions, all of which must hold."""
+        return " AND ".join(self._parts)
 
 
 async def read_ticket(pool: Pool, ticket_id: UUID) -> TicketView:
@@ -86,32 +118,50 @@ async def read_ticket(pool: Pool, ticket_id: UUID) -> TicketView:
     return TicketView(*row)
 
 
+def sort_key(ticket: TicketView, sort: Sort) -> NewestKey | PriorityKey:
+    """Return where a ticket stands in a list, to go on behind it."""
+    created_at = ticket.created_at or datetime.min.replace(tzinfo=UTC)
+    if sort == "newest":
+        return created_at, ticket.ticket_id
+    return ticket.priority or "none", created_at, ticket.ticket_id
+
+
 async def list_tickets(
-    pool: Pool, wanted: TicketFilter, *, limit: int, after: tuple[datetime, UUID] | None
+    pool: Pool,
+    wanted: TicketFilter,
+    *,
+    sort: Sort,
+    limit: int,
+    after: NewestKey | PriorityKey | None,
 ) -> list[TicketView]:
-    """Return tickets, the newest first, from behind the one created at `after` on."""
-    rows = await pool.fetch(
-        f"""
-        SELECT {_FIELDS} FROM read.{BOARD.name}
-        WHERE record_seq IS NOT NULL
-          AND ($1::text[] IS NULL OR status = ANY($1))
-          AND ($2::text[] IS NULL OR priority = ANY($2))
-          AND ($3::text IS NULL OR assigned_group = $3)
-          AND ($4::text IS NULL OR agent_id = $4)
-          AND ($5::text IS NULL OR requester_id = $5)
-          AND ($6::text IS NULL OR number = $6)
-          AND ($7::timestamptz IS NULL OR (created_at, ticket_id) < ($7, $8))
-        ORDER BY created_at DESC, ticket_id DESC LIMIT $9
-        """,
-        wanted.status,
-        wanted.priority,
-        wanted.assigned_group,
-        wanted.agent_id,
-        wanted.requester_id,
-        wanted.number,
-        *(after or (None, None)),
-        limit,
-    )
+    """Return tickets from behind the one at `after` on.
+
+    `newest` first, or by `priority`: P1 first, within a priority the oldest first, which is the
+    order in which they should be worked on.
+    """
+    where = _Conditions()
+    where.add("status = ANY({0}::text[])", wanted.status)
+    where.add("priority = ANY({0}::text[])", wanted.priority)
+    where.add("assigned_group = {0}", wanted.assigned_group)
+    where.add("agent_id = {0}", wanted.agent_id)
+    where.add("requester_id = {0}", wanted.requester_id)
+    where.add("number = {0}", wanted.number)
+    if wanted.words is not None:
+        where.add(f"{DOCUMENT} @@ plainto_tsquery('english', {{0}})", searchable(wanted.words))
+    if wanted.is_open is not None:
+        where.add(OPEN if wanted.is_open else f"NOT ({OPEN})")
+    if sort == "newest":
+        order = "created_at DESC, ticket_id DESC"
+        where.add("(created_at, ticket_id) < ({0}, {1})", *(after or (None,)))
+    else:
+        order = f"{RANK}, created_at, ticket_id"
+        where.add(f"({RANK}, created_at, ticket_id) > ({{0}}, {{1}}, {{2}})", *(after or (None,)))
+    joined = "" if wanted.words is None else "JOIN read.wording USING (ticket_id)"
+    asked = f"SELECT {_FIELDS} FROM read.board {joined} WHERE {where}"
+    async with pool.acquire() as connection, connection.transaction(readonly=True):
+        # How rare the words are decides between the two indexes, so each search is planned anew.
+        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        rows = await connection.fetch(f"{asked} ORDER BY {order} LIMIT {limit:d}", *where.values)
     return [TicketView(*row) for row in rows]
 
 

@@ -74,6 +74,12 @@ class Assignment(Facet, frozen=True):
     line: int
 
 
+class Wording(Facet, frozen=True):
+    """Title and description as they are searched; in a table of its own, which seldom changes."""
+
+    words: str
+
+
 class Comment(Facet, frozen=True):
     """Something said on a ticket: a fact, set once."""
 
@@ -85,16 +91,22 @@ class Comment(Facet, frozen=True):
     commented_at: datetime
 
 
+OPEN: Final = "status IN ('new', 'in_progress', 'on_hold')"
+RANK: Final = "coalesce(priority, 'none')"
+DOCUMENT: Final = "to_tsvector('english', words)"
 BOARD: Final = Table(
     "board",
     {"ticket_id": UUID},
     (Record, Details, Progress, Solution, Activity, Rating, Ranking, Assignment),
     indexes=(
         "created_at, ticket_id",
-        "status, priority, created_at",
+        f"{RANK}, created_at, ticket_id WHERE {OPEN}",
         "number",
         "requester_id",
         "assigned_group, status",
     ),
 )
 COMMENTS: Final = Table("comment", {"ticket_id": UUID, "comment_id": UUID}, (Comment,))
+WORDING: Final = Table(
+    "wording", {"ticket_id": UUID}, (Wording,), indexes=(f"USING gin ({DOCUMENT})",)
+)

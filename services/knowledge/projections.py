@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-from services.knowledge.domain.terms import searchable
 from services.knowledge.tables import ARTICLES, Activity, Content, Origin, Progress
 from shared.contracts.knowledge import (
     ArticleDrafted,
@@ -13,6 +12,7 @@ from shared.contracts.knowledge import (
 )
 from shared.contracts.registry import Recorded
 from shared.runtime.read_model import ReadModel
+from shared.terms import searchable
 
 
 def project(event: Recorded) -> Iterator[Origin | Content | Progress | Activity]:

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import msgspec
 
-from services.knowledge.domain.terms import searchable, snippet
 from services.knowledge.tables import DOCUMENT
 from shared.errors import NotFoundError
 from shared.postgres.pool import Pool
+from shared.terms import searchable, snippet
 
 _FIELDS: Final = """
     article_id, activity_seq, number, status, language, title, body, tags, author_id, drafted_at,

@@ -65,7 +65,8 @@ class Table:
 
     The first key column holds the stream id. Further key columns, if any, are fields of every
     facet of the table. All other columns may be null: an event for an unknown stream makes a row.
-    An index is a list of columns, or, for another kind than a B-tree, `USING kind (expression)`.
+    An index is a list of columns, with `WHERE condition` behind it for a partial one; or, for
+    another kind than a B-tree, `USING kind (expression)`.
     """
 
     name: str
@@ -108,8 +109,9 @@ class Table:
         """Return the statements that give the table its key and its indexes."""
         statements = [f"ALTER TABLE {schema}.{self.name} ADD PRIMARY KEY ({', '.join(self.key)})"]
         for index in self.indexes:
-            method = index if index.startswith("USING ") else f"({index})"
-            statements.append(f"CREATE INDEX ON {schema}.{self.name} {method}")
+            columns, where, condition = index.partition(" WHERE ")
+            method = columns if columns.startswith("USING ") else f"({columns})"
+            statements.append(f"CREATE INDEX ON {schema}.{self.name} {method}{where}{condition}")
         return statements
 
     def upsert_arguments(self, rows: Iterable[list[Any]]) -> list[list[Any]]:

@@ -16,7 +16,7 @@ from services.knowledge.domain.article import (
     evolve,
     number_of,
 )
-from services.knowledge.domain.terms import searchable, snippet
+from shared.terms import searchable, snippet
 from shared.errors import DeskError, IllegalTransitionError, NotFoundError, ReusedIdError
 
 ID = UUID(int=1)
