@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -65,12 +66,24 @@ async def applied_offsets(pool: Pool) -> dict[TopicPartition, int]:
     return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
-async def upsert(connection: Connection, model: ReadModel, events: Sequence[Recorded]) -> None:
-    """Fold a batch and write it to the live tables."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Records read, decoded and folded: all that can be done without a transaction."""
+
+    records: Sequence[Record]
+    events: Sequence[Recorded]
+    reports: Sequence[Inbound]
+    parked: Sequence[Parked]
+    fold: Fold
+
+
+def prepare(model: ReadModel, records: Sequence[Record]) -> Prepared:
+    """Sort records out by their bytes alone (R8) and fold the events among them."""
+    events, reports, parked = sort_out(records)
     fold = Fold(model)
     for event in events:
         fold.add(event)
-    await write(connection, model, fold, "read")
+    return Prepared(records, events, reports, parked, fold)
 
 
 class Consumer:
@@ -96,46 +109,68 @@ class Consumer:
         self._archive = archive
         self._clock = clock
         self._metrics = metrics
+        self._ahead: asyncio.Task[Prepared] | None = None
         self.positions: dict[TopicPartition, int] = {}
 
     async def assign(self, places: Sequence[TopicPartition]) -> None:
         """Take up these partitions where the last transaction left them."""
+        await self.close()
         self.positions = await load_offsets(self._pool, places) if places else {}
         await self._reader.assign(self.positions)
 
+    async def close(self) -> None:
+        """Forget what was read ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
     async def step(self, wait_seconds: float) -> int:
-        """Fetch and apply one batch; return how many records.
+        """Apply one batch, and meanwhile read and fold the next; return how many records.
 
         Raises: OvertakenError when another replica applied them; LogUnavailableError; asyncpg
         errors. In each case nothing was applied, and `assign` makes a new start.
         """
-        records = await self._reader.fetch(records_max=BATCH_SIZE_MAX, wait_seconds=wait_seconds)
-        if not records:
+        ahead = self._ahead or self._read_ahead(wait_seconds)
+        self._ahead = None
+        batch = await ahead
+        if not batch.records:
             return 0
+        self._ahead = self._read_ahead(wait_seconds)
         began = asyncio.get_running_loop().time()
         before: dict[TopicPartition, int] = {}
         after: dict[TopicPartition, int] = {}
-        for record in records:
+        for record in batch.records:
             place = TopicPartition(record.topic, record.partition)
             before.setdefault(place, self.positions[place])
             after[place] = record.offset + 1
         async with self._pool.acquire() as connection:
             async with connection.transaction():
                 await self._move(connection, before, after)
-                await self._apply(connection, records)
+                await self._apply(connection, batch)
                 crash_point("consumer.before_commit")
             crash_point("consumer.after_commit")
         self.positions |= after
         self._metrics.projected(asyncio.get_running_loop().time() - began)
-        for topic, count in Counter(record.topic for record in records).items():
+        for topic, count in Counter(record.topic for record in batch.records).items():
             self._metrics.consumed(topic, count)
-        return len(records)
+        return len(batch.records)
+
+    def _read_ahead(self, wait_seconds: float) -> "asyncio.Task[Prepared]":
+        async def read() -> Prepared:
+            records = await self._reader.fetch(
+                records_max=BATCH_SIZE_MAX, wait_seconds=wait_seconds
+            )
+            return prepare(self._model, records)
+
+        return asyncio.create_task(read())
 
     async def redrive(self, quarantine_ids: Sequence[int]) -> dict[int, str | None]:
         """Apply parked records again; return for each why it still cannot be, or None."""
         async with self._pool.acquire() as connection, connection.transaction():
             records = await read_parked(connection, quarantine_ids)
-            still = await self._apply(connection, list(records.values()), park_again=False)
+            batch = prepare(self._model, list(records.values()))
+            still = await self._apply(connection, batch, park_again=False)
             reasons = {
                 (p.record.topic, p.record.partition, p.record.offset): p.detail for p in still
             }
@@ -168,14 +203,14 @@ class Consumer:
             raise OvertakenError("another replica has taken these partitions over")
 
     async def _apply(
-        self, connection: Connection, records: Sequence[Record], *, park_again: bool = True
+        self, connection: Connection, batch: Prepared, *, park_again: bool = True
     ) -> list[Parked]:
-        events, reports, parked = sort_out(records)
+        parked = list(batch.parked)
         if self._archive is not None and park_again:
-            parked += await self._archive(connection, records)
-        await upsert(connection, self._model, events)
+            parked += await self._archive(connection, batch.records)
+        await write(connection, self._model, batch.fold, "read")
         unit = Unit(connection, self._journal, self._clock.now(), parked=parked)
-        news = Batch([event for event in events if not event.history], reports)
+        news = Batch([event for event in batch.events if not event.history], batch.reports)
         if self._react is not None and (news.events or news.reports):
             await self._react(news, unit)
             await unit.flush()

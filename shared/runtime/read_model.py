@@ -46,7 +46,7 @@ class Column:
     sql_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FacetShape:
     """A facet as columns; `guard` is the column that holds the sequence of its last event.
 
@@ -114,17 +114,42 @@ class Table:
             statements.append(f"CREATE INDEX ON {schema}.{self.name} {method}{where}{condition}")
         return statements
 
-    def upsert_arguments(self, rows: Iterable[list[Any]]) -> list[list[Any]]:
-        """Return rows, columns as in `columns`, as the parameters of `upsert_sql`."""
+    @cache  # noqa: B019 tables live as long as the program
+    def upsert(self, schema: str, shapes: tuple[FacetShape, ...]) -> "Upsert":
+        """Return how to write these facets of the table over the rows in `schema`."""
+        return Upsert(self, schema, shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class Upsert:
+    """A guarded multi-row write of some facets of a table; columns of the others stay as they are.
+
+    Naming only the facets that a batch has is what makes it quick: most events set one or two.
+    """
+
+    table: Table
+    schema: str
+    shapes: tuple[FacetShape, ...]
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns written, in the order of a fold's rows."""
+        columns = list(self.table.key_columns)
+        for shape in self.shapes:
+            columns += [Column(shape.guard, "integer"), *shape.columns]
+        return tuple(columns)
+
+    def arguments(self, rows: Iterable[list[Any]]) -> list[list[Any]]:
+        """Return rows as the parameters of `sql`: one array per column."""
         arguments = [list(values) for values in zip(*rows, strict=True)]
         for place, column in enumerate(self.columns):
             if column.sql_type == "jsonb":
                 arguments[place] = [_json_text(value) for value in arguments[place]]
         return arguments
 
-    @cache  # noqa: B019 tables live as long as the program
-    def upsert_into(self, schema: str) -> str:
-        """Return the guarded multi-row upsert; one array parameter per column, JSON as text.
+    @cached_property
+    def sql(self) -> str:
+        """The statement; one array parameter per column, JSON as text.
 
         An array of jsonb would not do: a list in it would be taken for a further dimension.
         """
@@ -132,10 +157,11 @@ class Table:
         arrays = ", ".join(f"${n}::{sql_type}[]" for n, sql_type in enumerate(types, 1))
         names = ", ".join(column.name for column in self.columns)
         casts = ", ".join(f"{column.name}::{column.sql_type}" for column in self.columns)
+        table, key = self.table.name, ", ".join(self.table.key)
         return (
-            f"INSERT INTO {schema}.{self.name} AS old ({names})"  # noqa: S608 names are ours
+            f"INSERT INTO {self.schema}.{table} AS old ({names})"  # noqa: S608 names are ours
             f" SELECT {casts} FROM unnest({arrays}) AS new({names}) "
-            f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {', '.join(self._assignments())}"
+            f"ON CONFLICT ({key}) DO UPDATE SET {', '.join(self._assignments())}"
         )
 
     def _assignments(self) -> Iterator[str]:
@@ -255,18 +281,30 @@ class Fold:
                 row[place] = sequence
                 row[place + 1] = facet
 
-    def rows(self, table: Table) -> Iterator[list[Any]]:
-        """Yield the table's rows, columns as in `table.columns`, in no order that means anything.
+    def shapes(self, table: Table) -> tuple[FacetShape, ...]:
+        """Return the facets of the table that any event has set."""
+        rows = self._rows[table.name].values()
+        return tuple(
+            shape
+            for place, shape in enumerate(table.shapes)
+            if any(row[2 * place] is not None for row in rows)
+        )
+
+    def rows(
+        self, table: Table, shapes: tuple[FacetShape, ...] | None = None
+    ) -> Iterator[list[Any]]:
+        """Yield the table's rows, in no order that means anything; of these facets, or of all.
 
         A stream id is text here, also where the column is a UUID.
         """
-        shapes = [
+        wanted = [
             (2 * place, shape.values, (None,) * (1 + len(shape.columns)))
             for place, shape in enumerate(table.shapes)
+            if shapes is None or shape in shapes
         ]
         for key, row in self._rows[table.name].items():
             values = list(key) if table.sub_key else [key]
-            for place, read, absent in shapes:
+            for place, read, absent in wanted:
                 sequence = row[place]
                 if sequence is None:
                     values += absent
@@ -282,6 +320,7 @@ async def write(connection: Connection, model: ReadModel, fold: Fold, schema: st
     Rows go in the order of their keys, so that two replicas cannot wait for each other.
     """
     for table in model.tables:
-        rows = sorted(fold.rows(table), key=itemgetter(0))
-        if rows:
-            await connection.execute(table.upsert_into(schema), *table.upsert_arguments(rows))
+        if shapes := fold.shapes(table):
+            upsert = table.upsert(schema, shapes)
+            rows = sorted(fold.rows(table, shapes), key=itemgetter(0))
+            await connection.execute(upsert.sql, *upsert.arguments(rows))

@@ -172,6 +172,7 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(*WEATHER):
             await self.leases.release_all()
+        await self.consumer.close()
         await self._reader.close()
         await self.relay.close()
         await self._http.aclose()
