@@ -18,6 +18,10 @@ from typing import Any, Final
 import httpx
 
 from services.embedded import key_file
+from services.host import kafka_log
+from services.settings import DeskSettings
+from shared.log.embedded import EmbeddedLog
+from shared.log.port import Log
 from shared.postgres.embedded import EmbeddedPostgres
 
 DESK: Final = Path(sys.executable).parent / "desk"
@@ -35,6 +39,7 @@ class Desk:
         self.kafka = kafka
         self._options = [part for name in services for part in ("--service", name)]
         self._role = role
+        self._topic_prefix = f"{data.parent.name}-"  # a broker may serve several desks
         self._process: subprocess.Popen[bytes] | None = None
         self._replicas: list[subprocess.Popen[bytes]] = []
         self.url = ""
@@ -50,7 +55,7 @@ class Desk:
                 [DESK, "run", "--data", self.data, "--port", "0", *options],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "DESK_LOG_LEVEL": "WARNING", "DESK_ROLE": self._role},
+                env={**os.environ, **self._settings(), "DESK_ROLE": self._role},
             )
         while time.perf_counter() - began < _START_SECONDS:
             try:
@@ -72,7 +77,6 @@ class Desk:
             "DESK_SIGNING_KEY": str(key_file(self.data)),
             "DESK_ROLE": "worker",
             "DESK_REPLICA": name,
-            "DESK_LOG_LEVEL": "WARNING",
         }
         with self._log() as output:
             self._replicas.append(
@@ -80,9 +84,15 @@ class Desk:
                     [DESK, "serve", service, "--port", "0"],
                     stdout=output,
                     stderr=output,
-                    env={**os.environ, **settings, **log},
+                    env={**os.environ, **self._settings(), **settings, **log},
                 )
             )
+
+    async def open_log(self) -> Log:
+        """Open the log of the desk."""
+        if self.kafka is not None:
+            return kafka_log(DeskSettings(topic_prefix=self._topic_prefix), self.kafka)
+        return await EmbeddedLog(self.postgres_dsn("log")).open()
 
     def postgres_dsn(self, database: str) -> str:
         """Return where a database of the running desk is."""
@@ -146,6 +156,9 @@ class Desk:
             quiet = quiet + 1 if self.backlog() == (0, 0) else 0
             time.sleep(1.1)
         return time.perf_counter() - began - 3.3
+
+    def _settings(self) -> dict[str, str]:
+        return {"DESK_LOG_LEVEL": "WARNING", "DESK_TOPIC_PREFIX": self._topic_prefix}
 
     def _log(self) -> Any:  # noqa: ANN401 a file
         return (self.data.parent / "desk.log").open("ab")

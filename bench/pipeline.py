@@ -10,11 +10,9 @@ import asyncpg
 from bench.desk import Desk, a_desk
 from bench.figures import Figure, rate
 from bench.history import Past, fill_log
-from services.host import ROOMS, kafka_log
-from services.settings import DeskSettings
+from services.host import ROOMS
 from shared.log.archived import ArchivedLog
-from shared.log.embedded import EmbeddedLog
-from shared.log.port import Log, Outgoing
+from shared.log.port import Outgoing
 from shared.postgres.pool import open_pool
 from shared.replay.rebuild import rebuild
 
@@ -65,7 +63,7 @@ async def fill(desk: Desk, past: Past) -> None:
     if desk.kafka is None:
         await fill_log(desk.postgres_dsn("log"), past, _PARTITIONS)
         return
-    log = kafka_log(DeskSettings(), desk.kafka)
+    log = await desk.open_log()
     writer = log.writer("bench")
     batch: list[Outgoing] = []
     for out in past.outgoing():
@@ -76,12 +74,6 @@ async def fill(desk: Desk, past: Past) -> None:
     await writer.send(batch)
     await writer.close()
     await log.close()
-
-
-async def _open_log(desk: Desk) -> Log:
-    if desk.kafka is not None:
-        return kafka_log(DeskSettings(), desk.kafka)
-    return await EmbeddedLog(desk.postgres_dsn("log")).open()
 
 
 async def _forget(dsn: str) -> None:
@@ -105,7 +97,7 @@ def _catch_up(desk: Desk, service: str, replicas: int) -> tuple[int, float]:
 
 async def _watch(desk: Desk, service: str) -> tuple[int, float]:
     """Time the way from a tenth of the records to nearly all of them."""
-    log = await _open_log(desk)
+    log = await desk.open_log()
     total = sum((await log.end_offsets(ROOMS[service]().spec.topics)).values())
     await log.close()
     connection = await asyncpg.connect(desk.postgres_dsn(service))
@@ -127,7 +119,7 @@ async def _watch(desk: Desk, service: str) -> tuple[int, float]:
 
 async def _rebuild(desk: Desk, service: str, source: str, budget: int) -> Figure:
     pool = await open_pool(desk.postgres_dsn(service), role="desk_replay", name="bench", size_max=2)
-    log = await _open_log(desk)
+    log = await desk.open_log()
     model = ROOMS[service]().spec.read_model
     archive = ArchivedLog(pool) if source == "from the archive" else None
     began = time.perf_counter()

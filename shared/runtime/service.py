@@ -22,7 +22,13 @@ from shared.journal.relay import Relay, outbox_length
 from shared.log.port import Log, LogUnavailableError, TopicPartition
 from shared.postgres.pool import Pool, open_pool
 from shared.replay.rebuild import ensure
-from shared.runtime.consumer import Archive, Consumer, React, applied_offsets
+from shared.runtime.consumer import (
+    SMALL_BATCH_SIZE,
+    Archive,
+    Consumer,
+    React,
+    applied_offsets,
+)
 from shared.runtime.deliveries import Deliveries
 from shared.runtime.leases import Leases
 from shared.runtime.loops import SILENCE_SECONDS_MAX, WEATHER, Loop, Pulse
@@ -33,6 +39,7 @@ from shared.telemetry.metrics import ServiceMetrics
 Role = Literal["api", "worker", "all"]
 _LEASE_SECONDS: Final = 1.5
 _LOOK_IN_SECONDS: Final = 0.25
+_GATHER_SECONDS: Final = 0.005
 _GAPS_EVERY: Final = 10
 _log = structlog.get_logger()
 
@@ -202,9 +209,12 @@ class Service:
         renew_at = loop.time() + _LEASE_SECONDS
         while loop.time() < renew_at:
             self._written.clear()
-            if not await self.relay.pass_on():
+            passed_on = await self.relay.pass_on()
+            if not passed_on:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._written.wait(), _LOOK_IN_SECONDS)
+            elif passed_on < SMALL_BATCH_SIZE:
+                await asyncio.sleep(_GATHER_SECONDS)  # a few rows cost as much as a few hundred
 
     async def _forget_assignment(self) -> None:
         self._assigned = None
