@@ -6,7 +6,8 @@ so there are no consumer groups, only `assign` and `seek` (R6).
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -16,10 +17,17 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from shared.log.partitioner import partition_of
-from shared.log.port import LogUnavailableError, Outgoing, Record, TopicPartition
+from shared.log.port import (
+    LogUnavailableError,
+    Outgoing,
+    Record,
+    RecordTooLargeError,
+    TopicPartition,
+)
 
 REQUEST_TIMEOUT_MS: Final = 5_000
 BATCH_BYTES_MAX: Final = 1_000_000
+RECORD_BYTES_MAX: Final = 1_000_000
 FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
 PUBLISH_SECONDS_MAX: Final = 2
 _TOPIC_CONFIG: Final = {"retention.ms": "-1", "cleanup.policy": "delete"}
@@ -205,18 +213,16 @@ class KafkaWriter:
         self._partitions: dict[str, int] = {}
 
     async def send(self, records: Sequence[Outgoing]) -> None:
-        """See `LogWriter.send`."""
+        """See `LogWriter.send`. Batches are made here: a future per record costs more than it."""
         try:
             producer = await self._started()
-            acknowledgements: list[asyncio.Future[Any]] = [
-                await producer.send(
-                    self._prefix + record.topic,
-                    record.value,
-                    key=record.key,
-                    partition=await self._partition(producer, record),
-                )
-                for record in records
-            ]
+            acknowledgements: list[asyncio.Future[Any]] = []
+            for place, mine in (await self._placed(producer, records)).items():
+                for batch in _batches(producer, mine):
+                    topic = self._prefix + place.topic
+                    acknowledgements.append(
+                        await producer.send_batch(batch, topic, partition=place.partition)
+                    )
             await asyncio.gather(*acknowledgements)
         except _AWAY as error:
             await self.close()
@@ -255,12 +261,35 @@ class KafkaWriter:
             self._producer = producer
         return self._producer
 
-    async def _partition(self, producer: Any, record: Outgoing) -> int:  # noqa: ANN401 see _producer
-        count = self._partitions.get(record.topic)
-        if count is None:
-            count = len(await producer.partitions_for(self._prefix + record.topic))
-            self._partitions[record.topic] = count
-        return partition_of(record.key, count)
+    async def _placed(
+        self,
+        producer: Any,  # noqa: ANN401 see _producer
+        records: Sequence[Outgoing],
+    ) -> dict[TopicPartition, list[Outgoing]]:
+        placed: defaultdict[TopicPartition, list[Outgoing]] = defaultdict(list)
+        for record in records:
+            if len(record.value) > RECORD_BYTES_MAX:
+                raise RecordTooLargeError(
+                    f"an event of {len(record.value)} bytes for {record.topic}; at most"
+                    f" {RECORD_BYTES_MAX} go through Kafka"
+                )
+            count = self._partitions.get(record.topic)
+            if count is None:
+                count = len(await producer.partitions_for(self._prefix + record.topic))
+                self._partitions[record.topic] = count
+            placed[TopicPartition(record.topic, partition_of(record.key, count))].append(record)
+        return placed
+
+
+def _batches(producer: Any, records: Sequence[Outgoing]) -> Iterator[Any]:  # noqa: ANN401 see KafkaWriter
+    """Yield batches of one partition's records, each as full as it may be."""
+    batch = producer.create_batch()
+    for record in records:
+        if batch.append(key=record.key, value=record.value, timestamp=None) is None:
+            yield batch
+            batch = producer.create_batch()
+            batch.append(key=record.key, value=record.value, timestamp=None)
+    yield batch
 
 
 class KafkaReader:

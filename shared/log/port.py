@@ -9,11 +9,15 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from shared.errors import UnavailableError
+from shared.errors import DeskError, UnavailableError
 
 
 class LogUnavailableError(UnavailableError):
     """The log cannot be reached now, or did not acknowledge; trying again later is right."""
+
+
+class RecordTooLargeError(DeskError):
+    """The log takes no record of that size, now or ever; a limit at a door is missing."""
 
 
 class TopicPartition(NamedTuple):
