@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from shared.testing.kafka import KafkaNode, unavailable
 
 ROOT: Final = Path(__file__).parents[1]
 PARTS: Final = ("whole", "doors", "projectors")
-out: Final = Console()
+out: Final = Console(width=None if sys.stdout.isatty() else 150)
 
 
 def measure(parts: list[str], kafka: str | None, *, is_quick: bool) -> list[Figure]:

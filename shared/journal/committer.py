@@ -46,10 +46,10 @@ class Committer:
     async def _flush(self, groups: Sequence[Sequence[Append]]) -> list[list[bool] | Exception]:
         appends = [append for group in groups for append in group]
         fates = await self._commit(appends)
+        appended = sum(len(a.drafts) for a, fits in zip(appends, fates, strict=True) if fits)
+        self.outbox_length += appended  # at most: until it is measured again
         self._metrics.group_committed(len(groups))
-        self._metrics.journal_appended(
-            sum(len(a.drafts) for a, fits in zip(appends, fates, strict=True) if fits)
-        )
+        self._metrics.journal_appended(appended)
         in_time = iter(fates)
         return [[next(in_time) for _ in group] for group in groups]
 

@@ -9,7 +9,7 @@ from shared.postgres.pool import Pool
 from shared.runtime.crash import crash_point
 from shared.telemetry.metrics import ServiceMetrics
 
-BATCH_SIZE_MAX: Final = 2_000
+BATCH_SIZE_MAX: Final = 5_000
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 _NEXT: Final = """
 SELECT id, type, stream_id, value FROM (

@@ -139,7 +139,9 @@ class KafkaLog:
         ]
         try:
             async with self._lock:
-                probe = await self._connected_probe()
+                probe: Any = await self._connected_probe()
+                # All topics at once; aiokafka would ask for one after the other, 0.1 s each.
+                await probe._client.set_topics({p.topic for p in places})  # noqa: SLF001 no public way
                 offsets = cast("dict[Any, int]", await getattr(probe, which)(places))
         except _AWAY as error:
             raise await self._unreachable(error) from error
@@ -266,6 +268,7 @@ class KafkaWriter:
         producer: Any,  # noqa: ANN401 see _producer
         records: Sequence[Outgoing],
     ) -> dict[TopicPartition, list[Outgoing]]:
+        await self._learn(producer, {record.topic for record in records})
         placed: defaultdict[TopicPartition, list[Outgoing]] = defaultdict(list)
         for record in records:
             if len(record.value) > RECORD_BYTES_MAX:
@@ -273,12 +276,17 @@ class KafkaWriter:
                     f"an event of {len(record.value)} bytes for {record.topic}; at most"
                     f" {RECORD_BYTES_MAX} go through Kafka"
                 )
-            count = self._partitions.get(record.topic)
-            if count is None:
-                count = len(await producer.partitions_for(self._prefix + record.topic))
-                self._partitions[record.topic] = count
-            placed[TopicPartition(record.topic, partition_of(record.key, count))].append(record)
+            number = partition_of(record.key, self._partitions[record.topic])
+            placed[TopicPartition(record.topic, number)].append(record)
         return placed
+
+    async def _learn(self, producer: Any, topics: set[str]) -> None:  # noqa: ANN401 see _producer
+        if unknown := topics - self._partitions.keys():
+            known = {self._prefix + topic for topic in topics | self._partitions.keys()}
+            await producer.client.set_topics(known)  # at once, as in `KafkaLog._offsets`
+            for topic in unknown:
+                count = len(await producer.partitions_for(self._prefix + topic))
+                self._partitions[topic] = count
 
 
 def _batches(producer: Any, records: Sequence[Outgoing]) -> Iterator[Any]:  # noqa: ANN401 see KafkaWriter
