@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import msgspec
 
 from services.sla.domain.defaults import STANDARD_POLICY
 from shared.calendar import ROUND_THE_CLOCK, WorkingCalendar, round_the_clock
-from shared.contracts.registry import Recorded
+from shared.contracts.registry import Recorded, decode_event
 from shared.contracts.sla import SlaCalendarPublished, SlaPolicyPublished
 from shared.journal.journal import Journal
 from shared.postgres.pool import Connection, Pool
@@ -97,5 +98,14 @@ async def load_calendars(
     calendars = {ROUND_THE_CLOCK: round_the_clock()}
     for name, events in (await journal.read(connection, set(names) - calendars.keys())).items():
         if events and isinstance(events[-1].data, SlaCalendarPublished):
-            calendars[name] = WorkingCalendar.published(events[-1].data)
+            calendars[name] = _calendar(events[-1].data.TYPE, events[-1].value)
     return calendars
+
+
+@lru_cache(maxsize=256)
+def _calendar(event_type: str, value: bytes) -> WorkingCalendar:
+    """Return a published calendar; kept, because a calendar learns the days it is asked about."""
+    published = decode_event(event_type, value).data
+    if not isinstance(published, SlaCalendarPublished):
+        raise TypeError(f"{event_type} publishes no calendar")
+    return WorkingCalendar.published(published)
