@@ -1,10 +1,11 @@
 # Deskledger. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench kafka demo docs clean
+.PHONY: help setup run test lint types bench soak kafka demo docs clean
 
 PYTHON ?= python3
 DATA ?= .desk
 PORT ?= 8080
+MINUTES ?= 30
 BIN := .venv/bin
 
 help: ## list the targets
@@ -40,6 +41,9 @@ types: setup ## check types, strictly (needs Node.js, which pyright runs on)
 
 bench: setup ## measure the budgets and print them with what was measured
 	$(BIN)/python -m bench $(BENCH)
+
+soak: setup ## break a desk on three brokers at random for MINUTES (30), under load, and check it
+	PYTHONPATH=tests $(BIN)/python tests/fault/soak.py --minutes $(MINUTES) $(SOAK)
 
 kafka: setup ## start a one-node Kafka broker on 127.0.0.1:9092 (Java 17 and Maven)
 	@exec $(BIN)/python -m shared.testing.kafka --port 9092 --data .desk-kafka

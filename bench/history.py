@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.sla.domain.defaults import default_calendars
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage, encode_event
 from shared.contracts.intake import (
@@ -42,12 +43,14 @@ _OPEN_EVERY: Final = 20
 
 @dataclass(frozen=True)
 class Past:
-    """Events in the order in which they were recorded; `events_per_ticket` is their mean."""
+    """Events of so many tickets, in the order in which they were recorded."""
 
     tickets: int
 
     def outgoing(self, first: int = 0) -> Iterator[Outgoing]:
         """Yield every event as a writer would send it, from ticket `first` on."""
+        for calendar in default_calendars("UTC"):
+            yield from _written([(calendar, START)])
         for number in range(first, self.tickets):
             yield from _life(number)
 

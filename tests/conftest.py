@@ -47,15 +47,20 @@ def make_database(postgres: TestPostgres) -> Iterator[Callable[[str], str]]:
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real broker: the one named in the environment, or one of our own."""
-    if servers := os.environ.get(_BOOTSTRAP):
-        yield servers
-        return
+def kafka_reason() -> None:
+    """Skip where Kafka cannot be had; in CI that is a failure."""
     if reason := os.environ.get(_REASON):
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI needs Kafka: {reason}")
         pytest.skip(f"no Kafka: {reason}")
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(kafka_reason: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real broker: the one named in the environment, or one of our own."""
+    if servers := os.environ.get(_BOOTSTRAP):
+        yield servers
+        return
     node = KafkaNode(tmp_path_factory.mktemp("kafka"))
     node.start()
     try:

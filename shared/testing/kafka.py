@@ -39,7 +39,8 @@ class KafkaNode:
     """Broker and controller in one JVM. `data` is kept over restarts; port 0 takes a free one.
 
     `controllers` maps the id of every node of the cluster to its controller's port; without it
-    the node is a cluster by itself.
+    the node is a cluster by itself. `advertised_port` is where it tells clients to come to, if a
+    proxy stands before it.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class KafkaNode:
         *,
         node_id: int = 1,
         controllers: Mapping[int, int] | None = None,
+        advertised_port: int | None = None,
     ) -> None:
         self._data = data.resolve()
         self._node_id = node_id
         self._controllers = controllers or {node_id: free_port()}
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port or free_port()
+        self._advertised_port = advertised_port or self.port
 
     @property
     def bootstrap_servers(self) -> str:
@@ -183,7 +186,7 @@ class KafkaNode:
             "process.roles": "broker,controller",
             "node.id": self._node_id,
             "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._advertised_port}",
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": voters,
             "log.dirs": self._data / "log",

@@ -16,8 +16,8 @@ from services.knowledge.domain.article import (
     evolve,
     number_of,
 )
-from shared.terms import searchable, snippet
 from shared.errors import DeskError, IllegalTransitionError, NotFoundError, ReusedIdError
+from shared.terms import searchable, snippet
 
 ID = UUID(int=1)
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
