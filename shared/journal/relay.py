@@ -22,6 +22,7 @@ SELECT id, type, stream_id, value FROM (
     ) j
 ) next WHERE bytes_before < $2 ORDER BY id
 """  # OFFSET 0 makes it look each row up: the planner does not know how short the outbox is
+SENT: Final = "DELETE FROM kernel.outbox WHERE id = ANY($1::bigint[])"
 _LENGTH: Final = "SELECT coalesce(max(id) - min(id) + 1, 0) FROM kernel.outbox"
 
 
@@ -58,9 +59,7 @@ class Relay:
             await self.close()
             raise
         crash_point("relay.after_send")
-        await self._pool.execute(
-            "DELETE FROM kernel.outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows]
-        )
+        await self._pool.execute(SENT, [row["id"] for row in rows])
         crash_point("relay.after_delete")
         for topic, count in Counter(row["type"] for row in rows).items():
             self._metrics.relay_sent(topic, count)

@@ -45,11 +45,16 @@ class KafkaLog:
         self._replication_factor = replication_factor
         self._admin: AIOKafkaAdminClient | None = None
         self._probe: AIOKafkaConsumer | None = None
+        self._counts: dict[str, int] = {}
         self._lock = asyncio.Lock()
 
     def writer(self, name: str) -> "KafkaWriter":
-        """See `Log.writer`."""
-        return KafkaWriter(self._bootstrap_servers, self._prefix, name)
+        """See `Log.writer`.
+
+        All writers of this log keep to the partition counts that the first of them met: if an
+        admin raises one, records still go where readers look, until the desk is started again.
+        """
+        return KafkaWriter(self._bootstrap_servers, self._prefix, name, self._counts)
 
     def reader(self, name: str) -> "KafkaReader":
         """See `Log.reader`."""
@@ -207,12 +212,14 @@ async def _started_consumer(
 class KafkaWriter:
     """An idempotent producer, acks from all in-sync replicas."""
 
-    def __init__(self, bootstrap_servers: str, prefix: str, name: str) -> None:
+    def __init__(
+        self, bootstrap_servers: str, prefix: str, name: str, partitions: dict[str, int]
+    ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._prefix = prefix
         self._name = name
         self._producer: Any = None  # aiokafka has no types for what is called here
-        self._partitions: dict[str, int] = {}
+        self._partitions = partitions
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """See `LogWriter.send`. Batches are made here: a future per record costs more than it."""

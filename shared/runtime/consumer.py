@@ -38,6 +38,7 @@ UPDATE kernel.consumer_offset o SET next_offset = m.after
 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) m(topic, partition, before, after)
 WHERE o.topic = m.topic AND o.partition = m.partition AND o.next_offset = m.before
 """
+APPLIED: Final = "SELECT topic, partition, next_offset FROM kernel.consumer_offset"
 _LOAD: Final = """
 WITH missing AS (
     INSERT INTO kernel.consumer_offset (topic, partition, next_offset)
@@ -64,7 +65,7 @@ async def load_offsets(pool: Pool, places: Sequence[TopicPartition]) -> dict[Top
 
 async def applied_offsets(pool: Pool) -> dict[TopicPartition, int]:
     """Return how far this service has applied each partition, whichever replica did it."""
-    rows = await pool.fetch("SELECT topic, partition, next_offset FROM kernel.consumer_offset")
+    rows = await pool.fetch(APPLIED)
     return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 

@@ -225,15 +225,17 @@ class History(Facet, frozen=True):
 HISTORY: Final = Table("history", {"stream_id": str, "writer": str, "sequence": int}, (History,))
 
 
+HISTORIES: Final = """
+SELECT stream_id, type, value FROM read.history WHERE stream_id = ANY($1::text[])
+"""
+
+
 async def read_histories(
     connection: Connection, stream_ids: Collection[str]
 ) -> dict[str, list[Recorded]]:
     """Return all known facts of each stream, in the order of R4."""
     histories: dict[str, list[Recorded]] = {stream_id: [] for stream_id in stream_ids}
-    rows = await connection.fetch(
-        "SELECT stream_id, type, value FROM read.history WHERE stream_id = ANY($1::text[])",
-        list(histories),
-    )
+    rows = await connection.fetch(HISTORIES, list(histories))
     for stream_id, event_type, value in rows:
         histories[stream_id].append(decode_event(event_type, value))
     return {stream_id: history_order(facts) for stream_id, facts in histories.items()}

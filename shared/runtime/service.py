@@ -40,7 +40,7 @@ Role = Literal["api", "worker", "all"]
 _LEASE_SECONDS: Final = 1.5
 _LOOK_IN_SECONDS: Final = 0.25
 _GATHER_SECONDS: Final = 0.005
-_GAPS_EVERY: Final = 10
+_LOOK_AT_LOG_EVERY: Final = 10
 _log = structlog.get_logger()
 
 
@@ -112,7 +112,7 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._pulses: list[Pulse] = []
         self._moved = (0, 0.0)
-        self._gap: str | None = None
+        self._alarm: str | None = None
         self.behind = 0
         self.rounds = 0
 
@@ -262,14 +262,24 @@ class Service:
             lag = max(0, end - applied.get(place, 0))
             behind += lag
             self.around.metrics.consumer_lag(place.topic, place.partition, lag)
-        if self._gap is not None or self.rounds % _GAPS_EVERY == 0:
-            self._gap = await self._find_gap(applied)
+        if self._alarm is not None or self.rounds % _LOOK_AT_LOG_EVERY == 0:
+            self._alarm = await self._find_recount() or await self._find_gap(applied)
         now = asyncio.get_running_loop().time()
         done = sum(applied.values())
         self.behind = behind
         self.rounds += 1
         if self.behind == 0 or done != self._moved[0]:
             self._moved = done, now
+
+    async def _find_recount(self) -> str | None:
+        """Say which topic has another number of partitions than the desk was started with."""
+        for topic, count in sorted((await self.around.log.partitions(self.spec.topics)).items()):
+            if count != self.around.partitions:
+                return (
+                    f"{topic} has {count} partitions now, and the desk was started with"
+                    f" {self.around.partitions}: raise all topics alike, then start it again"
+                )
+        return None
 
     async def _find_gap(self, applied: Mapping[TopicPartition, int]) -> str | None:
         """Say which records were deleted from the log before this service had read them."""
@@ -305,8 +315,8 @@ class Service:
             if verdict is not None:
                 passes = pulse.trouble is not None and pulse.is_weather
                 (waiting if passes else troubles).append(f"{pulse.name}: {verdict}")
-        if self._gap is not None:
-            troubles.append(self._gap)
+        if self._alarm is not None:
+            troubles.append(self._alarm)
         if self.behind and not waiting and now - self._moved[1] > SILENCE_SECONDS_MAX:
             troubles.append(f"{self.behind} records behind, and the position does not move")
         if troubles:

@@ -21,6 +21,7 @@ GRACE: Final = timedelta(milliseconds=500)
 BATCH_SIZE_MAX: Final = 500
 OnDue = Callable[[Sequence[Timer], Unit], Awaitable[None]]
 
+NEXT_DUE: Final = "SELECT min(greatest(due_at, armed_at)) FROM kernel.timer WHERE due_at <= $1"
 _CLAIM: Final = """
 DELETE FROM kernel.timer WHERE (stream_id, name) IN (
     SELECT stream_id, name FROM kernel.timer
@@ -77,10 +78,7 @@ class Timers:
 
     async def step(self) -> int:
         """Fire up to one batch; return how many. 0 means: nothing due, or inputs not read yet."""
-        next_due = await self._pool.fetchval(
-            "SELECT min(greatest(due_at, armed_at)) FROM kernel.timer WHERE due_at <= $1",
-            self._clock.now() - GRACE,
-        )
+        next_due = await self._pool.fetchval(NEXT_DUE, self._clock.now() - GRACE)
         if next_due is None:
             return 0
         read_until = await self._watermark.advance()

@@ -15,6 +15,11 @@ from shared.log.port import Record
 from shared.postgres.pool import Connection
 from shared.runtime.quarantine import Parked
 
+DISARM: Final = """
+DELETE FROM kernel.timer t WHERE stream_id = ANY($1::text[]) AND NOT EXISTS (
+    SELECT FROM unnest($2::text[], $3::text[]) k(s, n) WHERE k.s = t.stream_id AND k.n = t.name
+)
+"""
 _ARM: Final = """
 INSERT INTO kernel.timer (stream_id, name, due_at, armed_at)
 SELECT *, $4::timestamptz FROM unnest($1::text[], $2::text[], $3::timestamptz[])
@@ -108,9 +113,7 @@ class Unit:
     async def _write_timers(self) -> None:
         timers = [timer for armed in self._timers.values() for timer in armed]
         await self.connection.execute(
-            "DELETE FROM kernel.timer t WHERE stream_id = ANY($1::text[]) AND NOT EXISTS ("
-            "SELECT FROM unnest($2::text[], $3::text[]) k(s, n)"
-            " WHERE k.s = t.stream_id AND k.n = t.name)",
+            DISARM,
             list(self._timers),
             [timer.stream_id for timer in timers],
             [timer.name for timer in timers],

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from support.memory_log import MemoryLog
 
 from shared.log.embedded import EmbeddedLog
 from shared.log.kafka import KafkaLog
@@ -41,12 +42,14 @@ MURMUR2 = {
 }
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["embedded", "memory", pytest.param("kafka", marks=pytest.mark.kafka)])
 async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
     made: Log
     if request.param == "embedded":
         make_database: Callable[[str], str] = request.getfixturevalue("make_database")
         made = await EmbeddedLog(make_database("log")).open()
+    elif request.param == "memory":
+        made = MemoryLog()
     else:
         made = KafkaLog(
             request.getfixturevalue("kafka_bootstrap"),
@@ -123,6 +126,10 @@ async def append_tombstone(log: Log, key: bytes) -> None:
             number,
             key,
         )
+        return
+    if isinstance(log, MemoryLog):
+        held = log.records[TopicPartition(TOPIC, number)]
+        held.append(Record(TOPIC, number, len(held), key, None, 0))
         return
     assert isinstance(log, KafkaLog)
     producer = AIOKafkaProducer(bootstrap_servers=log._bootstrap_servers)

@@ -41,9 +41,8 @@ class DeskProcess:
     def start(self) -> float:
         """Start and return after how many seconds the desk was ready."""
         (self.data / "desk.json").unlink(missing_ok=True)
-        if self.process is not None:
-            self.client.close()
-        self.client = httpx.Client(timeout=30)
+        if self.process is None or self.client.is_closed:
+            self.client = httpx.Client(timeout=30)  # who has it goes on with it after a restart
         began = time.monotonic()
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
