@@ -21,6 +21,13 @@ INSERT INTO archive.record
     (topic, partition, record_offset, key, value, timestamp_ms, writer, subject, sequence)
 SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bigint[],
     $7::text[], $8::text[], $9::int[])
+ON CONFLICT (topic, partition, record_offset) DO NOTHING RETURNING topic, partition, record_offset
+"""
+_CHANGED: Final = """
+SELECT topic, partition, record_offset FROM archive.record a
+JOIN unnest($1::text[], $2::int[], $3::bigint[], $4::bytea[], $5::bytea[])
+    n(topic, partition, record_offset, key, value) USING (topic, partition, record_offset)
+WHERE (a.key, a.value) IS DISTINCT FROM (n.key, n.value)
 """
 _SAVE: Final = """
 INSERT INTO archive.tree (topic, partition, size, peaks) VALUES ($1, $2, $3, $4)
@@ -42,10 +49,11 @@ async def archive(connection: Connection, records: Sequence[Record]) -> list[Par
     """Keep every raw record, grow the trees, and name the records that equivocate.
 
     Two different events of one writer, stream and sequence mean that the writer was restored from
-    an older backup (R3): the later one is parked, nothing is overwritten.
+    an older backup (R3): the later one is parked, nothing is overwritten. Records that are kept
+    already come again when offsets were moved back; one that has changed since is parked, too.
     """
     identities = [_identity(record) for record in records]
-    await connection.execute(
+    fresh = await connection.fetch(
         _INSERT,
         [record.topic for record in records],
         [record.partition for record in records],
@@ -55,8 +63,35 @@ async def archive(connection: Connection, records: Sequence[Record]) -> list[Par
         [record.timestamp_ms for record in records],
         *map(list, zip(*identities, strict=True)),
     )
-    await _grow(connection, records)
-    return await _equivocations(connection, records, identities)
+    parked: list[Parked] = []
+    if len(fresh) == len(records):
+        await _grow(connection, records)
+    else:
+        added = {tuple(row) for row in fresh}
+        await _grow(connection, [record for record in records if _place(record) in added])
+        parked = await _changed(connection, [r for r in records if _place(r) not in added])
+    return parked + await _equivocations(connection, records, identities)
+
+
+def _place(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
+
+
+async def _changed(connection: Connection, records: Sequence[Record]) -> list[Parked]:
+    rows = await connection.fetch(
+        _CHANGED,
+        [record.topic for record in records],
+        [record.partition for record in records],
+        [record.offset for record in records],
+        [record.key for record in records],
+        [record.value for record in records],
+    )
+    changed = {tuple(row) for row in rows}
+    return [
+        Parked(record, "changed", "the archive keeps another record of this offset")
+        for record in records
+        if _place(record) in changed
+    ]
 
 
 def _identity(record: Record) -> Identity:

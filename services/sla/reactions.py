@@ -1,6 +1,7 @@
 """What sla does of its own accord: judge a ticket again whenever something about it is known."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from services.sla.domain.clocks import judge
@@ -60,7 +61,16 @@ async def _judge_again(
         unit.set_timers(
             ticket_id,
             [
-                Timer(ticket_id, f"{arming.clock}:{arming.generation}", arming.due_at)
-                for arming in timers(ledger, published)
+                *_looks_again(ticket_id, facts, unit.now),
+                *(
+                    Timer(ticket_id, f"{arming.clock}:{arming.generation}", arming.due_at)
+                    for arming in timers(ledger, published)
+                ),
             ],
         )
+
+
+def _looks_again(ticket_id: str, facts: Sequence[Fact], now: datetime) -> list[Timer]:
+    """Return a timer for facts that our clock has not come to; their writer's clock is ahead."""
+    later = min((fact.time for fact in facts if fact.time > now), default=None)
+    return [] if later is None else [Timer(ticket_id, "later", later)]

@@ -7,6 +7,7 @@ import msgspec
 from shared.contracts.base import EventData
 
 SEQUENCE_DIGITS = 10
+_VERSION_DIGITS_MAX = 9
 _SCHEMA_PREFIX = "urn:deskledger:event:"
 
 
@@ -65,7 +66,8 @@ def version_of(dataschema: str | None, event_type: str) -> int | None:
         return 1
     prefix = f"{_SCHEMA_PREFIX}{event_type}:v"
     number = dataschema.removeprefix(prefix)
-    return int(number) if dataschema.startswith(prefix) and number.isdecimal() else None
+    is_number = number.isascii() and number.isdecimal() and len(number) <= _VERSION_DIGITS_MAX
+    return int(number) if dataschema.startswith(prefix) and is_number else None
 
 
 def encode_event(  # noqa: PLR0913 an envelope has this many parts, each named by its caller

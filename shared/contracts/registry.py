@@ -23,12 +23,15 @@ from shared.contracts.envelope import (
     version_of,
 )
 from shared.contracts.intake import TicketReported
+from shared.contracts.storable import is_suspect, unstorable
 from shared.contracts.upcasters import UPCASTERS
 from shared.log.port import Record
 
 _D = TypeVar("_D")
 
 INBOUND: Final = "ticket.reported"
+_SEQUENCE_MAX: Final = 2_147_483_647  # what the journal's column holds
+_MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def _types(union: UnionType) -> tuple[type[EventData], ...]:
@@ -149,8 +152,10 @@ def decode_envelope(value: bytes | None) -> Envelope:
         envelope = _envelope_decoder.decode(value)
     except msgspec.ValidationError as error:
         raise UndecodableError("envelope", str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _MALFORMED as error:
         raise UndecodableError("not_json", str(error)) from error
+    if is_suspect(value):
+        _require_storable(envelope)
     if envelope.specversion != "1.0":
         raise UndecodableError("envelope", f"specversion is {envelope.specversion!r}, not '1.0'")
     return envelope
@@ -212,11 +217,11 @@ def _read_newest(
 
     Nearly every event is. Whatever is not is read again, slowly, for its verdict.
     """
-    if contract is None or value is None:
+    if contract is None or value is None or is_suspect(value):
         return None
     try:
         whole = contract.whole.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _MALFORMED:
         return None
     if whole.specversion != "1.0" or whole.dataschema != contract.dataschema:
         return None
@@ -243,10 +248,19 @@ def _decode_data(envelope: Envelope, decoder: msgspec.json.Decoder[_D], newest: 
         raise UndecodableError("newer_version", f"version {version}; newest known is {newest}")
     try:
         if version == newest:
-            return decoder.decode(envelope.data)
-        return msgspec.convert(_lift(envelope, version, newest), decoder.type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            data = decoder.decode(envelope.data)
+        else:
+            data = msgspec.convert(_lift(envelope, version, newest), decoder.type)
+    except _MALFORMED as error:
         raise UndecodableError("schema", str(error)) from error
+    if is_suspect(bytes(envelope.data)):
+        _require_storable(data)
+    return data
+
+
+def _require_storable(part: object) -> None:
+    if fault := unstorable(part):
+        raise UndecodableError("schema", fault)
 
 
 def _lift(envelope: Envelope, version: int, newest: int) -> dict[str, Any]:
@@ -257,7 +271,12 @@ def _lift(envelope: Envelope, version: int, newest: int) -> dict[str, Any]:
 
 
 def _sequence(text: str | None) -> int:
-    if text is None or len(text) != SEQUENCE_DIGITS or not text.isdecimal() or int(text) < 1:
+    if (
+        text is None
+        or len(text) != SEQUENCE_DIGITS
+        or not (text.isascii() and text.isdecimal())
+        or not 1 <= int(text) <= _SEQUENCE_MAX
+    ):
         raise UndecodableError("envelope", f"sequence is {text!r}")
     return int(text)
 

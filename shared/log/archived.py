@@ -16,7 +16,13 @@ SELECT topic, partition, record_offset, key, value, timestamp_ms FROM archive.re
 WHERE topic = $1 AND partition = $2 AND record_offset >= $3 ORDER BY record_offset LIMIT $4
 """
 _ENDS: Final = "SELECT topic, partition, size FROM archive.tree WHERE topic = ANY($1::text[])"
-_AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 class ArchivedLog:

@@ -73,7 +73,13 @@ FROM (
     LIMIT $4
 ) r WHERE coalesce(bytes_before, 0) < $5
 """
-_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection cut in mid-use
+)
 
 
 class EmbeddedLog:

@@ -30,8 +30,10 @@ async def migrate(dsn: str, own: Mapping[str, Path] | None = None) -> list[str]:
             known = sorted(path.stem for path in folder.glob("[0-9]*.py"))
             if await _current(connection, name) == known[-1]:
                 continue
+            # Before the transaction: it then sees what the last holder of the lock has made. A lock
+            # taken within leaves PostgreSQL believing that a table it has missed is still missing.
+            await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
             async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)
                 current = await _current(connection, name)
                 if current not in {None, *known}:
                     raise StartupError(

@@ -45,5 +45,7 @@ async def open_pool(dsn: str, *, role: Role, name: str, size_max: int) -> Pool:
             "search_path": "read,kernel",
             "timezone": "UTC",
             "statement_timeout": "60000" if role == "desk_app" else "0",
+            # A replica frozen in mid-transaction must not keep its locks from the others.
+            "idle_in_transaction_session_timeout": "10000" if role == "desk_app" else "0",
         },
     )

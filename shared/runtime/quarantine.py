@@ -39,7 +39,7 @@ async def park(connection: Connection, parked: Sequence[Parked], now: datetime) 
         [entry.record.value for entry in parked],
         [entry.record.timestamp_ms for entry in parked],
         [entry.reason for entry in parked],
-        [entry.detail[:1000] for entry in parked],
+        [entry.detail[:1000].replace("\0", "\\0") for entry in parked],  # it may quote the record
         now,
     )
 

@@ -6,7 +6,7 @@ Each line carries the journey of the task that wrote it.
 
 import logging
 import sys
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TextIO, cast
 
 import msgspec
@@ -99,9 +99,23 @@ def configure_logging(
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=cast("Callable[..., WrappedLogger]", structlog.WriteLoggerFactory(target)),
+        logger_factory=lambda *_: _Lines(target),
     )
     _route_standard_library(target, threshold, [*shared], renderer)
+
+
+class _Lines:
+    """Writes lines; one that cannot be written is dropped, or a full disk would stop the desk."""
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+
+    def msg(self, line: str) -> None:
+        with suppress(OSError, ValueError):
+            self._target.write(line + "\n")
+            self._target.flush()
+
+    debug = info = warning = warn = error = critical = exception = log = fatal = msg
 
 
 def _shared_processors(*, as_json: bool) -> list[Processor]:

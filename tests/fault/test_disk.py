@@ -81,7 +81,7 @@ async def exhaust_journal(data: Path) -> None:
 def test_a_full_disk_refuses_tickets_and_the_desk_goes_on_once_there_is_room(
     small_disk: Path,
 ) -> None:
-    with DeskProcess(small_disk) as desk:
+    with DeskProcess(small_disk / "desk") as desk:  # its log is on the same disk
         with Load(desk.client, per_second=200) as load:
             load.wait_for(50)
             with no_room(small_disk):

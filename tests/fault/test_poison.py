@@ -209,7 +209,6 @@ HOSTILE: dict[str, bytes] = {
 }
 
 
-@pytest.mark.xfail(reason="such a record stops its partition for ever")
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_no_bytes_stop_intake(
     name: str, make_database: Callable[[str], str], tmp_path: Path
@@ -223,7 +222,6 @@ async def test_no_bytes_stop_intake(
         await desk.check([tickets[0]["ticket_id"]])
 
 
-@pytest.mark.xfail(reason="the ticket is made, and stops all who read of it")
 async def test_a_report_from_before_all_time_is_refused_at_the_door_too(
     make_database: Callable[[str], str], tmp_path: Path
 ) -> None:

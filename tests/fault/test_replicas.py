@@ -165,7 +165,6 @@ async def test_a_zombie_between_fetch_and_commit_changes_nothing(
     await log.close()
 
 
-@pytest.mark.xfail(reason="the lock does not show what its last holder has made", strict=False)
 async def test_replicas_that_start_at_once_on_an_empty_database_do_not_trip_over_each_other(
     make_database: Callable[[str], str],
 ) -> None:

@@ -1,7 +1,7 @@
 """The standard record: from what a caller reports to the command that makes a ticket of it."""
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from shared.contracts.intake import TicketReported
 from shared.errors import InvalidInputError
 
 CATEGORIES: Final = frozenset({"hardware", "software", "network", "system"})
+_EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _PREFIX: Final = {"incident": "INC", "service_request": "REQ"}
 
 
@@ -34,6 +35,8 @@ def accept(  # noqa: PLR0913 everything that is not in the report is named here
     """
     if not report.title.strip():
         raise InvalidInputError("the title is blank", field="/title")
+    if report.occurred_at is not None and report.occurred_at < _EARLIEST:
+        raise InvalidInputError(f"occurred_at is before {_EARLIEST.year}", field="/occurred_at")
     latest = reported_at + timedelta(seconds=skew_seconds_max)
     if report.occurred_at is not None and report.occurred_at > latest:
         raise InvalidInputError(
