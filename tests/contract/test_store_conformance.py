@@ -1,0 +1,187 @@
+"""What the kernel relies on in its database, on PostgreSQL and on the simulation's store."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from simulation.world import MODEL
+from support.histories import created, written
+from support.memory_store import MemoryStore
+
+from shared.contracts.envelope import Lineage
+from shared.contracts.intake import TicketStarted
+from shared.journal import relay
+from shared.journal.journal import Append, Draft, Journal
+from shared.log.port import TopicPartition
+from shared.postgres.migrate import migrate
+from shared.postgres.pool import open_pool
+from shared.replay import schema
+from shared.runtime import consumer, timers
+from shared.runtime.consumer import applied_offsets, load_offsets
+from shared.runtime.leases import Leases
+from shared.runtime.read_model import Fold, read_histories, write
+from shared.runtime.unit import Timer, Unit
+
+NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
+PLACE = TopicPartition("ticket.created", 0)
+LINEAGE = Lineage(actor="test", correlation_id="c")
+
+
+class Clock:
+    """Stands still."""
+
+    def now(self) -> datetime:
+        return NOW
+
+
+JOURNAL = Journal("intake", Clock())
+
+
+@pytest.fixture(params=["postgres", "memory"])
+async def pool(request: pytest.FixtureRequest) -> AsyncGenerator[Any]:
+    if request.param == "memory":
+        yield MemoryStore(lambda: datetime.now(UTC), MODEL).pool()
+        return
+    make_database: Callable[[str], str] = request.getfixturevalue("make_database")
+    dsn = make_database("store")
+    await migrate(dsn)
+    replay = await open_pool(dsn, role="desk_replay", name="test", size_max=1)
+    async with replay.acquire() as connection, connection.transaction():
+        await schema.create(connection, MODEL, schema.LIVE)
+    await replay.close()
+    made = await open_pool(dsn, role="desk_app", name="test", size_max=8)
+    yield made
+    await made.close()
+
+
+def opening(number: int) -> Append:
+    ticket = UUID(int=number)
+    return Append(str(ticket), 0, (Draft(created(ticket), NOW),), LINEAGE)
+
+
+@asynccontextmanager
+async def begun(pool: Any) -> AsyncGenerator[Any]:
+    async with pool.acquire() as connection, connection.transaction():
+        yield connection
+
+
+async def outbox(pool: Any) -> list[int]:
+    rows = await pool.fetch(relay._NEXT, 100, 10**9)
+    return [UUID(row["stream_id"]).int for row in rows]
+
+
+async def test_what_is_rolled_back_leaves_nothing(pool: Any) -> None:
+    with suppress(ZeroDivisionError):
+        async with begun(pool) as connection:
+            assert await JOURNAL.append(connection, [opening(1)]) == [True]
+            assert len((await JOURNAL.read(connection, [str(UUID(int=1))]))[str(UUID(int=1))]) == 1
+            raise ZeroDivisionError
+    assert await outbox(pool) == []
+    async with begun(pool) as connection:
+        assert await JOURNAL.append(connection, [opening(1)]) == [True]
+    assert await outbox(pool) == [1]
+
+
+async def test_a_late_append_is_left_out_and_a_simultaneous_one_fails(pool: Any) -> None:
+    async with begun(pool) as connection:
+        await JOURNAL.append(connection, [opening(1)])
+        started = Draft(TicketStarted(ticket_id=UUID(int=1), agent_id="bo"), NOW)
+        late = Append(str(UUID(int=1)), 0, (started,), LINEAGE)
+        assert await JOURNAL.append(connection, [late, opening(2)]) == [False, True]
+    async with pool.acquire() as one:
+        async with one.transaction():
+            await JOURNAL.append(one, [opening(3)])
+
+            async def rival() -> None:
+                async with begun(pool) as other:
+                    await JOURNAL.append(other, [opening(3)])
+
+            waiting = asyncio.create_task(rival())
+            await asyncio.sleep(0.1)
+            assert not waiting.done(), "it waits to see what becomes of the first"
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await waiting
+
+
+async def test_outbox_ids_may_be_committed_out_of_order(pool: Any) -> None:
+    async with pool.acquire() as first:
+        async with first.transaction():
+            await JOURNAL.append(first, [opening(1)])
+            async with begun(pool) as second:
+                await JOURNAL.append(second, [opening(2)])
+            assert await outbox(pool) == [2], "the later id is there before the earlier one"
+        assert await outbox(pool) == [1, 2]
+
+
+async def move(connection: Any, before: int, after: int) -> str:
+    places = ([PLACE.topic], [PLACE.partition])
+    return await connection.execute(consumer._MOVE, *places, [before], [after])
+
+
+async def test_of_two_who_move_an_offset_one_moves_it(pool: Any) -> None:
+    assert await load_offsets(pool, [PLACE]) == {PLACE: 0}
+    async with begun(pool) as one:
+        assert await move(one, 0, 5) == "UPDATE 1"
+
+        async def rival() -> str:
+            async with begun(pool) as other:
+                return await move(other, 0, 7)
+
+        waiting = asyncio.create_task(rival())
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+    assert await waiting == "UPDATE 0"
+    assert await applied_offsets(pool) == {PLACE: 5}
+    assert await load_offsets(pool, [PLACE]) == {PLACE: 5}
+
+
+async def test_a_lease_is_kept_renewed_and_released(pool: Any) -> None:
+    one, two = Leases(pool, "one"), Leases(pool, "two")
+    assert await one.take("relay")
+    assert not await two.take("relay")
+    assert await one.take("relay")
+    assert await one.take_share(2) == frozenset({0, 1})
+    await two.take_share(2)
+    assert len(await one.take_share(2)) == 1
+    assert len(await two.take_share(2)) == 1
+
+
+async def arm(pool: Any, *due: timedelta) -> None:
+    async with begun(pool) as connection:
+        unit = Unit(connection, JOURNAL, NOW)
+        unit.set_timers("s", [Timer("s", f"t{n}", NOW + wait) for n, wait in enumerate(due)])
+        await unit.flush()
+
+
+async def test_a_due_timer_is_claimed_once_and_comes_back_if_its_claim_is_undone(pool: Any) -> None:
+    await arm(pool, timedelta(seconds=1), timedelta(seconds=9))
+    until = NOW + timedelta(seconds=5)
+    assert await pool.fetchval(timers.NEXT_DUE, until) == NOW + timedelta(seconds=1)
+    with suppress(ZeroDivisionError):
+        async with begun(pool) as one:
+            assert [row["name"] for row in await one.fetch(timers._CLAIM, until, 10)] == ["t0"]
+            async with begun(pool) as other:
+                assert await other.fetch(timers._CLAIM, until, 10) == [], "others pass it by"
+            raise ZeroDivisionError
+    async with begun(pool) as again:
+        assert len(await again.fetch(timers._CLAIM, until, 10)) == 1
+    await arm(pool)
+    assert await pool.fetchval(timers.NEXT_DUE, NOW + timedelta(days=1)) is None
+
+
+async def test_an_older_event_does_not_overwrite_a_newer_one(pool: Any) -> None:
+    ticket = UUID(int=1)
+    events = written("intake", [created(ticket), TicketStarted(ticket_id=ticket, agent_id="bo")])
+    for event in (events[1], events[0], events[1]):
+        fold = Fold(MODEL)
+        fold.add(event)
+        async with begun(pool) as connection:
+            await write(connection, MODEL, fold, "read")
+    async with begun(pool) as connection:
+        histories = await read_histories(connection, [str(ticket)])
+    assert [event.sequence for event in histories[str(ticket)]] == [1, 2]
