@@ -102,6 +102,14 @@ class Desk:
             raise RuntimeError(f"the desk has no database: {self._last_words()}")
         return server.dsn(database)
 
+    def replica_peak_mb(self) -> float:
+        """Return the most memory that any of the replicas has had, in MB."""
+        peaks = [
+            int(Path(f"/proc/{one.pid}/status").read_text().split("VmHWM:")[1].split()[0])
+            for one in self._replicas
+        ]
+        return max(peaks) / 1024
+
     def stop_replicas(self) -> None:
         """End the replicas."""
         while self._replicas:

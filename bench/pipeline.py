@@ -30,23 +30,23 @@ def of_projectors(kafka: str | None, tickets: int, replicas: Sequence[int]) -> l
         first = 0.0
         for count in replicas:
             asyncio.run(_forget(desk.postgres_dsn("intake")))
-            records, per_second = _catch_up(desk, "intake", count)
+            records, per_second, peak_mb = _catch_up(desk, "intake", count)
             first = first or per_second
             figures.append(
                 Figure(
                     f"projector of intake's board, {count} replica{'s' if count > 1 else ''}",
                     "≥ 30,000 records/s" if count == 1 else "–",
-                    f"{rate(per_second, ' records/s')} of {records:,}"
+                    f"{rate(per_second, ' records/s')} of {records:,}, peak {peak_mb:.0f} MB"
                     + (f", × {per_second / first:.2f}" if count > 1 else ""),
                     is_met=per_second >= 30_000 if count == 1 else None,
                 )
             )
-        records, per_second = _catch_up(desk, "reporting", 1)
+        records, per_second, peak_mb = _catch_up(desk, "reporting", 1)
         figures.append(
             Figure(
                 "projector of reporting: archive, Merkle trees and KPI rows",
                 "–",
-                f"{rate(per_second, ' records/s')} of {records:,}",
+                f"{rate(per_second, ' records/s')} of {records:,}, peak {peak_mb:.0f} MB",
             )
         )
         source = "Kafka" if kafka else "the embedded log"
@@ -85,12 +85,13 @@ async def _forget(dsn: str) -> None:
     await connection.close()
 
 
-def _catch_up(desk: Desk, service: str, replicas: int) -> tuple[int, float]:
-    """Return how many records there were, and how many a second were applied once it ran."""
+def _catch_up(desk: Desk, service: str, replicas: int) -> tuple[int, float, float]:
+    """Return how many records there were, how many a second were applied once it ran, peak MB."""
     for number in range(replicas):
         desk.add_replica(service, f"worker-{number}")
     try:
-        return asyncio.run(_watch(desk, service))
+        total, per_second = asyncio.run(_watch(desk, service))
+        return total, per_second, desk.replica_peak_mb()
     finally:
         desk.stop_replicas()
 

@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from support.memory_log import MemoryLog
 
-from shared.log.embedded import EmbeddedLog
+from shared.log.embedded import FETCH_BYTES_MAX, EmbeddedLog
 from shared.log.kafka import KafkaLog
 from shared.log.partitioner import partition_of
 from shared.log.port import (
@@ -226,6 +226,23 @@ async def test_a_reader_gives_no_more_at_once_than_was_asked(
     assert sorted(record.value or b"" for record in records) == sorted(
         outgoing(n, n).value for n in range(20)
     )
+
+
+async def test_a_fetch_holds_so_many_bytes_however_many_records_are_asked(
+    writer: LogWriter, reader: LogReader
+) -> None:
+    large = b"x" * 900_000
+    keys = [str(UUID(int=number)).encode() for number in range(40)]
+    for start in range(0, len(keys), 10):
+        await writer.send([Outgoing(TOPIC, key, large) for key in keys[start : start + 10]])
+    await reader.assign(dict.fromkeys(PLACES, 0))
+    found: list[Record] = []
+    async with asyncio.timeout(30):
+        while len(found) < len(keys):
+            records = await reader.fetch(records_max=2_000, wait_seconds=0.5)
+            assert len(records) * len(large) <= 1.2 * FETCH_BYTES_MAX
+            found += records
+    assert {record.key for record in found} == set(keys)
 
 
 async def test_a_reader_that_was_not_told_to_go_on_reads_again(

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from shared.log.partitioner import partition_of
 from shared.log.port import LogUnavailableError, Outgoing, Record, TopicPartition
 
+BYTES_MAX = 16 * 1024 * 1024
 Pause = Callable[[], Awaitable[None]]
 
 
@@ -30,7 +31,7 @@ class MemoryLog:
         self.now_ms = now_ms
         self.fails = fails
         self.pause = pause
-        self._news: set[asyncio.Event] = set()
+        self._news: dict[asyncio.Event, None] = {}  # in order: a set would wake by address
 
     def writer(self, name: str) -> "MemoryWriter":
         """See `Log.writer`."""
@@ -92,11 +93,11 @@ class MemoryLog:
 
     def listen(self, event: asyncio.Event) -> None:
         """Set `event` whenever something is appended."""
-        self._news.add(event)
+        self._news[event] = None
 
     def forget(self, event: asyncio.Event) -> None:
         """Stop doing so."""
-        self._news.discard(event)
+        self._news.pop(event, None)
 
 
 class MemoryWriter:
@@ -150,7 +151,12 @@ class MemoryReader:
     def _take(self, records_max: int) -> list[Record]:
         found: list[Record] = []
         for place, position in list(self._positions.items()):
-            fresh = self._log.records[place][position : position + records_max - len(found)]
+            left = BYTES_MAX - sum(len(record.value or b"") for record in found)
+            fresh: list[Record] = []
+            for record in self._log.records[place][position : position + records_max - len(found)]:
+                if left > 0:
+                    fresh.append(record)
+                left -= len(record.value or b"")
             if fresh:
                 found += fresh
                 del self._positions[place]  # it is read last next time
