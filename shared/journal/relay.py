@@ -22,7 +22,10 @@ SELECT id, type, stream_id, value FROM (
     ) j
 ) next WHERE bytes_before < $2 ORDER BY id
 """  # OFFSET 0 makes it look each row up: the planner does not know how short the outbox is
-SENT: Final = "DELETE FROM kernel.outbox WHERE id = ANY($1::bigint[])"
+SENT: Final = """
+DELETE FROM kernel.outbox WHERE id = ANY($1::bigint[])
+    AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL
+"""  # a crash that undoes it sends again, which is no harm and worth a wait for the disk each time
 _LENGTH: Final = "SELECT coalesce(max(id) - min(id) + 1, 0) FROM kernel.outbox"
 
 

@@ -225,7 +225,7 @@ class Consumer:
         news = Batch([event for event in batch.events if not event.history], batch.reports)
         if self._react is not None and (news.events or news.reports):
             await self._react(news, unit)
-            await unit.flush()
+        await unit.flush()
         if park_again:
             await park(connection, unit.parked, unit.now)
             for entry in unit.parked:

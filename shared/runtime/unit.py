@@ -15,6 +15,7 @@ from shared.log.port import Record
 from shared.postgres.pool import Connection
 from shared.runtime.quarantine import Parked
 
+IN_NO_HURRY: Final = "SET LOCAL synchronous_commit TO off"
 DISARM: Final = """
 DELETE FROM kernel.timer t WHERE stream_id = ANY($1::text[]) AND NOT EXISTS (
     SELECT FROM unnest($2::text[], $3::text[]) k(s, n) WHERE k.s = t.stream_id AND k.n = t.name
@@ -94,10 +95,16 @@ class Unit:
     async def flush(self) -> None:
         """Write what was collected.
 
+        A transaction that decided nothing need not wait for the disk: a crash that undoes it undoes
+        the offsets with the rows, and they are read again. What was decided may be on its way
+        already, so it must be durable before anyone sees it.
+
         Raises: asyncpg.UniqueViolationError or UnavailableError when a writer was quicker on one
         of the streams; the transaction must then be undone and the batch be tried again.
         """
-        if self._appends and not all(await self.journal.append(self.connection, self._appends)):
+        if not self._appends:
+            await self.connection.execute(IN_NO_HURRY)
+        elif not all(await self.journal.append(self.connection, self._appends)):
             raise UnavailableError("a stream moved on while a reaction decided")
         if self._timers:
             await self._write_timers()
