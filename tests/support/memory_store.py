@@ -296,6 +296,10 @@ async def _live(store: MemoryStore, tx: Transaction, pattern: str) -> list[Row]:
     ]
 
 
+async def _nothing(_: MemoryStore, _tx: Transaction) -> list[Row]:
+    return []
+
+
 async def _disarm(
     _: MemoryStore, tx: Transaction, streams: Sequence[str], *kept: Sequence[str]
 ) -> list[Row]:
@@ -379,6 +383,7 @@ KERNEL: dict[str, Statement] = {
     leases._RELEASE: _release,
     leases._LIVE: _live,
     unit.DISARM: _disarm,
+    unit.IN_NO_HURRY: _nothing,
     unit._ARM: _arm,
     timers.NEXT_DUE: _next_due,
     timers._CLAIM: _claim,
