@@ -9,9 +9,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from simulation.world import MODEL
+from simulation.rules import MODEL
 from support.histories import created, written
-from support.memory_store import MemoryStore
+from support.memory_store import MemoryPool, MemoryStore
 
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketStarted
@@ -21,7 +21,7 @@ from shared.log.port import TopicPartition
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import open_pool
 from shared.replay import schema
-from shared.runtime import consumer, timers
+from shared.runtime import consumer, leases, timers
 from shared.runtime.consumer import applied_offsets, load_offsets
 from shared.runtime.leases import Leases
 from shared.runtime.read_model import Fold, read_histories, write
@@ -151,6 +151,17 @@ async def test_a_lease_is_kept_renewed_and_released(pool: Any) -> None:
     assert len(await two.take_share(2)) == 1
 
 
+async def test_an_expired_lease_is_free_and_now_is_when_the_transaction_began(pool: Any) -> None:
+    async with begun(pool) as connection:
+        assert await connection.fetchval(leases._TAKE, "relay", "one", 0.05) == 1
+        await asyncio.sleep(0.1)  # past its end, as clocks on the wall see it
+        live = await connection.fetch(leases._LIVE, "relay%")
+        assert [row["holder"] for row in live] == ["one"]
+    assert await pool.fetch(leases._LIVE, "relay%") == []
+    assert await pool.fetchval(leases._TAKE, "relay", "two", 60) == 2, "a new holder, a new token"
+    assert await pool.fetchval(leases._TAKE, "relay", "one", 60) is None
+
+
 async def arm(pool: Any, *due: timedelta) -> None:
     async with begun(pool) as connection:
         unit = Unit(connection, JOURNAL, NOW)
@@ -177,7 +188,7 @@ async def test_a_due_timer_is_claimed_once_and_comes_back_if_its_claim_is_undone
 async def test_an_older_event_does_not_overwrite_a_newer_one(pool: Any) -> None:
     ticket = UUID(int=1)
     events = written("intake", [created(ticket), TicketStarted(ticket_id=ticket, agent_id="bo")])
-    for event in (events[1], events[0], events[1]):
+    for event in (events[1], events[0], events[0]):
         fold = Fold(MODEL)
         fold.add(event)
         async with begun(pool) as connection:
@@ -185,3 +196,36 @@ async def test_an_older_event_does_not_overwrite_a_newer_one(pool: Any) -> None:
     async with begun(pool) as connection:
         histories = await read_histories(connection, [str(ticket)])
     assert [event.sequence for event in histories[str(ticket)]] == [1, 2]
+    assert await ticket_row(pool) == {
+        "ticket_id": str(ticket),
+        "birth_seq": 1,
+        "title": "VPN drops",
+        "progress_seq": 2,
+        "status": "in_progress",
+    }
+
+
+async def ticket_row(pool: Any) -> dict[str, Any]:
+    """Return the only row of the read model, which no statement of the kernel reads."""
+    if isinstance(pool, MemoryPool):
+        (row,) = pool._store.rows("ticket").values()
+        return row
+    row = await pool.fetchrow("SELECT * FROM read.ticket")
+    return dict(row) | {"ticket_id": str(row["ticket_id"])}
+
+
+async def test_who_waits_for_another_in_a_circle_is_told(pool: Any) -> None:
+    async def opens(first: int, second: int, met: asyncio.Barrier) -> bool:
+        try:
+            async with begun(pool) as connection:
+                await JOURNAL.append(connection, [opening(first)])
+                await met.wait()
+                await JOURNAL.append(connection, [opening(second)])
+        except asyncpg.DeadlockDetectedError:
+            return False
+        return True
+
+    met = asyncio.Barrier(2)
+    fates = await asyncio.gather(opens(1, 2, met), opens(2, 1, met), return_exceptions=True)
+    assert fates.count(False) == 1
+    assert fates.count(True) == 1

@@ -8,7 +8,8 @@ from shared.contracts.intake import TicketCreated, TicketResolved
 from shared.contracts.registry import Recorded, decode_record
 from shared.runtime.read_model import Fold
 from shared.runtime.timers import GRACE
-from simulation.world import DUE, MODEL, START, World
+from simulation.rules import DUE, MODEL
+from simulation.world import START, World
 
 
 def broken(world: World) -> list[str]:
@@ -82,12 +83,16 @@ def _live_is_replay(world: World, logged: list[Recorded]) -> list[str]:
 
 
 def _offsets(world: World) -> list[str]:
-    read = world.sla.rows("offset")
-    return [
-        f"I4: sla is at {read.get(tuple(place), 0)} of {len(held)} in {place}"
-        for place, held in world.log.records.items()
-        if read.get(tuple(place), 0) != len(held)
-    ]
+    """The offset is at the end, and each record before it was applied by one transaction."""
+    read, kept = world.sla.rows("offset"), world.sla.rows("archive")
+    wrong: list[str] = []
+    for place, held in world.log.records.items():
+        counts = [kept.get((*place, offset), 0) for offset in range(len(held))]
+        if read.get(tuple(place), 0) != len(held):
+            wrong.append(f"I4: sla is at {read.get(tuple(place), 0)} of {len(held)} in {place}")
+        if set(counts) - {1}:
+            wrong.append(f"I4: the records of {place} were applied {counts} times")
+    return wrong
 
 
 def _clocks(events: list[tuple[Recorded, int]]) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, fields, replace
 
 from simulation.invariants import broken
 from simulation.loop import run
+from simulation.mutations import KERNELS
 from simulation.world import Kernel, Size, World, play
 
 
@@ -25,7 +26,7 @@ def played(seed: int, size: Size, kernel: Kernel) -> tuple[World, list[str]]:
     try:
         run(play(world))
     except TimeoutError:
-        return world, ["it does not come to rest", *broken(world)]
+        return world, [*broken(world), "it does not come to rest"]
     return world, broken(world)
 
 
@@ -38,7 +39,7 @@ def _smaller(size: Size) -> Iterator[Size]:
     for one in fields(size):
         value = getattr(size, one.name)
         for less in (value // 2, value - 1) if isinstance(value, int) else (0.0, value / 2):
-            if 0 <= less < value and (one.name != "tickets" or less >= 1):
+            if 0 <= less < value and value > 0.01 and (one.name != "tickets" or less >= 1):
                 yield replace(size, **{one.name: less})
 
 
@@ -51,10 +52,11 @@ def shrink(seed: int, size: Size, kernel: Kernel, seeds_tried: int = 30) -> tupl
     return seed, size
 
 
-def command(seed: int, size: Size) -> str:
-    """Return the line that plays exactly this run again."""
+def command(seed: int, size: Size, name: str = "whole") -> str:
+    """Return the line that plays exactly this run again, with the kernel of that name."""
     options = " ".join(f"--{name} {value}" for name, value in asdict(size).items())
-    return f"PYTHONPATH=tests python -m simulation.search --seed {seed} {options}"
+    kernel = f" --kernel '{name}'" if name != "whole" else ""
+    return f"PYTHONPATH=tests python -m simulation.search --seed {seed} {options}{kernel}"
 
 
 def main() -> int:
@@ -62,20 +64,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=2_000, help="how many to try")
     parser.add_argument("--seed", type=int, help="play this one only, and show it")
+    parser.add_argument("--kernel", choices=KERNELS, default="whole", help="which one to play")
     for one in fields(Size):
         parser.add_argument(f"--{one.name}", type=type(one.default), default=one.default)
     options = parser.parse_args()
     size = Size(**{one.name: getattr(options, one.name) for one in fields(Size)})
+    kernel = KERNELS[options.kernel]
     began = time.perf_counter()
     if options.seed is not None:
-        world, found = played(options.seed, size, Kernel())
+        world, found = played(options.seed, size, kernel)
         print("\n".join([*world.trace, *(found or ["everything held"])]))
         return 1 if found else 0
-    failed = first_failure(range(options.seeds), size, Kernel())
+    failed = first_failure(range(options.seeds), size, kernel)
     if failed is None:
         print(f"{options.seeds} runs held, {time.perf_counter() - began:.1f} s")
         return 0
-    print(command(*shrink(failed, size, Kernel())))
+    print(command(*shrink(failed, size, kernel), options.kernel))
     return 1
 
 

@@ -21,76 +21,36 @@ from support.memory_store import MemoryStore
 
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
-from shared.contracts.intake import TicketCreated, TicketResolved, TicketStarted
-from shared.contracts.registry import Recorded
-from shared.contracts.sla import SlaBreached, SlaStarted
+from shared.contracts.intake import TicketResolved, TicketStarted
 from shared.errors import UnavailableError
 from shared.journal.committer import Committer
-from shared.journal.handler import CommandHandler, Decider, Intent
-from shared.journal.journal import Draft, Journal
+from shared.journal.handler import CommandHandler, Intent
+from shared.journal.journal import Journal
 from shared.journal.relay import Relay
 from shared.log.port import TopicPartition
 from shared.runtime.consumer import RETRY_AT_ONCE, Consumer
 from shared.runtime.leases import TTL_SECONDS, Leases
-from shared.runtime.read_model import HISTORY, Facet, History, ReadModel, Table, read_histories
 from shared.runtime.timers import Timers, Watermark
-from shared.runtime.unit import Batch, Timer, Unit, lineage_after
 from shared.telemetry.metrics import MetricRegistry
+from simulation.rules import DECIDER, KEEP, MODEL, TOPICS, Do, keep, keep_rows, on_due, react
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
-DUE = timedelta(seconds=2)
 PARTITIONS = 2
-READ = ("ticket.created", "ticket.started", "ticket.resolved")
-TOPICS = (*READ, "sla.started", "sla.breached")
+IDLE_SECONDS_MIN = 0.25
+IDLE_SECONDS_MAX = 4.0
+Step = Callable[[], Awaitable[object]]
 METRICS = MetricRegistry().for_service("simulation")
-
-
-class Birth(Facet, frozen=True):
-    title: str
-
-
-class Progress(Facet, frozen=True):
-    status: str
-
-
-_STATUS = {TicketCreated: "new", TicketStarted: "in_progress", TicketResolved: "resolved"}
-
-
-def project(event: Recorded) -> Any:
-    """Facets of one writer from three topics: arrival order would show."""
-    yield History.of(event)
-    if isinstance(event.data, TicketCreated):
-        yield Birth(event.data.title)
-    if type(event.data) in _STATUS:
-        yield Progress(_STATUS[type(event.data)])
-
-
-MODEL = ReadModel((Table("ticket", {"ticket_id": UUID}, (Birth, Progress)), HISTORY), project)
-
-
-@dataclass(frozen=True)
-class Do:
-    """A command: the event that shall be there afterwards."""
-
-    event: EventData
-
-
-def decide(command: Do, there: frozenset[str]) -> list[EventData]:
-    return [] if command.event.TYPE in there else [command.event]
-
-
-DECIDER = Decider[Do, frozenset[str]](frozenset(), decide, lambda s, e, _: s | {e.TYPE})
 
 
 @dataclass(frozen=True)
 class Size:
     """How much happens in a run; shrinking makes it smaller."""
 
-    tickets: int = 4
-    deaths: int = 3
+    tickets: int = 3
+    deaths: int = 1
     naps: int = 1
     failures: float = 0.1
-    seconds: float = 3.0
+    seconds: float = 2.0
 
 
 @dataclass
@@ -100,6 +60,7 @@ class Kernel:
     relay: type[Relay] = Relay
     consumer: type[Consumer] = Consumer
     timers: type[Timers] = Timers
+    leases: type[Leases] = Leases
 
 
 class SimClock:
@@ -128,13 +89,18 @@ class World:
         self.chance = Random(self.seed)
         self.intake = MemoryStore(self.clock.now)
         self.sla = MemoryStore(self.clock.now, MODEL)
-        self.log = MemoryLog(now_ms=self._now_ms, fails=self._failure)
+        self.sla.statements[KEEP] = keep_rows
+        self.log = MemoryLog(now_ms=self._now_ms, fails=self._failure, chooses=self._choice)
 
     def note(self, what: str) -> None:
         self.trace.append(f"{asyncio.get_running_loop().time():.6f} {what}")
 
     def _now_ms(self) -> int:
         return int(asyncio.get_running_loop().time() * 1000)
+
+    def _choice(self, places: Sequence[TopicPartition]) -> Sequence[TopicPartition]:
+        """Nothing orders topics among each other: a fetch brings some of them, in any order."""
+        return self.chance.sample(places, self.chance.randint(min(1, len(places)), len(places)))
 
     def _failure(self) -> float | None:
         """A send that fails stores nothing, a part, or all of it."""
@@ -161,14 +127,17 @@ class Replica:
         await asyncio.sleep(self.world.chance.random() * 0.01)
         await self._awake.wait()
 
-    def start(self, *steps: Callable[[], Awaitable[None]]) -> None:
+    def start(self, *steps: Step) -> None:
         """Repeat each step for ever, as `Loop` does."""
         self._tasks = [asyncio.create_task(self._repeat(step)) for step in steps]
 
-    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, step: Step) -> None:
+        """A step that found nothing to do is tried again ever later, now soon, now late."""
+        idle_seconds = IDLE_SECONDS_MIN
         while True:
+            worked: object = True
             try:
-                await step()
+                worked = await step()
             except RETRY_AT_ONCE:
                 await self.recover()
             except UnavailableError:
@@ -177,6 +146,17 @@ class Replica:
             except Exception as error:
                 self.world.faults.append(f"{self.name}: {error!r}")
                 raise
+            if worked:
+                idle_seconds = IDLE_SECONDS_MIN
+            else:
+                await asyncio.sleep(self.world.chance.random() * idle_seconds)
+                idle_seconds = min(2 * idle_seconds, IDLE_SECONDS_MAX)
+
+    def told(self, did: str, count: int) -> int:
+        """Return the count, and note it if there is something to note."""
+        if count:
+            self.world.note(f"{self.name} {did} {count}")
+        return count
 
     async def recover(self) -> None:
         """Make a new start after a step failed."""
@@ -208,16 +188,15 @@ class Writer(Replica):
         journal = Journal("intake", world.clock)
         committer = Committer(journal, pool, METRICS, outbox_max=10**6)
         self.handler = CommandHandler(DECIDER, journal, committer, pool)
-        self._leases = Leases(pool, self.name)
+        self._leases = world.kernel.leases(pool, self.name)
         log = world.log.as_seen_with(self.pause)
         self._relay = world.kernel.relay(pool, lambda: log.writer(self.name), METRICS)
         self.start(self._pass_on)
 
-    async def _pass_on(self) -> None:
+    async def _pass_on(self) -> object:
         if not await self._leases.take("relay"):
-            await asyncio.sleep(1)
-        elif not await self._relay.pass_on():
-            await asyncio.sleep(0.2)
+            return 0
+        return self.told("passed on", await self._relay.pass_on())
 
 
 class Judge(Replica):
@@ -230,7 +209,7 @@ class Judge(Replica):
         self._pool: Any = world.sla.pool(self.pause)
         journal = Journal("sla", world.clock)
         self._log = world.log.as_seen_with(self.pause)
-        self._leases = Leases(self._pool, self.name)
+        self._leases = world.kernel.leases(self._pool, self.name)
         self._held: frozenset[int] = frozenset()
         self._assigned: frozenset[int] | None = None
         self._relay = world.kernel.relay(self._pool, lambda: self._log.writer(self.name), METRICS)
@@ -240,7 +219,7 @@ class Judge(Replica):
             journal=journal,
             model=MODEL,
             react=react,
-            archive=None,
+            archive=keep,
             clock=world.clock,
             metrics=METRICS,
         )
@@ -257,76 +236,28 @@ class Judge(Replica):
     async def recover(self) -> None:
         self._assigned = None
 
-    async def _lease(self) -> None:
+    async def _lease(self) -> object:
         self._held = await self._leases.take_share(PARTITIONS)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(2)
+        return True
 
-    async def _consume(self) -> None:
+    async def _consume(self) -> object:
         held = self._held
         if held != self._assigned:
             places = [TopicPartition(t, n) for t in TOPICS for n in sorted(held)]
             await self._consumer.assign(places)
             self._assigned = held
         if self._consumer.positions:
-            await self._consumer.step(0.5)
-        else:
-            await asyncio.sleep(0.2)
+            self.told("applied", await self._consumer.step(1))
+        return self._consumer.positions
 
-    async def _fire(self) -> None:
-        if not await self._timers.step():
-            await asyncio.sleep(0.2)
+    async def _fire(self) -> object:
+        return self.told("fired", await self._timers.step())
 
-    async def _pass_on(self) -> None:
+    async def _pass_on(self) -> object:
         if not await self._leases.take("relay"):
-            await asyncio.sleep(1)
-        elif not await self._relay.pass_on():
-            await asyncio.sleep(0.3)
-
-
-async def react(batch: Batch, unit: Unit) -> None:
-    """Start a clock for each ticket, once; arm or disarm its timer."""
-    causes = {event.stream_id: event for event in batch.events if event.writer == "intake"}
-    if not causes:
-        return
-    histories = await read_histories(unit.connection, causes)
-    journals = await unit.journal.read(unit.connection, causes)
-    for ticket, cause in causes.items():
-        facts, own = histories[ticket], journals[ticket]
-        born = next((fact for fact in facts if isinstance(fact.data, TicketCreated)), None)
-        if born is None:
-            continue
-        due = born.time + DUE
-        if not own:
-            started = SlaStarted(
-                ticket_id=UUID(ticket),
-                target="resolution",
-                started_at=born.time,
-                due_at=due,
-                goal_seconds=2,
-                calendar="24x7",
-                policy_version=1,
-            )
-            unit.append(ticket, 0, [Draft(started, born.time)], lineage_after(cause, "sla"))
-        is_settled = _is_kept(facts, due) or any(e.type == "sla.breached" for e in own)
-        unit.set_timers(ticket, [] if is_settled else [Timer(ticket, "breach", due)])
-
-
-async def on_due(due: Sequence[Timer], unit: Unit) -> None:
-    """Breach what is due and was not resolved in time, as far as is known."""
-    streams = {timer.stream_id: timer for timer in due}
-    histories = await read_histories(unit.connection, streams)
-    journals = await unit.journal.read(unit.connection, streams)
-    for ticket, timer in streams.items():
-        own = journals[ticket]
-        if _is_kept(histories[ticket], timer.due_at) or any(e.type == "sla.breached" for e in own):
-            continue
-        breached = SlaBreached(ticket_id=UUID(ticket), target="resolution", due_at=timer.due_at)
-        lineage = Lineage(actor="sla", correlation_id=ticket)
-        unit.append(ticket, len(own), [Draft(breached, timer.due_at)], lineage)
-
-
-def _is_kept(facts: Sequence[Recorded], due: datetime) -> bool:
-    return any(isinstance(fact.data, TicketResolved) and fact.time <= due for fact in facts)
+            return 0
+        return self.told("passed on", await self._relay.pass_on())
 
 
 async def play(world: World) -> None:
@@ -372,6 +303,7 @@ async def _insist(world: World, event: EventData, replicas: list[Replica]) -> No
         except (TimeoutError, UnavailableError, asyncpg.PostgresError):
             continue
         world.acknowledged.add((event.TYPE, event.stream_id))
+        world.note(f"{event.TYPE} of {event.stream_id} was acknowledged")
         return
 
 
@@ -389,11 +321,12 @@ async def _nap(world: World, replicas: list[Replica]) -> None:
 
 
 async def _rest(world: World) -> None:
-    """Wait until outboxes are empty, everything is read and no timer is left."""
+    """Wait until outboxes are empty, all is read and no timer is left, and it stays like that."""
     async with asyncio.timeout(60):
-        while not _is_at_rest(world):
+        quiet_seconds = 0.0
+        while quiet_seconds < 2:
             await asyncio.sleep(0.5)
-        await asyncio.sleep(2)
+            quiet_seconds = quiet_seconds + 0.5 if _is_at_rest(world) else 0.0
 
 
 def _is_at_rest(world: World) -> bool:

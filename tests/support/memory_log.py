@@ -9,6 +9,7 @@ from shared.log.port import LogUnavailableError, Outgoing, Record, TopicPartitio
 
 BYTES_MAX = 16 * 1024 * 1024
 Pause = Callable[[], Awaitable[None]]
+Choice = Callable[[Sequence[TopicPartition]], Sequence[TopicPartition]]
 
 
 async def no_pause() -> None:
@@ -16,8 +17,10 @@ async def no_pause() -> None:
 
 
 class MemoryLog:
-    """Records of topics in lists. `now_ms` stamps them; `fails` says whether a send is reported
-    as failed, after some of it was stored.
+    """Records of topics in lists.
+
+    `now_ms` stamps them; `fails` says whether a send is reported as failed, and which share of it
+    is stored nevertheless; `chooses` says which of the places with news are read at once.
     """
 
     def __init__(
@@ -25,11 +28,13 @@ class MemoryLog:
         *,
         now_ms: Callable[[], int] = lambda: 0,
         fails: Callable[[], float | None] = lambda: None,
+        chooses: Choice = list,
         pause: Pause = no_pause,
     ) -> None:
         self.records: dict[TopicPartition, list[Record]] = {}
         self.now_ms = now_ms
         self.fails = fails
+        self.chooses = chooses
         self.pause = pause
         self._news: dict[asyncio.Event, None] = {}  # in order: a set would wake by address
 
@@ -43,7 +48,7 @@ class MemoryLog:
 
     def as_seen_with(self, pause: Pause) -> "MemoryLog":
         """Return the same log, for a replica that has pauses of its own."""
-        other = MemoryLog(now_ms=self.now_ms, fails=self.fails, pause=pause)
+        other = MemoryLog(now_ms=self.now_ms, fails=self.fails, chooses=self.chooses, pause=pause)
         other.records, other._news = self.records, self._news
         return other
 
@@ -150,7 +155,9 @@ class MemoryReader:
 
     def _take(self, records_max: int) -> list[Record]:
         found: list[Record] = []
-        for place, position in list(self._positions.items()):
+        places = [p for p, at in self._positions.items() if at < len(self._log.records[p])]
+        for place in self._log.chooses(places):
+            position = self._positions[place]
             left = BYTES_MAX - sum(len(record.value or b"") for record in found)
             fresh: list[Record] = []
             for record in self._log.records[place][position : position + records_max - len(found)]:

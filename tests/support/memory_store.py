@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from itertools import combinations, count
+from operator import gt
 from typing import Any
 
 import asyncpg
@@ -46,6 +47,7 @@ class Transaction:
 
     def __init__(self, store: "MemoryStore") -> None:
         self._store = store
+        self.began_at = store.now()  # what now() says until the end
         self.writes: dict[Key, Any] = {}
         self.ended = asyncio.Event()
         self.waits_for: Transaction | None = None
@@ -106,8 +108,8 @@ class MemoryStore:
         self.outbox_ids = count(1)
         self.statements: dict[str, Statement] = {**KERNEL}
         for table in model.tables if model is not None else ():
-            for upsert in _upserts(table):
-                self.statements[upsert.sql] = _upsert_of(upsert)
+            for upsert in upserts(table):
+                self.statements[upsert.sql] = upsert_of(upsert)
 
     def pool(self, pause: Pause = no_pause) -> "MemoryPool":
         """Return a pool for one replica; `pause` is awaited at every point of switching."""
@@ -266,33 +268,29 @@ async def _move(_: MemoryStore, tx: Transaction, *columns: Sequence[Any]) -> lis
     return moved
 
 
-async def _take(
-    store: MemoryStore, tx: Transaction, name: str, holder: str, ttl: float
-) -> list[Row]:
+async def _take(_: MemoryStore, tx: Transaction, name: str, holder: str, ttl: float) -> list[Row]:
     await tx.lock("lease", name)
     held = tx.get("lease", name)
-    if held is not None and held[0] != holder and held[2] >= store.now():
+    if held is not None and held[0] != holder and held[2] >= tx.began_at:
         return []
     token = 1 if held is None else held[1] + (held[0] != holder)
-    tx.put("lease", name, (holder, token, store.now() + timedelta(seconds=ttl)))
+    tx.put("lease", name, (holder, token, tx.began_at + timedelta(seconds=ttl)))
     return [Row.of(token=token)]
 
 
-async def _release(
-    store: MemoryStore, tx: Transaction, holder: str, names: Sequence[str]
-) -> list[Row]:
+async def _release(_: MemoryStore, tx: Transaction, holder: str, names: Sequence[str]) -> list[Row]:
     for name, held in list(tx.scan("lease")):
         if held[0] == holder and name in names:
             await tx.lock("lease", name)
-            tx.put("lease", name, (holder, held[1], store.now()))
+            tx.put("lease", name, (holder, held[1], tx.began_at))
     return []
 
 
-async def _live(store: MemoryStore, tx: Transaction, pattern: str) -> list[Row]:
+async def _live(_: MemoryStore, tx: Transaction, pattern: str) -> list[Row]:
     return [
         Row.of(name=name, holder=held[0])
         for name, held in tx.scan("lease")
-        if held[2] >= store.now() and name.startswith(pattern.rstrip("%"))
+        if held[2] >= tx.began_at and name.startswith(pattern.rstrip("%"))
     ]
 
 
@@ -343,13 +341,15 @@ async def _histories(_: MemoryStore, tx: Transaction, streams: Sequence[str]) ->
     ]
 
 
-def _upserts(table: Table) -> Iterator[Upsert]:
+def upserts(table: Table) -> Iterator[Upsert]:
+    """Yield a statement for each set of facets that a batch may bring."""
     for size in range(1, len(table.shapes) + 1):
         for shapes in combinations(table.shapes, size):
             yield table.upsert("read", shapes)
 
 
-def _upsert_of(upsert: Upsert) -> Statement:
+def upsert_of(upsert: Upsert, wins: Callable[[int, int], bool] = gt) -> Statement:
+    """Return what carries `upsert` out; `wins` compares a facet's new sequence with the old one."""
     names = [column.name for column in upsert.columns]
     width = len(upsert.table.key)
 
@@ -361,7 +361,7 @@ def _upsert_of(upsert: Upsert) -> Statement:
             row = dict(tx.get(upsert.table.name, key) or {})
             row |= {name: new[name] for name in names[:width]}
             for shape in upsert.shapes:
-                if (new[shape.guard] or 0) > (row.get(shape.guard) or 0):
+                if wins(new[shape.guard] or 0, row.get(shape.guard) or 0):
                     row |= {c.name: new[c.name] for c in shape.columns}
                     row[shape.guard] = new[shape.guard]
             tx.put(upsert.table.name, key, row)
