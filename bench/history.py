@@ -20,6 +20,7 @@ from shared.contracts.intake import (
     TicketResolved,
     TicketStarted,
 )
+from shared.contracts.promises import Goal
 from shared.contracts.registry import writer_of
 from shared.contracts.routing import TicketAssigned, TicketPrioritized
 from shared.contracts.sla import SlaMet, SlaMissed, SlaStarted
@@ -84,8 +85,9 @@ def _life(number: int) -> list[Outgoing]:
                 **clock,
                 started_at=at,
                 due_at=due,
-                goal_seconds=86_400,
+                goal=Goal(working_seconds=86_400),
                 calendar="24x7",
+                policy_id="standard",
                 policy_version=1,
             ),
             at,

@@ -84,12 +84,18 @@ async def _visible(desk: Desk, per_second: int, seconds: float) -> Figure:
 
 def _breaches(desk: Desk, due: int) -> Figure:
     """Let so many clocks come due within the same minute; compare detection with due instant."""
-    promise = {"name": "resolution", "calendar": "24x7", "goal_seconds": 45, "warn_percent": None}
-    usual = desk.ask("GET", "/sla/policy")["targets"]
-    desk.ask("PUT", "/sla/policy", {"targets": [promise]})
+    promise = {
+        "name": "resolution",
+        "kind": "sla",
+        "goal": {"working_seconds": 45},
+        "start": ["created"],
+        "stop": ["resolved", "closed"],
+    }
+    usual = desk.ask("GET", "/sla/policies/standard")["targets"]
+    desk.ask("PUT", "/sla/policies/standard", {"targets": [promise]})
     for _ in range(due // 100):
         desk.ask("POST", "/intake/tickets:batch", json.loads(batch()))
-    desk.ask("PUT", "/sla/policy", {"targets": usual})
+    desk.ask("PUT", "/sla/policies/standard", {"targets": usual})
     time.sleep(48)
     desk.settle()
     lateness = sorted(asyncio.run(_lateness(desk.postgres_dsn("sla"))))

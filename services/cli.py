@@ -2,7 +2,7 @@
 
 import typer
 
-from services.commands import imports, operate, quarantine, replay, reports, serve, tokens
+from services.commands import imports, operate, quarantine, replay, reports, serve, sla, tokens
 
 app = typer.Typer(
     name="desk",
@@ -15,6 +15,7 @@ serve.add_to(app)
 operate.add_to(app)
 app.add_typer(imports.app, name="import")
 app.add_typer(reports.app, name="report")
+app.add_typer(sla.app, name="sla")
 app.add_typer(replay.app, name="replay")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(tokens.app, name="token")

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
+import msgspec
 from rich.console import Console
 
+from services.sla.domain.defaults import default_policy
 from shared.errors import UnavailableError
 
 _DAY_SECONDS: Final = 8 * 3600
@@ -61,8 +63,10 @@ async def play(client: httpx.AsyncClient, day: Day, out: Console) -> None:
     """Play the day. Raises: UnavailableError with the desk's own words when it refuses a step."""
     dice = Dice(day.seed)
     await _hire(client)
-    promises = await _ask(client, "GET", "/sla/policy")
-    await _ask(client, "PUT", "/sla/policy", {"targets": list(_quick_promises(day.speed))})
+    promises = await _ask(client, "GET", "/sla/policies/standard")
+    await _ask(
+        client, "PUT", "/sla/policies/standard", {"targets": list(_quick_promises(day.speed))}
+    )
     try:
         async with asyncio.TaskGroup() as group:
             for number in range(day.tickets):
@@ -70,24 +74,18 @@ async def play(client: httpx.AsyncClient, day: Day, out: Console) -> None:
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
     finally:
-        await _ask(client, "PUT", "/sla/policy", {"targets": promises["targets"]})
+        await _ask(client, "PUT", "/sla/policies/standard", {"targets": promises["targets"]})
     await _write_article(client, day.seed)
     out.print(f"{day.tickets} tickets played; try `desk report kpi`")
 
 
 def _quick_promises(speed: float) -> Iterator[dict[str, Any]]:
     """Yield the day's promises: the usual hours, run through at the day's speed."""
-    for name, hours in (
-        ("response", {"P1": 0.25, "P2": 0.5, "P3": 1, "P4": 2}),
-        ("resolution", {"P1": 1, "P2": 2, "P3": 3, "P4": 4}),
-    ):
-        for priority, count in hours.items():
-            yield {
-                "name": name,
-                "priority": priority,
-                "calendar": "24x7",
-                "goal_seconds": max(1, round(count * 3600 / speed)),
-            }
+    for target in msgspec.to_builtins(default_policy().targets):
+        if target["when"].get("peak"):
+            continue
+        seconds = max(1, round(target["goal"]["working_seconds"] / speed))
+        yield {**target, "calendar": "24x7", "goal": {"working_seconds": seconds}}
 
 
 async def _hire(client: httpx.AsyncClient) -> None:

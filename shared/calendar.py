@@ -1,52 +1,63 @@
 """Working time: how much of it lies between two instants, and where so much of it ends."""
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, Literal, NamedTuple
 
 from shared.contracts.sla import SlaCalendarPublished
 from shared.errors import InvalidInputError
+from shared.working_hours import WEEKDAYS, Windows, read_date, read_holiday, read_windows, read_zone
 
 ROUND_THE_CLOCK: Final = "24x7"
 SEARCH_YEARS_MAX: Final = 20
-_EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
-_EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
-_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+SECOND_US: Final = 1_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_ORDINAL: Final = _EPOCH.toordinal()
 _MICROSECOND: Final = timedelta(microseconds=1)
-_SECOND_US: Final = 1_000_000
-_BLOCK_DAYS: Final = 365
-_BLOCK_US: Final = _BLOCK_DAYS * 86_400 * _SECOND_US
-_SEARCH_BLOCKS: Final = SEARCH_YEARS_MAX + 1
-_DAY_MINUTES: Final = 24 * 60
-_WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_WALL_TIME: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DAY: Final = timedelta(days=1)
+_MINUTE_US: Final = 60 * SECOND_US
+_DAY_US: Final = 86_400 * SECOND_US
+_EARLIEST_US: Final = (datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LATEST_US: Final = (datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_DATE_LENGTH: Final = len("2025-06-02")
+_BLOCK_DAYS: Final = 64
+_BLOCK_US: Final = _BLOCK_DAYS * _DAY_US
+_CLOSED_DAYS_MAX: Final = SEARCH_YEARS_MAX * 366
+_SEARCH_BLOCKS: Final = _CLOSED_DAYS_MAX // _BLOCK_DAYS + 2
 
-_Windows = tuple[tuple[int, int], ...]
-"""Minutes since local midnight; an end beyond 24 h lies on the next day."""
+_Intervals = tuple[tuple[int, int], ...]
+"""Open intervals in order, none touching another, in microseconds since 1970."""
+DayEnd = Literal["same_time", "end_of_day"]
+"""Where on the working day reached: at the same wall time, or at its last close."""
 
 
 class _Block(NamedTuple):
-    """The open intervals of 365 days of UTC; `opened_us` is what has run before each of them."""
+    """The open intervals of some days of UTC; `opened_us` is what has run before each of them."""
 
     starts: list[int]
     ends: list[int]
     opened_us: list[int]
     total_us: int
 
+    def worked_us(self, at_us: int) -> int:
+        """Return the working time between the block's first instant and `at_us`, which is in it."""
+        place = bisect_right(self.starts, at_us) - 1
+        if place < 0:
+            return 0
+        return self.opened_us[place] + min(at_us, self.ends[place]) - self.starts[place]
+
 
 class WorkingCalendar:
     """The working hours of one published calendar; immutable.
 
-    Instants are aware; results are aware UTC. Working time is real time inside the windows, to the
-    microsecond. Open intervals are worked out once per 365 days and kept, so that a question costs
-    a binary search.
+    Instants are aware, results aware UTC; the methods that end in `_us` do the same in microseconds
+    since 1970, for those who ask often. Working time is real time inside the windows. Open
+    intervals are worked out once per block of days and kept, so that a question costs a binary
+    search.
     """
 
-    __slots__ = ("_bases", "_blocks", "_holidays", "_special_days", "_weekly", "_zone")
+    __slots__ = ("_blocks", "_days", "_holidays", "_special_days", "_weekly", "_zone")
 
     def __init__(
         self,
@@ -60,18 +71,18 @@ class WorkingCalendar:
 
         Raises: InvalidInputError with the JSON pointer of the field that makes no sense.
         """
-        self._zone = _read_zone(zone)
+        self._zone = read_zone(zone)
         for name in weekly:
-            if name not in _WEEKDAYS:
+            if name not in WEEKDAYS:
                 raise InvalidInputError(f"{name} is no weekday", field=f"/weekly/{name}")
         self._weekly = tuple(
-            _read_windows(weekly.get(name, ()), f"/weekly/{name}") for name in _WEEKDAYS
+            read_windows(weekly.get(name, ()), f"/weekly/{name}") for name in WEEKDAYS
         )
         self._holidays = frozenset(
-            _read_holiday(text, f"/holidays/{place}") for place, text in enumerate(holidays)
+            read_holiday(text, f"/holidays/{place}") for place, text in enumerate(holidays)
         )
         self._special_days = {
-            _read_date(text, text, f"/special_days/{text}"): _read_windows(
+            read_date(text, text, f"/special_days/{text}"): read_windows(
                 windows, f"/special_days/{text}"
             )
             for text, windows in (special_days or {}).items()
@@ -79,7 +90,7 @@ class WorkingCalendar:
         if not any(self._weekly) and not any(self._special_days.values()):
             raise InvalidInputError("the calendar never opens", field="/weekly")
         self._blocks: dict[int, _Block] = {}
-        self._bases: dict[int, int] = {0: 0}
+        self._days: dict[date, _Intervals] = {}
 
     @classmethod
     def published(cls, event: SlaCalendarPublished) -> "WorkingCalendar":
@@ -94,20 +105,21 @@ class WorkingCalendar:
             special_days=event.special_days,
         )
 
-    def working_index(self, at: datetime) -> float:
-        """Return the working seconds since 2020 began, negative before.
-
-        The difference of two indices is the working time between their instants; an index kept
-        beside a row spares asking again.
-        """
-        return self._index_us(_asked_us(at)) / _SECOND_US
-
     def working_seconds(self, start: datetime, end: datetime) -> float:
         """Return the working seconds from `start` to `end`; a reversed interval holds 0."""
-        start_us, end_us = _asked_us(start), _asked_us(end)
+        return self.worked_us(_asked_us(start), _asked_us(end)) / SECOND_US
+
+    def worked_us(self, start_us: int, end_us: int) -> int:
+        """Return the working time from `start_us` to `end_us`; a reversed interval holds 0."""
         if end_us <= start_us:
-            return 0.0
-        return (self._index_us(end_us) - self._index_us(start_us)) / _SECOND_US
+            return 0
+        first, last = start_us // _BLOCK_US, end_us // _BLOCK_US
+        block = self._block(first)
+        before_us = block.worked_us(start_us)
+        if first == last:
+            return block.worked_us(end_us) - before_us
+        between_us = sum(self._block(number).total_us for number in range(first + 1, last))
+        return block.total_us - before_us + between_us + self._block(last).worked_us(end_us)
 
     def add_working_seconds(self, start: datetime, seconds: float) -> datetime:
         """Return the earliest instant at which so many working seconds have passed since `start`.
@@ -119,20 +131,25 @@ class WorkingCalendar:
         """
         if seconds < 0:
             raise InvalidInputError("working time cannot be taken back", field="/seconds")
-        start_us = _asked_us(start)
-        wanted_us = round(seconds * _SECOND_US)
+        return instant(self.add_us(_asked_us(start), round(seconds * SECOND_US)))
+
+    def add_us(self, start_us: int, wanted_us: int) -> int:
+        """Return the earliest instant at which `wanted_us` of working time have passed.
+
+        Raises: InvalidInputError as `add_working_seconds`.
+        """
         if wanted_us == 0:
-            return start.astimezone(UTC)
-        goal_us = self._index_us(start_us) + wanted_us
+            return start_us
         first = start_us // _BLOCK_US
+        goal_us = self._block(first).worked_us(start_us) + wanted_us
         for number in range(first, first + _SEARCH_BLOCKS):
             block = self._block(number)
-            missing_us = goal_us - self._base_us(number)
-            if missing_us <= block.total_us:
-                place = bisect_left(block.opened_us, missing_us) - 1
-                return _instant(block.starts[place] + missing_us - block.opened_us[place])
+            if goal_us <= block.total_us:
+                place = bisect_left(block.opened_us, goal_us) - 1
+                return block.starts[place] + goal_us - block.opened_us[place]
+            goal_us -= block.total_us
         raise InvalidInputError(
-            f"{seconds:g} working seconds do not fit into the next {SEARCH_YEARS_MAX} years"
+            f"{wanted_us // SECOND_US} working seconds do not fit into {SEARCH_YEARS_MAX} years"
         )
 
     def next_opening(self, at: datetime) -> datetime:
@@ -140,36 +157,93 @@ class WorkingCalendar:
 
         Raises: InvalidInputError if the calendar stays closed for 20 years.
         """
-        at_us = _asked_us(at)
+        return instant(self.next_opening_us(_asked_us(at)))
+
+    def next_opening_us(self, at_us: int) -> int:
+        """Return the first instant at or after `at_us` at which working time runs.
+
+        Raises: InvalidInputError as `next_opening`.
+        """
         first = at_us // _BLOCK_US
         for number in range(first, first + _SEARCH_BLOCKS):
             block = self._block(number)
             place = bisect_right(block.ends, at_us)
             if place < len(block.ends):
-                return _instant(max(at_us, block.starts[place]))
+                return max(at_us, block.starts[place])
         raise InvalidInputError(f"the calendar stays closed for {SEARCH_YEARS_MAX} years")
 
-    def _index_us(self, at_us: int) -> int:
-        number = at_us // _BLOCK_US
-        block = self._block(number)
-        place = bisect_right(block.starts, at_us) - 1
-        if place < 0:
-            return self._base_us(number)
-        inside_us = min(at_us, block.ends[place]) - block.starts[place]
-        return self._base_us(number) + block.opened_us[place] + inside_us
+    def openings_us(self, start_us: int, end_us: int) -> Iterator[tuple[int, int]]:
+        """Yield the open intervals between two instants, cut at both, in order."""
+        at_us = start_us
+        for number in range(start_us // _BLOCK_US, end_us // _BLOCK_US + 1):
+            block = self._block(number)
+            for place in range(bisect_right(block.ends, at_us), len(block.ends)):
+                opening = max(at_us, block.starts[place])
+                closing = min(end_us, block.ends[place])
+                if opening >= closing:
+                    break
+                yield opening, closing
 
-    def _base_us(self, number: int) -> int:
-        """Return the working time between the epoch and the block's first instant."""
-        base = self._bases.get(number)
-        if base is None:
-            if number > 0:
-                for past in range(number):
-                    self._bases[past + 1] = self._bases[past] + self._block(past).total_us
-            else:
-                for past in range(-1, number - 1, -1):
-                    self._bases[past] = self._bases[past + 1] - self._block(past).total_us
-            base = self._bases[number]
-        return base
+    def add_working_days(self, start: datetime, days: int, at: DayEnd = "same_time") -> datetime:
+        """Return the instant so many working days after `start`, before it if `days` is negative.
+
+        A working day is a date with a window. `same_time` keeps the wall time as far as the
+        windows of the date reached allow, `end_of_day` takes its last close.
+
+        Raises: InvalidInputError if the calendar does not hold so many dates within 20 years.
+        """
+        return instant(self.add_days_us(_asked_us(start), days, at))
+
+    def add_days_us(self, start_us: int, days: int, at: DayEnd = "same_time") -> int:
+        """Return the instant so many working days after `start_us`.
+
+        Raises: InvalidInputError as `add_working_days`.
+        """
+        day = self._working_day(start_us)
+        if day is None:
+            start_us = self.next_opening_us(start_us)
+            day = self._working_day(start_us)
+        if day is None:
+            raise AssertionError("an opening lies in a window of some date")
+        reached = self._count_days(day, days)
+        intervals = self._day(reached)
+        if at == "end_of_day":
+            return intervals[-1][1]
+        wall = self._wall(start_us)
+        time_us = (wall - datetime(day.year, day.month, day.day)) // _MICROSECOND  # noqa: DTZ001 - wall times
+        wanted_us = self._edge_us(reached, time_us, fold=0)
+        for opening, closing in intervals:
+            if wanted_us <= closing:
+                return max(wanted_us, opening)
+        return intervals[-1][1]
+
+    def holds_us(self, at_us: int) -> bool:
+        """Tell whether a window holds the instant; a closing edge counts."""
+        return self._working_day(at_us) is not None
+
+    def _count_days(self, day: date, days: int) -> date:
+        step = timedelta(days=1 if days > 0 else -1)
+        left = abs(days)
+        skipped = 0
+        while left:
+            day += step
+            skipped += 1
+            if self._day(day):
+                left, skipped = left - 1, 0
+            elif skipped > _CLOSED_DAYS_MAX:
+                raise InvalidInputError(f"the calendar stays closed for {SEARCH_YEARS_MAX} years")
+        return day
+
+    def _working_day(self, at_us: int) -> date | None:
+        """Return the date whose window holds the instant: its own date before the one before."""
+        own = self._wall(at_us).date()
+        for day in (own, own - _DAY):
+            if any(opening <= at_us <= closing for opening, closing in self._day(day)):
+                return day
+        return None
+
+    def _wall(self, at_us: int) -> datetime:
+        return instant(at_us).astimezone(self._zone).replace(tzinfo=None)
 
     def _block(self, number: int) -> _Block:
         block = self._blocks.get(number)
@@ -180,6 +254,7 @@ class WorkingCalendar:
     def _open_block(self, number: int) -> _Block:
         """Work out one block: the windows of its dates as instants, joined, cut at its edges."""
         from_us, to_us = number * _BLOCK_US, (number + 1) * _BLOCK_US
+        _refuse_beyond(from_us, to_us)
         block = _Block([], [], [], 0)
         total_us = 0
         for start, end in _joined(sorted(self._intervals(number))):
@@ -192,17 +267,26 @@ class WorkingCalendar:
         return block._replace(total_us=total_us)
 
     def _intervals(self, number: int) -> Iterator[tuple[int, int]]:
-        """Yield the windows of every date that can reach into the block, as microseconds."""
+        """Yield the windows of every date that can reach into the block."""
         first = _EPOCH.date() + timedelta(days=number * _BLOCK_DAYS)
         for offset in range(-3, _BLOCK_DAYS + 2):
-            day = first + timedelta(days=offset)
-            for start, end in self._windows(day):
-                yield (
-                    self._edge_us(day, start, fold=0),
-                    self._edge_us(day, end, fold=1),
-                )
+            yield from self._opened(first + timedelta(days=offset))
 
-    def _windows(self, day: date) -> _Windows:
+    def _day(self, day: date) -> _Intervals:
+        """Return the open intervals of one date, joined; none if it is no working day."""
+        intervals = self._days.get(day)
+        if intervals is None:
+            intervals = self._days[day] = tuple(_joined(sorted(self._opened(day))))
+        return intervals
+
+    def _opened(self, day: date) -> Iterator[tuple[int, int]]:
+        for start, end in self._windows(day):
+            yield (
+                self._edge_us(day, start * _MINUTE_US, fold=0),
+                self._edge_us(day, end * _MINUTE_US, fold=1),
+            )
+
+    def _windows(self, day: date) -> Windows:
         special = self._special_days.get(day)
         if special is not None:
             return special
@@ -212,51 +296,66 @@ class WorkingCalendar:
             return ()
         return self._weekly[day.weekday()]
 
-    def _edge_us(self, day: date, minute: int, *, fold: int) -> int:
-        """Return a wall time of `day` as an instant.
+    def _edge_us(self, day: date, time_us: int, *, fold: int) -> int:
+        """Return a wall time of `day`, given since its midnight, as an instant.
 
         Of a wall time that comes twice, `fold` 0 is the first and 1 the last; one that daylight
         saving skips is the first instant after the gap.
         """
-        days, minute = divmod(minute, _DAY_MINUTES)
-        wall = datetime.combine(
-            day + timedelta(days=days), time(*divmod(minute, 60), fold=fold), self._zone
-        )
-        before = _utc(wall.replace(fold=0))
-        after = _utc(wall.replace(fold=1))
-        if after >= before:
-            return _microseconds(after if fold else before)
-        return self._gap_end_us(after, before)
+        midnight = datetime(day.year, day.month, day.day, tzinfo=self._zone)
+        wall = midnight + timedelta(microseconds=time_us)  # zone-aware sums are sums of wall time
+        naive_us = (day.toordinal() - _EPOCH_ORDINAL) * _DAY_US + time_us
+        first_us = naive_us - _offset_us(wall)
+        last_us = naive_us - _offset_us(wall.replace(fold=1))
+        if last_us >= first_us:
+            return last_us if fold else first_us
+        return self._gap_end_us(last_us, first_us)
 
-    def _gap_end_us(self, before: datetime, after: datetime) -> int:
-        """Return the instant, later than `before` and not later than `after`, of the change."""
-        offset = after.astimezone(self._zone).utcoffset()
-        low, high = 0, (after - before) // timedelta(seconds=1)
+    def _gap_end_us(self, low_us: int, high_us: int) -> int:
+        """Return the instant, later than `low_us` and not later than `high_us`, of the change."""
+        offset_us = _offset_us(instant(high_us).astimezone(self._zone))
+        low, high = low_us // SECOND_US, high_us // SECOND_US
         while high - low > 1:
             middle = (low + high) // 2
-            if (before + timedelta(seconds=middle)).astimezone(self._zone).utcoffset() == offset:
+            if _offset_us(instant(middle * SECOND_US).astimezone(self._zone)) == offset_us:
                 high = middle
             else:
                 low = middle
-        return _microseconds(before + timedelta(seconds=high))
+        return high * SECOND_US
 
 
-def _utc(wall: datetime) -> datetime:
-    return wall.astimezone(UTC)
-
-
-def _asked_us(at: datetime) -> int:
-    if not _EARLIEST <= at < _LATEST:
-        raise InvalidInputError("calendars reach from 1900 to 2199")
-    return _microseconds(at)
-
-
-def _microseconds(at: datetime) -> int:
+def microseconds(at: datetime) -> int:
+    """Return an aware instant as microseconds since 1970."""
     return (at - _EPOCH) // _MICROSECOND
 
 
-def _instant(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+def instant_us(text: str) -> int:
+    """Return an RFC 3339 instant as microseconds since 1970. Raises: ValueError."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None or len(text) <= _DATE_LENGTH:
+        raise ValueError(f"{text!r} has no offset")
+    return microseconds(at)
+
+
+def instant(at_us: int) -> datetime:
+    """Return microseconds since 1970 as an aware UTC instant."""
+    return _EPOCH + timedelta(microseconds=at_us)
+
+
+def _asked_us(at: datetime) -> int:
+    at_us = microseconds(at)
+    _refuse_beyond(at_us, at_us + 1)
+    return at_us
+
+
+def _refuse_beyond(from_us: int, to_us: int) -> None:
+    if to_us <= _EARLIEST_US or from_us >= _LATEST_US:
+        raise InvalidInputError("calendars reach from 1900 to 2199")
+
+
+def _offset_us(wall: datetime) -> int:
+    offset = wall.utcoffset()
+    return 0 if offset is None else offset // _MICROSECOND
 
 
 def _joined(intervals: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -273,49 +372,6 @@ def _joined(intervals: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield open_start, open_end
 
 
-def _read_zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as unknown:
-        raise InvalidInputError(f"{name!r} is no IANA time zone", field="/zone") from unknown
-
-
-def _read_windows(windows: Sequence[tuple[str, str]], field: str) -> _Windows:
-    return tuple(
-        _read_window(start, end, f"{field}/{place}") for place, (start, end) in enumerate(windows)
-    )
-
-
-def _read_window(start: str, end: str, field: str) -> tuple[int, int]:
-    opening = _read_minute(start, f"{field}/0")
-    closing = _DAY_MINUTES if end == "24:00" else _read_minute(end, f"{field}/1")
-    return opening, closing if closing > opening else closing + _DAY_MINUTES
-
-
-def _read_minute(text: str, field: str) -> int:
-    if _WALL_TIME.fullmatch(text) is None:
-        raise InvalidInputError(f"{text!r} is no time of day (HH:MM)", field=field)
-    return int(text[:2]) * 60 + int(text[3:])
-
-
-def _read_holiday(text: str, field: str) -> tuple[int, int, int]:
-    """Return year, month and day; year 0 stands for every year."""
-    if text.startswith("--"):
-        day = _read_date(f"2000-{text[2:]}", text, field)
-        return 0, day.month, day.day
-    day = _read_date(text, text, field)
-    return day.year, day.month, day.day
-
-
-def _read_date(text: str, told: str, field: str) -> date:
-    if _DATE.fullmatch(text) is None:
-        raise InvalidInputError(f"{told!r} is no date", field=field)
-    try:
-        return date.fromisoformat(text)
-    except ValueError as impossible:
-        raise InvalidInputError(f"{told!r} is no date", field=field) from impossible
-
-
 def round_the_clock() -> WorkingCalendar:
     """Return the built-in calendar `24x7`: UTC, every day from 00:00 to 24:00."""
-    return WorkingCalendar(zone="UTC", weekly=dict.fromkeys(_WEEKDAYS, (("00:00", "24:00"),)))
+    return WorkingCalendar(zone="UTC", weekly=dict.fromkeys(WEEKDAYS, (("00:00", "24:00"),)))

@@ -62,8 +62,9 @@ def _project_clock(data: ClockEvent) -> Iterator[Any]:
                 kind=data.kind,
                 started_at=data.started_at,
                 promised_at=data.due_at,
-                goal_seconds=data.goal_seconds,
+                goal=msgspec.to_builtins(data.goal),
                 calendar=data.calendar,
+                policy_id=data.policy_id,
                 policy_version=data.policy_version,
             )
             yield Course(*key, is_paused=False, due_at=data.due_at, pause_reason=None)
@@ -73,7 +74,7 @@ def _project_clock(data: ClockEvent) -> Iterator[Any]:
         case SlaResumed():
             yield Course(*key, is_paused=False, due_at=data.due_at, pause_reason=None)
         case SlaWarned():
-            yield Warned(*key, data.percent)
+            yield Warned(*key, msgspec.to_builtins(data.rule))
         case SlaBreached():
             yield Breach(*key, data.due_at)
         case SlaBreachRetracted():

@@ -1,31 +1,33 @@
 """What sla's clocks and rules answer."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from services.sla.domain.defaults import STANDARD_POLICY
-from shared.calendar import ROUND_THE_CLOCK, WorkingCalendar, round_the_clock
-from shared.contracts.registry import Recorded, decode_event
-from shared.contracts.sla import SlaCalendarPublished, SlaPolicyPublished
+from services.sla.domain.facts import PEAKS
+from services.sla.domain.published import Publication, Rules, calendar_names, rules_of
+from shared.calendar import microseconds
+from shared.contracts.registry import decode_event
 from shared.journal.journal import Journal
 from shared.postgres.pool import Connection, Pool
 
 _FIELDS: Final = """
-    ticket_id, target, cycle, generation, kind, started_at, goal_seconds, calendar, policy_version,
-    CASE WHEN outcome IS NOT NULL THEN outcome WHEN is_paused THEN 'paused'
+    ticket_id, target, cycle, generation, kind, started_at, goal, calendar, policy_id,
+    policy_version, CASE WHEN outcome IS NOT NULL THEN outcome WHEN is_paused THEN 'paused'
          WHEN breached_at IS NOT NULL THEN 'breached' ELSE 'open' END,
-    due_at, pause_reason, percent, breached_at, stopped_at, source_system
+    due_at, pause_reason, warned, breached_at, stopped_at, source_system
 """
 
 
 class ClockView(msgspec.Struct, frozen=True):
-    """One clock; `state` is open, paused, breached (and still running), met, missed, cancelled."""
+    """One clock; `state` is open, paused, breached (and still running), met, missed, cancelled.
+
+    `warned` is the rule of the last warning.
+    """
 
     ticket_id: UUID
     target: str
@@ -33,13 +35,14 @@ class ClockView(msgspec.Struct, frozen=True):
     generation: int
     kind: str | None
     started_at: datetime | None
-    goal_seconds: int | None
+    goal: dict[str, Any] | None
     calendar: str | None
+    policy_id: str | None
     policy_version: int | None
     state: str
     due_at: datetime | None
     pause_reason: str | None
-    warned_percent: int | None
+    warned: dict[str, Any] | None
     breached_at: datetime | None
     stopped_at: datetime | None
     source_system: str | None
@@ -63,49 +66,52 @@ async def list_running(pool: Pool, *, limit: int) -> list[ClockView]:
     return [ClockView(*row) for row in rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The published rules: every version of the policy with the instant it came into force."""
-
-    policies: Sequence[Recorded]
-    calendars: Mapping[str, WorkingCalendar]
-
-    def policy_for(self, history: Sequence[Recorded]) -> SlaPolicyPublished | None:
-        """Return the version in force when the ticket was created; else the first there was."""
-        created_at = history[0].time
-        in_force = [event for event in self.policies if event.time <= created_at]
-        chosen = in_force[-1] if in_force else next(iter(self.policies), None)
-        policy = None if chosen is None else chosen.data
-        return policy if isinstance(policy, SlaPolicyPublished) else None
-
-
 async def load_rules(connection: Connection, journal: Journal) -> Rules:
-    """Read the policy's versions, and the calendars they name, from the journal."""
-    policies = (await journal.read(connection, [STANDARD_POLICY]))[STANDARD_POLICY]
-    names = {
-        target.calendar
-        for event in policies
-        if isinstance(event.data, SlaPolicyPublished)
-        for target in event.data.targets
-    }
-    return Rules(policies, await load_calendars(connection, journal, names))
+    """Return all rules that tickets are judged by, as the journal has them."""
+    policies = await _policies(connection, journal)
+    calendars = await journal.read_values(connection, _calendars_named(policies))
+    return _prepared((*policies, *calendars))
 
 
-async def load_calendars(
-    connection: Connection, journal: Journal, names: Collection[str]
-) -> dict[str, WorkingCalendar]:
-    """Return the newest version of those calendars that exist, the built-in one among them."""
-    calendars = {ROUND_THE_CLOCK: round_the_clock()}
-    for name, events in (await journal.read(connection, set(names) - calendars.keys())).items():
-        if events and isinstance(events[-1].data, SlaCalendarPublished):
-            calendars[name] = _calendar(events[-1].data.TYPE, events[-1].value)
-    return calendars
+async def read_publications(connection: Connection, journal: Journal) -> list[Publication]:
+    """Return every version of every rule, of each stream in sequence."""
+    policies = await _policies(connection, journal)
+    rows = await connection.fetch("SELECT calendar_id FROM read.calendar")
+    names = _calendars_named(policies).union(row["calendar_id"] for row in rows)
+    calendars = await journal.read_values(connection, names)
+    return [_decoded(*one) for one in (*policies, *calendars)]
 
 
-@lru_cache(maxsize=256)
-def _calendar(event_type: str, value: bytes) -> WorkingCalendar:
-    """Return a published calendar; kept, because a calendar learns the days it is asked about."""
-    published = decode_event(event_type, value).data
-    if not isinstance(published, SlaCalendarPublished):
-        raise TypeError(f"{event_type} publishes no calendar")
-    return WorkingCalendar.published(published)
+async def tickets_with_running_clocks(connection: Connection) -> list[str]:
+    """Return the tickets that have a clock which has not ended."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT ticket_id::text FROM read.clock WHERE outcome IS NULL"
+    )
+    return [row["ticket_id"] for row in rows]
+
+
+_Published = tuple[tuple[str, bytes], ...]
+"""Types and bytes of events that publish rules."""
+
+
+async def _policies(connection: Connection, journal: Journal) -> _Published:
+    """Return every version of every policy, and the declared peaks."""
+    rows = await connection.fetch("SELECT policy_id FROM read.policy")
+    names = {STANDARD_POLICY, PEAKS, *(row["policy_id"] for row in rows)}
+    return await journal.read_values(connection, names)
+
+
+def _decoded(event_type: str, value: bytes) -> Publication:
+    event = decode_event(event_type, value)
+    return Publication(event.data, microseconds(event.time))
+
+
+@lru_cache(maxsize=8)
+def _calendars_named(published: _Published) -> frozenset[str]:
+    return frozenset(calendar_names(_decoded(*one).data for one in published))
+
+
+@lru_cache(maxsize=8)
+def _prepared(published: _Published) -> Rules:
+    """Kept between batches, because a calendar learns the days it is asked about."""
+    return rules_of(_decoded(*one) for one in published)

@@ -1,24 +1,35 @@
 """What sla does of its own accord: judge a ticket again whenever something about it is known."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
-from services.sla.domain.clocks import judge
-from services.sla.domain.history import Fact
-from services.sla.domain.publish import PublishedClocks, decide, evolve, timers
-from services.sla.queries import load_rules
+from services.sla import queries
+from services.sla.domain import publication
+from services.sla.domain.clocks import Clock
+from services.sla.domain.facts import facts_of
+from services.sla.domain.history import in_order
+from services.sla.domain.ledger import Ledger, judge
+from services.sla.domain.publication import Knowledge, Said, learn
+from services.sla.domain.voice import event_of, hear
+from shared.calendar import instant, microseconds
 from shared.contracts.base import TicketData
 from shared.contracts.registry import Recorded
+from shared.contracts.sla import SlaPolicyPublished
 from shared.journal.journal import Draft
 from shared.runtime.read_model import read_histories
 from shared.runtime.unit import Batch, Timer, Unit, lineage_after
 
 _WRITER: Final = "sla"
+_NEVER_US: Final = 0
 
 
 async def react(batch: Batch, unit: Unit) -> None:
-    """Judge the tickets that other services told something about."""
+    """Judge the tickets that other services told something about.
+
+    A version for running clocks wakes every ticket that has one, when it comes into force.
+    """
     causes = {
         event.stream_id: event
         for event in batch.events
@@ -26,6 +37,10 @@ async def react(batch: Batch, unit: Unit) -> None:
     }
     if causes:
         await _judge_again(unit, causes.keys(), causes)
+    for event in batch.events:
+        data = event.data
+        if isinstance(data, SlaPolicyPublished) and data.applies_to == "running":
+            await _wake_all(unit, data.effective_from or event.time)
 
 
 async def on_due(due: Sequence[Timer], unit: Unit) -> None:
@@ -33,44 +48,78 @@ async def on_due(due: Sequence[Timer], unit: Unit) -> None:
     await _judge_again(unit, {timer.stream_id for timer in due}, {})
 
 
+async def _wake_all(unit: Unit, at: datetime) -> None:
+    tickets = await queries.tickets_with_running_clocks(unit.connection)
+    unit.add_timers([Timer(ticket_id, "takeover", at) for ticket_id in tickets])
+
+
 async def _judge_again(
     unit: Unit, ticket_ids: Collection[str], causes: Mapping[str, Recorded]
 ) -> None:
-    rules = await load_rules(unit.connection, unit.journal)
+    rules = await queries.load_rules(unit.connection, unit.journal)
     histories = await read_histories(unit.connection, ticket_ids)
     journals = await unit.journal.read(unit.connection, ticket_ids)
+    now_us = microseconds(unit.now)
+    fired_us = _NEVER_US if unit.fire_until is None else microseconds(unit.fire_until) + 1
     for ticket_id in ticket_ids:
         known = [event for event in histories[ticket_id] if event.writer != _WRITER]
-        policy = rules.policy_for(known) if known else None
-        if policy is None:
+        knowledge, is_foreign = hear(journals[ticket_id])
+        if not known or is_foreign:
+            unit.set_timers(ticket_id, [])
             continue
-        published = PublishedClocks()
-        for event in journals[ticket_id]:
-            published = evolve(published, event.data)
-        facts = [Fact(e.time, e.writer, e.sequence, e.data) for e in known]
-        ledger = judge(facts, policy, rules.calendars, unit.now)
-        news = decide(ledger, published, unit.now, fire_until=unit.fire_until)
-        for draft in news:
-            published = evolve(published, draft.data)
+        facts = in_order(facts_of(known, rules.peaks))
+        ledger = judge(facts, rules.rulebook, now_us)
+        said = _say(ledger, knowledge, now_us, min(fired_us, now_us + 1))
+        uuid = UUID(ticket_id)
         unit.append(
             ticket_id,
             len(journals[ticket_id]),
-            [Draft(draft.data, draft.time) for draft in news],
+            [Draft(event_of(one, uuid), instant(one.time_us)) for one in said],
             lineage_after(causes.get(ticket_id, known[-1]), _WRITER),
         )
+        later = [fact.time_us for fact in facts if fact.time_us > now_us]
+        takeovers = rules.rulebook.takeovers_after(now_us) if ledger else []
         unit.set_timers(
             ticket_id,
             [
-                *_looks_again(ticket_id, facts, unit.now),
-                *(
-                    Timer(ticket_id, f"{arming.clock}:{arming.generation}", arming.due_at)
-                    for arming in timers(ledger, published)
-                ),
+                *_timers(ticket_id, ledger, knowledge),
+                *(Timer(ticket_id, "later", instant(at_us)) for at_us in later[:1]),
+                *(Timer(ticket_id, "takeover", instant(at_us)) for at_us in takeovers[:1]),
             ],
         )
 
 
-def _looks_again(ticket_id: str, facts: Sequence[Fact], now: datetime) -> list[Timer]:
-    """Return a timer for facts that our clock has not come to; their writer's clock is ahead."""
-    later = min((fact.time for fact in facts if fact.time > now), default=None)
-    return [] if later is None else [Timer(ticket_id, "later", later)]
+def _say(ledger: Ledger, knowledge: Knowledge, now_us: int, fired_us: int) -> list[Said]:
+    """Return the news, then what timers have to say; and learn both."""
+    said = publication.news(ledger, knowledge, now_us, fired_us)
+    for one in said:
+        learn(knowledge, one)
+    timed = publication.due(ledger, knowledge, fired_us)
+    for one in timed:
+        learn(knowledge, one)
+    return [*said, *timed]
+
+
+def _timers(ticket_id: str, ledger: Ledger, knowledge: Knowledge) -> Iterator[Timer]:
+    """Yield the warnings and breaches still to come, also those that are due already.
+
+    What a pause postpones has no instant until the clock resumes.
+    """
+    for clock in ledger:
+        key = publication.key_of(clock)
+        told = knowledge.get(key)
+        name = f"{clock.target}:{clock.cycle}.{clock.generation}"
+        rules = clock.definition.target.warn
+        for place, at_us in clock.warnings:
+            if told is not None and rules[place] in told.warned:
+                continue
+            if not _is_postponed(clock, at_us):
+                yield Timer(ticket_id, f"{name}:warn:{place}", instant(at_us))
+        is_over = clock.stopped_us is not None or clock.outcome == "paused"
+        if not is_over and (told is None or told.breach_us != clock.due_us):
+            yield Timer(ticket_id, f"{name}:breach", instant(clock.due_us))
+
+
+def _is_postponed(clock: Clock, at_us: int) -> bool:
+    is_dated = clock.definition.date_field is not None
+    return clock.pause is not None and at_us > clock.pause.start_us and not is_dated

@@ -16,8 +16,9 @@ class Promise(Facet, frozen=True):
     kind: str
     started_at: datetime
     promised_at: datetime
-    goal_seconds: int
+    goal: dict[str, Any]
     calendar: str
+    policy_id: str
     policy_version: int
 
 
@@ -33,12 +34,12 @@ class Course(Facet, frozen=True):
 
 
 class Warned(Facet, frozen=True):
-    """The highest share of the goal that was warned of."""
+    """The rule of the last warning."""
 
     target: str
     cycle: int
     generation: int
-    percent: int
+    warned: dict[str, Any]
 
 
 class Breach(Facet, frozen=True):

@@ -30,7 +30,12 @@ def room() -> Room:
         ServiceInfo("sla", "Deskledger SLA", VERSION, "Promises: clocks, warnings, breaches."),
         Spec(
             name="sla",
-            topics=(*topics_of("intake"), *topics_of("sla"), "ticket.prioritized"),
+            topics=(
+                *topics_of("intake"),
+                *topics_of("sla"),
+                "ticket.prioritized",
+                "ticket.assigned",
+            ),
             read_model=READ_MODEL,
             react=react,
             on_due=on_due,

@@ -2,12 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal
 
-import msgspec
 from msgspec import Meta
 
-from shared.contracts.base import Count, EventData, Instant, Key, Kind, Name, Priority, TicketData
-
-ClockKind = Literal["sla", "ola", "uc"]
+from shared.contracts.base import Count, EventData, Instant, Key, Name, TicketData
+from shared.contracts.promises import AppliesTo, ClockKind, Goal, Targets, WarnRule
 
 
 class ClockData(TicketData, frozen=True, kw_only=True):
@@ -20,14 +18,20 @@ class ClockData(TicketData, frozen=True, kw_only=True):
 
 
 class SlaStarted(ClockData, frozen=True, kw_only=True):
-    """A promise began to run. `due_at` holds as long as nothing pauses it."""
+    """A promise began to run. `due_at` holds as long as nothing pauses it.
+
+    Told again for the same clock, it corrects what was promised: a late fact showed it.
+    Version 1 knew goals in working seconds only (`goal_seconds`), of the policy `standard`.
+    """
 
     TYPE: ClassVar[str] = "sla.started"
+    VERSION: ClassVar[int] = 2
 
     started_at: Instant
     due_at: Instant
-    goal_seconds: Annotated[int, Meta(ge=1, description="working seconds promised")]
+    goal: Goal
     calendar: Key
+    policy_id: Key
     policy_version: Count
 
 
@@ -49,11 +53,12 @@ class SlaResumed(ClockData, frozen=True, kw_only=True):
 
 
 class SlaWarned(ClockData, frozen=True, kw_only=True):
-    """So much of the promised time has been used."""
+    """The clock came to a point at which the policy wants a warning. Version 1 had `percent`."""
 
     TYPE: ClassVar[str] = "sla.warned"
+    VERSION: ClassVar[int] = 2
 
-    percent: Annotated[int, Meta(ge=1, le=1000)]
+    rule: WarnRule
     due_at: Instant
 
 
@@ -100,33 +105,47 @@ class SlaMissed(ClockData, frozen=True, kw_only=True):
 
 
 class SlaCancelled(ClockData, frozen=True, kw_only=True):
-    """The promise no longer applies."""
+    """The promise no longer applies.
+
+    `reason` is cancelled, merged, superseded (by the next generation), or withdrawn: a late fact
+    showed that there was no such clock.
+    """
 
     TYPE: ClassVar[str] = "sla.cancelled"
 
     reason: Key
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is promised for tickets of one kind and priority; null matches all."""
-
-    name: Literal["response", "resolution"]
-    kind: Kind | None = None
-    priority: Priority | None = None
-    calendar: Key
-    goal_seconds: Annotated[int, Meta(ge=1, le=315_360_000, description="working seconds")]
-    warn_percent: Annotated[int, Meta(ge=1, le=99)] | None = 75
-
-
 class SlaPolicyPublished(EventData, frozen=True, kw_only=True):
-    """The promises made from now on, whole; of one name the first matching target counts."""
+    """One version of a policy, whole; of one name the first matching target counts.
+
+    In force from `effective_from`, null for the event's time; `applies_to` says whether clocks that
+    run then go over to it. Of several policies the one with the lowest `place` is asked first.
+    `calendars` are the versions of the calendars that its targets name.
+    Version 1 promised in its own words; the upcaster says the same in those of version 2.
+    """
 
     TYPE: ClassVar[str] = "sla.policy_published"
+    VERSION: ClassVar[int] = 2
     STREAM: ClassVar[str] = "policy_id"
 
     policy_id: Key
     version: Annotated[int, Meta(ge=1)]
-    targets: Annotated[tuple[Target, ...], Meta(min_length=1)]
+    effective_from: Instant | None = None
+    applies_to: AppliesTo = "new"
+    place: Count = 0
+    targets: Targets
+    calendars: dict[Key, Annotated[int, Meta(ge=1)]] = {}  # noqa: RUF012 msgspec copies it
+
+
+class SlaPeakDeclared(EventData, frozen=True, kw_only=True):
+    """The desk declared a peak, or its end: tickets created since carry the field `peak`."""
+
+    TYPE: ClassVar[str] = "sla.peak_declared"
+    STREAM: ClassVar[str] = "desk_id"
+
+    desk_id: Key
+    is_peak: bool
 
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -168,4 +187,4 @@ ClockEvent = (
     | SlaMissed
     | SlaCancelled
 )
-SlaEvent = ClockEvent | SlaPolicyPublished | SlaCalendarPublished
+SlaEvent = ClockEvent | SlaPolicyPublished | SlaCalendarPublished | SlaPeakDeclared

@@ -112,6 +112,7 @@ _KEY_AT: Final = re.compile(r"(?s)(.*) - at `key` in `(.*)`")
 _OBJECT_FIELD: Final = re.compile(
     r"(?s)Object (missing required|contains unknown) field `(.*?)`(?: - at `(\$[^`]*)`)?"
 )
+_BELOW: Final = re.compile(r"(?s)((?:/[^/: ]+)+): (.*)")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -139,7 +140,9 @@ def _from_validation(message: str, base: str) -> InvalidInputError:
         return InvalidInputError(f"{field} is not a field of this body.", field=field)
     if match := _KEY_AT.fullmatch(message) or _AT.fullmatch(message):
         reason, path = match.groups()
-        field = base + _pointer(path)
+        below = _BELOW.fullmatch(reason)  # a struct's own check names what is wrong inside it
+        pointer, reason = below.groups() if below else ("", reason)
+        field = base + _pointer(path) + pointer
         return InvalidInputError(f"{field or 'The body'}: {reason}.", field=field)
     return InvalidInputError(f"{base or 'The body'}: {message}.", field=base)
 

@@ -83,6 +83,13 @@ class Journal:
             streams[stream_id].append(decode_event(event_type, value))
         return streams
 
+    async def read_values(
+        self, connection: Connection, stream_ids: Collection[str]
+    ) -> tuple[tuple[str, bytes], ...]:
+        """Return type and bytes of every event, by stream and sequence, undecoded."""
+        rows = await connection.fetch(_READ, list(stream_ids))
+        return tuple((event_type, value) for _, event_type, value in rows)
+
     async def append(self, connection: Connection, appends: Sequence[Append]) -> list[bool]:
         """Append inside the caller's transaction; say of each append whether it was in time.
 

@@ -73,6 +73,7 @@ class Unit:
     parked: list[Parked] = field(default_factory=list[Parked])
     _appends: list[Append] = field(default_factory=list[Append])
     _timers: dict[str, list[Timer]] = field(default_factory=dict[str, list[Timer]])
+    _more_timers: list[Timer] = field(default_factory=list[Timer])
     _deliveries: dict[UUID, tuple[str, bytes]] = field(
         default_factory=dict[UUID, tuple[str, bytes]]
     )
@@ -87,6 +88,10 @@ class Unit:
     def set_timers(self, stream_id: str, timers: Sequence[Timer]) -> None:
         """Replace all timers of the stream."""
         self._timers[stream_id] = list(timers)
+
+    def add_timers(self, timers: Sequence[Timer]) -> None:
+        """Arm timers beside those that their streams have; one of the same name is replaced."""
+        self._more_timers.extend(timers)
 
     def deliver(self, delivery_id: UUID, target: str, body: bytes) -> None:
         """Have `body` sent to `target` once; the same id again changes nothing (R9)."""
@@ -107,7 +112,16 @@ class Unit:
         elif not all(await self.journal.append(self.connection, self._appends)):
             raise UnavailableError("a stream moved on while a reaction decided")
         if self._timers:
-            await self._write_timers()
+            timers = [timer for armed in self._timers.values() for timer in armed]
+            await self.connection.execute(
+                DISARM,
+                list(self._timers),
+                [timer.stream_id for timer in timers],
+                [timer.name for timer in timers],
+            )
+            await self._arm(timers)
+        if self._more_timers:
+            await self._arm(self._more_timers)
         if self._deliveries:
             await self.connection.execute(
                 _DELIVER,
@@ -117,14 +131,7 @@ class Unit:
                 [self.now] * len(self._deliveries),
             )
 
-    async def _write_timers(self) -> None:
-        timers = [timer for armed in self._timers.values() for timer in armed]
-        await self.connection.execute(
-            DISARM,
-            list(self._timers),
-            [timer.stream_id for timer in timers],
-            [timer.name for timer in timers],
-        )
+    async def _arm(self, timers: Sequence[Timer]) -> None:
         await self.connection.execute(
             _ARM,
             [timer.stream_id for timer in timers],

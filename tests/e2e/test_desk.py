@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.desk import DESK, DeskProcess, eventually
 from support.invariants import check_invariants
+from support.promises import promise
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -78,8 +79,8 @@ def test_a_ticket_goes_through_all_five_services(tmp_path: Path) -> None:
     with DeskProcess(tmp_path / "desk") as desk:
         agent = {"name": "Bo", "group": "service-desk", "skills": ["network"]}
         assert desk.client.put("/routing/agents/bo", json=agent).is_success
-        promise = {"name": "resolution", "calendar": "24x7", "goal_seconds": 2, "warn_percent": 50}
-        assert desk.client.put("/sla/policy", json={"targets": [promise]}).is_success
+        targets = [promise(2, warn_percent=50)]
+        assert desk.client.put("/sla/policies/standard", json={"targets": targets}).is_success
         eventually(lambda: desk.get("/routing/agents")["agents"])
         report = {
             "requester": {"id": "ann"},

@@ -17,16 +17,12 @@ import msgspec
 import pytest
 from support.bent_log import fault_seed, measured
 from support.inprocess import InProcessDesk, in_process_desk
+from support.promises import promise
 
 from shared.clock import SystemClock
 
 GOAL_SECONDS = 1
-PROMISE = {
-    "name": "resolution",
-    "calendar": "24x7",
-    "goal_seconds": GOAL_SECONDS,
-    "warn_percent": None,
-}
+PROMISE = promise(GOAL_SECONDS)
 
 
 class SteppedClock(SystemClock):
@@ -79,7 +75,7 @@ async def test_a_clock_that_steps_loses_nothing_and_every_promise_is_broken_once
     services = ("intake", "routing", "sla", "reporting")
     async with in_process_desk(make_database, tmp_path, services=services, clock=clock) as desk:
         clock.off = timedelta(hours=-2)  # the policy is in force whatever the clock says later
-        answer = await desk.clients["sla"].put("/policy", json={"targets": [PROMISE]})
+        answer = await desk.clients["sla"].put("/policies/standard", json={"targets": [PROMISE]})
         assert answer.is_success, answer.text
         await desk.settle()
         clock.off = timedelta()

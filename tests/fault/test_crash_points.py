@@ -8,6 +8,7 @@ import httpx
 import pytest
 from support.desk import DeskProcess
 from support.invariants import check_invariants
+from support.promises import promise
 
 from shared.runtime.crash import VARIABLE, CrashPoint
 
@@ -55,10 +56,10 @@ def test_a_desk_killed_there_loses_and_doubles_nothing(point: str, tmp_path: Pat
 
 @pytest.mark.timeout(120)
 def test_a_desk_killed_while_a_timer_fires_breaches_once(tmp_path: Path) -> None:
-    promise = {"name": "resolution", "calendar": "24x7", "goal_seconds": 1, "warn_percent": None}
     crashing = DeskProcess(tmp_path / "desk", env={VARIABLE: "timer.before_commit"})
     with crashing:
-        assert crashing.client.put("/sla/policy", json={"targets": [promise]}).is_success
+        targets = [promise(1)]
+        assert crashing.client.put("/sla/policies/standard", json={"targets": targets}).is_success
         ticket = report(crashing, 1)
         assert ticket is not None
         assert crashing.wait_for_death() == -signal.SIGKILL

@@ -143,9 +143,7 @@ def test_the_calendar_agrees_with_a_walk_along_the_local_clock(case, one, two, w
     seconds=st.integers(1, 90 * 86_400),
 )
 def test_adding_working_time_is_the_inverse_of_measuring_it(case, start, seconds) -> None:
-    calendar, _, _ = case
+    calendar = case[0]
     due = calendar.add_working_seconds(start, seconds)
     assert calendar.working_seconds(start, due) == seconds
     assert calendar.working_seconds(start, due - timedelta(microseconds=1)) < seconds
-    indexed = calendar.working_index(due) - calendar.working_index(start)
-    assert abs(indexed - seconds) < 1e-6

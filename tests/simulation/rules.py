@@ -17,6 +17,7 @@ from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketResolved, TicketStarted
 from shared.contracts.registry import Recorded
+from shared.contracts.promises import Goal
 from shared.contracts.sla import SlaBreached, SlaStarted
 from shared.journal.handler import Decider
 from shared.journal.journal import Draft
@@ -101,8 +102,9 @@ async def react(batch: Batch, unit: Unit) -> None:
                 target="resolution",
                 started_at=born.time,
                 due_at=due,
-                goal_seconds=2,
+                goal=Goal(working_seconds=2),
                 calendar="24x7",
+                policy_id="standard",
                 policy_version=1,
             )
             unit.append(ticket, 0, [Draft(started, born.time)], lineage_after(cause, "sla"))

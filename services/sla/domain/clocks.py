@@ -1,271 +1,265 @@
-"""From a ticket's history to its clocks: what was promised, how much is used, what became of it."""
+"""Reading a clock: when it is due, how much is used, what became of it, when to warn of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from math import floor
-from typing import Final, Literal
-from uuid import UUID
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+from math import ceil
+from typing import Literal, NamedTuple
 
-from services.sla.domain.history import (
-    Cycle,
-    Fact,
-    Rank,
-    Spell,
-    TargetName,
-    created_in,
-    cycles,
-    idle_spells,
-    in_order,
-    ranks,
-)
-from shared.calendar import WorkingCalendar
-from shared.contracts.sla import ClockKind, SlaPolicyPublished, Target
-from shared.errors import InvalidInputError
+import msgspec
+from msgspec import UNSET
 
-TARGETS: Final[tuple[TargetName, ...]] = ("response", "resolution")
+from services.sla.domain.cycles import Life, Stretch
+from services.sla.domain.history import Spell
+from services.sla.domain.rulebook import Conditions, Definition
+from shared.calendar import SECOND_US, WorkingCalendar
+from shared.contracts.promises import WarnRule
 
-ClockState = Literal["open", "paused", "met", "missed", "cancelled", "superseded"]
-_LifeEnd = Literal["stopped", "cancelled", "superseded"]
+Outcome = Literal["open", "paused", "met", "missed", "cancelled", "merged", "superseded"]
+Pauses = Callable[[Conditions], Sequence[Spell]]
+"""When one of some states held, in order; the last spell may have no end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """One promise of a ticket, read at one instant.
+class WarningDue(NamedTuple):
+    """A warning of one clock: the rule, by its place among the target's, and its instant."""
 
-    `missed` without `stopped_at` is overdue and still running. `due_at` is None while a pause keeps
-    it open. `promised_at` is the due instant as it stood when the clock came to be, `stopped_at`
-    the end whatever ended it, `breached_at` the due instant if the clock lived past it. Both
-    `..._seconds` are working time, whole seconds rounded down, up to the end or the reading.
+    place: int
+    at_us: int
+
+
+class Clock(msgspec.Struct, frozen=True, kw_only=True):
+    """One promise of a ticket, read at one instant; instants and times in microseconds.
+
+    `missed` without `stopped_us` is overdue and still running. `breached_us` is the due instant if
+    the clock lived past it. `elapsed_us` and `paused_us` are working time, up to the end or the
+    reading. `pause` is the one in which it is read, `resumed_us` the end of the last one.
     """
 
-    ticket_id: UUID
-    target: TargetName
+    target: str
     cycle: int
     generation: int
-    kind: ClockKind
-    calendar: str
-    goal_seconds: int
-    policy_version: int
-    started_at: datetime
-    promised_at: datetime
-    due_at: datetime | None
-    state: ClockState
-    stopped_at: datetime | None
-    breached_at: datetime | None
-    elapsed_seconds: int
-    paused_seconds: int
-    warn_percent: int | None
-    warn_at: datetime | None
-    pause_reason: str | None
-    paused_at: datetime | None
-    resumed_at: datetime | None
+    definition: Definition
+    started_us: int
+    came_us: int
+    due_us: int
+    outcome: Outcome
+    stopped_us: int | None
+    breached_us: int | None
+    elapsed_us: int
+    paused_us: int
+    pause: Spell | None
+    resumed_us: int | None
+    warnings: tuple[WarningDue, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Life:
-    """The stretch of a cycle that one row of the policy rules."""
+class _Piece(NamedTuple):
+    """A time of one kind under one calendar: it runs, is paused, or is none of the clock's."""
 
-    cycle: int
-    generation: int
-    row: Target
-    born_at: datetime
-    ended_at: datetime | None = None
-    end: _LifeEnd | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Course:
-    """The time since the ticket's start, with what does not count for one target."""
-
-    ticket_id: UUID
-    policy_version: int
-    started_at: datetime
-    spells: tuple[Spell, ...]
+    start_us: int
+    end_us: int
+    kind: Literal["run", "pause", "excluded"]
     calendar: WorkingCalendar
 
-    def elapsed(self, until: datetime) -> float:
-        """Return the working seconds that count."""
-        return round(sum(self.calendar.working_seconds(*part) for part in self._running(until)), 6)
-
-    def paused(self, until: datetime) -> float:
-        """Return the working seconds on hold; the time between two cycles is not among them."""
-        return sum(
-            self.calendar.working_seconds(
-                max(spell.start, self.started_at), min(spell.end or until, until)
-            )
-            for spell in self.spells
-            if spell.reason is not None
-        )
-
-    def reaches(self, seconds: float, until: datetime) -> datetime:
-        """Return the earliest instant at which so many seconds count, if it runs from `until`."""
-        left = seconds
-        for start, end in self._running(until):
-            worked = self.calendar.working_seconds(start, end)
-            if worked >= left:
-                return self.calendar.add_working_seconds(start, left)
-            left = round(left - worked, 6)
-        return self.calendar.add_working_seconds(until, left)
-
-    def _running(self, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-        at = self.started_at
-        for spell in self.spells:
-            if spell.start >= until:
-                break
-            if at < spell.start:
-                yield at, spell.start
-            at = max(at, min(spell.end or until, until))
-        if at < until:
-            yield at, until
+    def worked_us(self) -> int:
+        return self.calendar.worked_us(self.start_us, self.end_us)
 
 
-def judge(
-    history: Iterable[Fact],
-    policy: SlaPolicyPublished,
-    calendars: Mapping[str, WorkingCalendar],
-    until: datetime,
-) -> tuple[Clock, ...]:
-    """Return every clock the ticket has had, as read at `until`; later facts do not count.
+def read(life: Life, pauses: Pauses, at_us: int) -> Clock:
+    """Return the clock as it stands at `at_us`, or as it stood at its end.
 
-    The result depends on the set of facts alone, not on their order or repetition. Clocks come by
-    target, cycle, generation. Source: the SLA scenario semantics, with `on_reopen: continue` for
-    resolutions, `ignore` for responses, and `on_change: ticket_start`.
-
-    Raises: InvalidInputError if the policy names a calendar that is not in `calendars`.
+    A pause still open is taken to end there. Raises: InvalidInputError if a calendar does not hold
+    as much working time as the goal needs.
     """
-    facts = in_order(fact for fact in history if fact.time <= until)
-    created = created_in(facts)
-    if created is None:
-        return ()
-    created_at, ticket = created
-    changes = ranks(facts, created_at, ticket.kind)
-    found: list[Clock] = []
-    for target in TARGETS:
-        runs = cycles(facts, target)
-        spells = idle_spells(facts, runs, target)
-        for life in _lives(runs, _rows(policy, target, changes)):
-            calendar = _calendar(calendars, life.row.calendar)
-            course = _Course(ticket.ticket_id, policy.version, created_at, spells, calendar)
-            found.append(_read(life, course, until))
-    return tuple(found)
-
-
-def _calendar(calendars: Mapping[str, WorkingCalendar], name: str) -> WorkingCalendar:
-    calendar = calendars.get(name)
-    if calendar is None:
-        raise InvalidInputError(f"the policy names calendar {name}, which is not published")
-    return calendar
-
-
-def _rows(
-    policy: SlaPolicyPublished, target: TargetName, changes: Iterable[Rank]
-) -> list[tuple[datetime, Target | None]]:
-    """Return which row rules `target` from when; None where the policy promises nothing."""
-    found: list[tuple[datetime, Target | None]] = []
-    for rank in changes:
-        row = next((row for row in policy.targets if _matches(row, target, rank)), None)
-        if row is not (found[-1][1] if found else None):
-            found.append((rank.time, row))
-    return found
-
-
-def _matches(row: Target, target: TargetName, rank: Rank) -> bool:
-    return (
-        row.name == target
-        and row.kind in (None, rank.kind)
-        and row.priority in (None, rank.priority)
-    )
-
-
-def _lives(runs: Iterable[Cycle], rows: list[tuple[datetime, Target | None]]) -> Iterator[_Life]:
-    """Cut each cycle where its row changes; a row that comes at the very end still gets a clock."""
-    for run in runs:
-        first = next((row for at, row in reversed(rows) if at <= run.opened_at), None)
-        life = _Life(run.number, 1, first, run.opened_at) if first else None
-        generation = 1 if life else 0
-        for at, row in rows:
-            if at <= run.opened_at or _is_over(run, at, row):
-                continue
-            if life is not None:
-                yield replace(life, ended_at=at, end="superseded" if row else "cancelled")
-            generation += 1 if row else 0
-            life = _Life(run.number, generation, row, at) if row else None
-        if life is not None:
-            yield replace(life, ended_at=run.ended_at, end=run.end)
-
-
-def _is_over(run: Cycle, at: datetime, row: Target | None) -> bool:
-    """Tell whether a change to `row` comes too late for the cycle; its stop comes first."""
-    if run.ended_at is None:
-        return False
-    return run.ended_at < at or (row is None and run.ended_at == at)
-
-
-def _read(life: _Life, course: _Course, until: datetime) -> Clock:
-    read_at = until if life.ended_at is None else life.ended_at
-    goal_seconds = life.row.goal_seconds
-    elapsed = course.elapsed(read_at)
-    pause = _open_pause(life, course)
-    due_at = None
-    if pause is None or elapsed >= goal_seconds:
-        due_at = course.reaches(goal_seconds, read_at)
+    cut_us = at_us if life.ended_us is None else life.ended_us
+    course = _Course(life, pauses, cut_us)
+    due_us = course.due_us()
+    is_past = due_us < cut_us
+    pause = course.pause()
     return Clock(
-        ticket_id=course.ticket_id,
-        target=life.row.name,
+        target=life.target,
         cycle=life.cycle,
         generation=life.generation,
-        kind="sla",
-        calendar=life.row.calendar,
-        goal_seconds=goal_seconds,
-        policy_version=course.policy_version,
-        started_at=course.started_at,
-        promised_at=course.reaches(goal_seconds, life.born_at),
-        due_at=due_at,
-        state=_state(life, pause, due_at, read_at),
-        stopped_at=life.ended_at,
-        breached_at=due_at if due_at is not None and due_at < read_at else None,
-        elapsed_seconds=floor(elapsed),
-        paused_seconds=floor(round(course.paused(read_at), 6)),
-        warn_percent=life.row.warn_percent,
-        warn_at=_warn_at(life, course, read_at, is_paused=pause is not None),
-        pause_reason=pause.reason if pause else None,
-        paused_at=pause.start if pause else None,
-        resumed_at=max(
-            (spell.end for spell in course.spells if spell.end and spell.end <= read_at),
-            default=None,
-        ),
+        definition=life.definition,
+        started_us=life.started_us,
+        came_us=life.came_us,
+        due_us=due_us,
+        outcome=_outcome(life, is_past=is_past, is_paused=pause is not None),
+        stopped_us=life.ended_us,
+        breached_us=due_us if is_past else None,
+        elapsed_us=course.elapsed_us(cut_us),
+        paused_us=course.paused_us(),
+        pause=pause,
+        resumed_us=course.resumed_us(),
+        warnings=tuple(course.warnings(due_us)),
     )
 
 
-def _open_pause(life: _Life, course: _Course) -> Spell | None:
-    """Return the hold that keeps a clock that has not ended from running."""
-    last = course.spells[-1] if course.spells else None
-    return last if life.end is None and last is not None and last.end is None else None
-
-
-def _state(
-    life: _Life, pause: Spell | None, due_at: datetime | None, read_at: datetime
-) -> ClockState:
-    is_late = due_at is not None and due_at < read_at
-    if life.end == "stopped":
-        return "missed" if is_late else "met"
-    if life.end is not None:
-        return life.end
-    if is_late:
+def _outcome(life: Life, *, is_past: bool, is_paused: bool) -> Outcome:
+    if life.ended_us is not None and life.ending is not None and life.ending != "stopped":
+        return life.ending
+    if is_past:
         return "missed"
-    return "paused" if pause else "open"
+    if life.ended_us is not None:
+        return "met"
+    return "paused" if is_paused and life.date_us is None else "open"
 
 
-def _warn_at(
-    life: _Life, course: _Course, read_at: datetime, *, is_paused: bool
-) -> datetime | None:
-    """Return when the warned share of the goal is used, None if the clock cannot live to see it."""
-    if life.row.warn_percent is None:
-        return None
-    used_seconds = -(-life.row.goal_seconds * life.row.warn_percent // 100)
-    if is_paused and course.elapsed(read_at) < used_seconds:
-        return None
-    warn_at = course.reaches(used_seconds, read_at)
-    is_after_end = life.ended_at is not None and warn_at >= life.ended_at
-    return None if warn_at < life.born_at or is_after_end else warn_at
+class _Course:
+    """What a clock counts: pieces up to the cut, and running time from there on."""
+
+    __slots__ = ("_calendar", "_cut_us", "_definition", "_life", "_pieces", "_running", "_spells")
+
+    def __init__(self, life: Life, pauses: Pauses, cut_us: int) -> None:
+        self._life = life
+        self._definition = life.definition
+        self._calendar = life.definition.calendar
+        self._cut_us = cut_us
+        self._spells = pauses(life.definition.pause)
+        self._pieces = [
+            piece
+            for stretch in life.stretches
+            for piece in _pieces(stretch, life.excluded, pauses(stretch.definition.pause), cut_us)
+        ]
+        self._running = [piece for piece in self._pieces if piece.kind == "run"]
+
+    def due_us(self) -> int:
+        life, definition, calendar = self._life, self._definition, self._calendar
+        if definition.goal_us is not None:
+            return self._reaches_us(definition.goal_us)
+        if life.date_us is not None:
+            due_us = max(life.date_us, life.started_us)
+            return due_us if calendar.holds_us(due_us) else calendar.next_opening_us(due_us)
+        at = definition.target.goal.at
+        due_us = calendar.add_days_us(
+            life.started_us, definition.days or 0, "same_time" if at is UNSET else at
+        )
+        for start_us, worked_us in self._idle():
+            if start_us < due_us:
+                due_us = calendar.add_us(due_us, worked_us)
+        return due_us
+
+    def elapsed_us(self, to_us: int) -> int:
+        """Return the working time that counts, from the start to an instant at or past the cut."""
+        counted_us = sum(piece.worked_us() for piece in self._running)
+        return counted_us + self._calendar.worked_us(self._cut_us, to_us)
+
+    def paused_us(self) -> int:
+        return sum(piece.worked_us() for piece in self._pieces if piece.kind == "pause")
+
+    def pause(self) -> Spell | None:
+        """Return the pause that lasts, None if none does or the clock has ended."""
+        if self._life.ended_us is not None or not self._spells:
+            return None
+        last = self._spells[-1]
+        return last if last.end_us is None else None
+
+    def resumed_us(self) -> int | None:
+        """Return when the last pause ended."""
+        ends = (spell.end_us for spell in self._spells)
+        return max((end for end in ends if end is not None), default=None)
+
+    def warnings(self, due_us: int) -> Iterator[WarningDue]:
+        """Yield what falls into the clock's life; what lies ahead is planned."""
+        rules = self._definition.target.warn
+        whole_us = self._definition.goal_us
+        if rules and whole_us is None:
+            whole_us = self._elapsed_by_us(due_us)
+        for place, rule in enumerate(rules):
+            at_us = self._warn_us(rule, due_us, whole_us or 0)
+            ended_us = self._life.ended_us
+            if at_us >= self._life.came_us and (ended_us is None or at_us < ended_us):
+                yield WarningDue(place, at_us)
+
+    def _warn_us(self, rule: WarnRule, due_us: int, whole_us: int) -> int:
+        if rule.percent is not UNSET:
+            return self._reaches_us(_share_us(rule.percent, whole_us))
+        if rule.before_due_seconds is not UNSET:
+            return self._reaches_us(whole_us - rule.before_due_seconds * SECOND_US)
+        if rule.after_due_seconds is not UNSET:
+            return self._beyond_us(due_us, rule.after_due_seconds * SECOND_US)
+        if rule.before_due_working_days is not UNSET:
+            return self._calendar.add_days_us(due_us, -rule.before_due_working_days)
+        raise AssertionError("a warning has one of four rules")
+
+    def _elapsed_by_us(self, to_us: int) -> int:
+        """Return the working time that counts up to an instant anywhere."""
+        if to_us >= self._cut_us:
+            return self.elapsed_us(to_us)
+        return sum(
+            piece.calendar.worked_us(piece.start_us, min(piece.end_us, to_us))
+            for piece in self._running
+        )
+
+    def _reaches_us(self, wanted_us: int) -> int:
+        """Return the earliest instant at which so much counts."""
+        return self._life.started_us if wanted_us <= 0 else self._after_us(None, wanted_us)
+
+    def _beyond_us(self, from_us: int, wanted_us: int) -> int:
+        """Return the earliest instant at which so much has counted since `from_us`."""
+        return from_us if wanted_us == 0 else self._after_us(from_us, wanted_us)
+
+    def _after_us(self, from_us: int | None, left_us: int) -> int:
+        for piece in self._running:
+            start_us = piece.start_us if from_us is None else max(piece.start_us, from_us)
+            worked_us = piece.calendar.worked_us(start_us, piece.end_us)
+            if worked_us >= left_us:
+                return piece.calendar.add_us(start_us, left_us)
+            left_us -= worked_us
+        rest_us = self._cut_us if from_us is None else max(self._cut_us, from_us)
+        return self._calendar.add_us(rest_us, left_us)
+
+    def _idle(self) -> Iterator[tuple[int, int]]:
+        """Yield what does not count, joined where it touches: its start and its working time."""
+        start_us = end_us = worked_us = 0
+        for piece in self._pieces:
+            if piece.kind == "run":
+                continue
+            if piece.start_us != end_us:
+                if end_us > start_us:
+                    yield start_us, worked_us
+                start_us, worked_us = piece.start_us, 0
+            end_us = piece.end_us
+            worked_us += piece.worked_us()
+        if end_us > start_us:
+            yield start_us, worked_us
+
+
+def _pieces(
+    stretch: Stretch,
+    excluded: Sequence[tuple[int, int]],
+    spells: Sequence[Spell],
+    cut_us: int,
+) -> Iterator[_Piece]:
+    """Yield the stretch up to the cut as pieces of one kind, in order."""
+    calendar = stretch.definition.calendar
+    start_us = stretch.start_us
+    stop_us = cut_us if stretch.end_us is None else min(stretch.end_us, cut_us)
+    if start_us >= stop_us:
+        return
+    if not excluded and not spells:
+        yield _Piece(start_us, stop_us, "run", calendar)
+        return
+    forgiven_us = start_us if stretch.forgives_us is None else stretch.forgives_us
+    pauses = [
+        (max(spell.start_us, forgiven_us), stop_us if spell.end_us is None else spell.end_us)
+        for spell in spells
+    ]
+    edges = {edge for span in (*excluded, *pauses) for edge in span if start_us < edge < stop_us}
+    for a, b in pairwise((start_us, *sorted(edges), stop_us)):
+        if any(low <= a < high for low, high in excluded):
+            yield _Piece(a, b, "excluded", calendar)
+        elif any(low <= a < high for low, high in pauses):
+            yield _Piece(a, b, "pause", calendar)
+        else:
+            yield _Piece(a, b, "run", calendar)
+
+
+@lru_cache(maxsize=1_000)
+def _fraction(percent: float) -> Fraction:
+    return Fraction(str(percent)) / 100
+
+
+def _share_us(percent: float, whole_us: int) -> int:
+    """Return the share of the whole, exact, rounded up to a second."""
+    return ceil(_fraction(percent) * whole_us / SECOND_US) * SECOND_US

@@ -1,209 +1,161 @@
-"""One ticket's history as the clocks see it: facts in one total order, and the spells they make."""
+"""One ticket's history as the clocks see it: moments at which things become true, and states."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import groupby, pairwise
-from typing import Final, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Final, Literal, NamedTuple
 
-from shared.contracts.base import EventData, Kind, Priority
-from shared.contracts.intake import (
-    TicketCancelled,
-    TicketClosed,
-    TicketCommented,
-    TicketCreated,
-    TicketHeld,
-    TicketReopened,
-    TicketResolved,
-    TicketResumed,
-    TicketStarted,
-)
-from shared.contracts.routing import TicketPrioritized
+import msgspec
 
-_RANK: Final = {"intake": 0, "routing": 1}
-_LAST_RANK: Final = len(_RANK)
-_SOLVED: Final = (TicketResolved, TicketClosed)
+from services.sla.domain.rulebook import Conditions, Fields
+from shared.contracts.promises import HELD_FOR, Value
 
-TargetName = Literal["response", "resolution"]
-CycleEnd = Literal["stopped", "cancelled"]
+FactType = Literal[
+    "created",
+    "prioritized",
+    "assigned",
+    "started",
+    "requester_message",
+    "agent_reply",
+    "internal_note",
+    "held",
+    "resumed",
+    "resolved",
+    "closed",
+    "reopened",
+    "cancelled",
+    "merged",
+    "updated",
+]
+ENDS: Final = ("cancelled", "merged")
+_RELEASES: Final = frozenset(("resumed", "resolved", "closed", "cancelled"))
+_SILENT: Final = frozenset(("prioritized", "updated", "internal_note"))
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One event of the ticket's history; `time` is aware, `sequence` is the writer's own."""
+class Fact(msgspec.Struct, frozen=True, gc=False):
+    """One thing that happened to the ticket.
 
-    time: datetime
-    writer: str
+    `time_us` is when it became true, `recorded_us` when the desk learnt it, both in microseconds
+    since 1970. `rank` orders writers at one instant, `sequence` is the writer's own; together they
+    name the fact. `changes` are fields and their new values.
+    """
+
+    time_us: int
+    recorded_us: int
+    rank: int
     sequence: int
-    data: EventData
+    type: FactType
+    reason: str | None = None
+    changes: Fields | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Spell:
-    """A time that does not count: `reason` of a hold, or None between solution and reopening."""
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """Everything that happened at one instant, and what was true after it.
 
-    start: datetime
-    end: datetime | None
-    reason: str | None
+    `taken` are the fields that took a value with it; `acts` its facts that are a condition or an
+    end, in order.
+    """
+
+    at_us: int
+    acts: tuple[Fact, ...]
+    taken: tuple[tuple[str, Value], ...]
+    fields: Fields
+    hold: Fact | None
+    is_resolved: bool
+    is_closed: bool
+
+    def pause_under(self, pause: Conditions) -> str | None:
+        """Return the first of these states that holds, in words; None if none does."""
+        words = pause.words
+        if words:
+            hold = self.hold
+            if hold is not None:
+                if hold.reason is not None and ("held" in words or HELD_FOR + hold.reason in words):
+                    return hold.reason
+                if "held" in words:
+                    return "held"
+            if self.is_resolved and "resolved" in words:
+                return "resolved"
+            if self.is_closed and "closed" in words:
+                return "closed"
+        for name, value in pause.fields:
+            if is_same(self.fields.get(name), value):
+                return f"{name} = {value}"
+        return None
 
 
-@dataclass(frozen=True, slots=True)
-class Cycle:
-    """One run of a target, from the instant it opened; `end` is None while it runs."""
+class Spell(NamedTuple):
+    """A time in which one of some states held, and the one it began with; None is no end yet."""
 
-    number: int
-    opened_at: datetime
-    ended_at: datetime | None = None
-    end: CycleEnd | None = None
+    start_us: int
+    end_us: int | None
+    reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """What chooses the promise, from `time` on; nothing is promised before `priority` is known."""
-
-    time: datetime
-    kind: Kind
-    priority: Priority
+def is_same(one: Value, other: Value) -> bool:
+    """Tell whether two field values are equal as JSON has it: true is not 1, 1.0 is."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 def in_order(facts: Iterable[Fact]) -> list[Fact]:
-    """Return each fact once, by time, then intake before routing, then the writer's sequence."""
-    once = {(fact.writer, fact.sequence): fact for fact in facts}
-    return sorted(
-        once.values(),
-        key=lambda fact: (
-            fact.time,
-            _RANK.get(fact.writer, _LAST_RANK),
-            fact.writer,
-            fact.sequence,
-        ),
-    )
-
-
-def instants(facts: Iterable[Fact]) -> Iterator[tuple[datetime, tuple[EventData, ...]]]:
-    """Group ordered facts by their instant."""
-    for at, together in groupby(facts, key=lambda fact: fact.time):
-        yield at, tuple(fact.data for fact in together)
-
-
-def created_in(facts: Iterable[Fact]) -> tuple[datetime, TicketCreated] | None:
-    """Return the fact that made the ticket, None while it has not arrived."""
+    """Return each fact once, known since it was first recorded, in the total order of facts."""
+    once: dict[tuple[int, int], Fact] = {}
     for fact in facts:
-        if isinstance(fact.data, TicketCreated):
-            return fact.time, fact.data
-    return None
+        name = (fact.rank, fact.sequence)
+        known = once.get(name)
+        if known is None or fact.recorded_us < known.recorded_us:
+            once[name] = fact
+    return sorted(once.values(), key=_order)
 
 
-def ranks(facts: list[Fact], created_at: datetime, kind: Kind) -> tuple[Rank, ...]:
-    """Return the ticket's priorities as they changed; only the state after an instant counts."""
-    found: list[Rank] = []
-    for at, together in instants(facts):
-        told: Priority | None = None
-        for data in together:
-            if isinstance(data, TicketPrioritized):
-                told = data.priority
-        if told is not None:
-            found.append(Rank(max(at, created_at), kind, told))
-    return tuple(found)
+def _order(fact: Fact) -> tuple[int, int, int]:
+    return fact.time_us, fact.rank, fact.sequence
 
 
-def cycles(facts: list[Fact], target: TargetName) -> tuple[Cycle, ...]:
-    """Return the runs of `target`.
-
-    A resolution that is reopened runs on in a next cycle; a response is owed once. Nothing opens
-    after a cancellation.
-    """
-    found: list[Cycle] = []
-    for fact in facts:
-        last = found[-1] if found else None
-        if last is None:
-            if isinstance(fact.data, TicketCreated):
-                found.append(Cycle(1, fact.time))
-        elif last.end is None:
-            end = _end(fact.data, target)
-            if end is not None:
-                found[-1] = Cycle(last.number, last.opened_at, fact.time, end)
-        elif isinstance(fact.data, TicketCancelled):
-            break
-        elif _runs_on(last, fact.data, target):
-            found.append(Cycle(last.number + 1, fact.time))
-    return tuple(found)
-
-
-def _end(data: EventData, target: TargetName) -> CycleEnd | None:
-    if isinstance(data, TicketCancelled):
-        return "cancelled"
-    if isinstance(data, _SOLVED):
-        return "stopped"
-    if target == "response" and (isinstance(data, TicketStarted) or _is_reply(data)):
-        return "stopped"
-    return None
-
-
-def _is_reply(data: EventData) -> bool:
-    return (
-        isinstance(data, TicketCommented)
-        and data.author_role == "agent"
-        and data.visibility == "public"
-    )
-
-
-def _runs_on(last: Cycle, data: EventData, target: TargetName) -> bool:
-    return target == "resolution" and last.end == "stopped" and isinstance(data, TicketReopened)
-
-
-def idle_spells(
-    facts: list[Fact], runs: tuple[Cycle, ...], target: TargetName
-) -> tuple[Spell, ...]:
-    """Return the times that do not count for `target`, in order, none overlapping another.
-
-    Holds pause a resolution, and so does the time between one of its cycles and the next. Nothing
-    pauses a response.
-    """
-    if target == "response":
-        return ()
-    gaps = [
-        Spell(before.ended_at, after.opened_at, None)
-        for before, after in pairwise(runs)
-        if before.ended_at is not None and before.ended_at < after.opened_at
-    ]
-    holds = [hold for hold in _holds(facts) if hold.end is None or hold.start < hold.end]
-    outside = [part for hold in holds for part in _without(hold, gaps)]
-    return tuple(sorted([*gaps, *outside], key=lambda spell: spell.start))
-
-
-def _holds(facts: list[Fact]) -> list[Spell]:
-    """Return what was on hold after each whole instant; a second hold replaces the reason."""
-    found: list[Spell] = []
-    reason: str | None = None
-    for at, together in instants(facts):
-        before = reason
-        for data in together:
-            if isinstance(data, TicketHeld):
-                reason = data.reason
-            elif isinstance(data, (TicketResumed, TicketCancelled, *_SOLVED)):
-                reason = None
-        if reason != before:
-            if before is not None:
-                found[-1] = Spell(found[-1].start, at, before)
-            if reason is not None:
-                found.append(Spell(at, None, reason))
+def moments(facts: Sequence[Fact]) -> list[Moment]:
+    """Fold ordered facts into moments; of one instant, only the state after it counts."""
+    found: list[Moment] = []
+    fields: dict[str, Value] = {}
+    hold: Fact | None = None
+    is_resolved = is_closed = False
+    for at_us, together in groupby(facts, key=lambda fact: fact.time_us):
+        acts: list[Fact] = []
+        before = fields
+        for fact in together:
+            kind = fact.type
+            if fact.changes:
+                fields = {**fields, **fact.changes}
+            if kind not in _SILENT:
+                acts.append(fact)
+            if kind == "held":
+                hold = fact
+            elif kind in _RELEASES:
+                hold = None
+            if kind == "resolved":
+                is_resolved = True
+            elif kind == "closed":
+                is_closed = True
+            elif kind == "reopened":
+                is_resolved = is_closed = False
+        taken = _taken(before, fields) if fields is not before else ()
+        found.append(Moment(at_us, tuple(acts), taken, fields, hold, is_resolved, is_closed))
     return found
 
 
-def _without(hold: Spell, gaps: list[Spell]) -> list[Spell]:
-    """Return what is left of a hold outside the gaps, which are in order and have ends."""
-    left: list[Spell] = []
-    start = hold.start
-    for gap in gaps:
-        gap_end = gap.start if gap.end is None else gap.end
-        if gap_end <= start:
-            continue
-        if hold.end is not None and hold.end <= gap.start:
-            break
-        if start < gap.start:
-            left.append(Spell(start, gap.start, hold.reason))
-        start = max(start, gap_end)
-    if hold.end is None or start < hold.end:
-        left.append(Spell(start, hold.end, hold.reason))
-    return left
+def _taken(before: Fields, after: Fields) -> tuple[tuple[str, Value], ...]:
+    return tuple(
+        (name, value) for name, value in after.items() if not is_same(before.get(name), value)
+    )
+
+
+def spells(found: Sequence[Moment], pause: Conditions) -> Iterator[Spell]:
+    """Yield the times at which one of the states held, in order; the last may have no end."""
+    since: tuple[int, str] | None = None
+    for moment in found:
+        reason = moment.pause_under(pause)
+        if reason is not None and since is None:
+            since = moment.at_us, reason
+        elif reason is None and since is not None:
+            yield Spell(since[0], moment.at_us, since[1])
+            since = None
+    if since is not None:
+        yield Spell(since[0], None, since[1])

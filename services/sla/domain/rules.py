@@ -1,31 +1,61 @@
-"""Publishing rules: what a policy or calendar must be before anybody is promised anything by it."""
+"""Publishing rules: what a set of calendars and policies adds to those that are published."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
+from typing import Annotated, NoReturn
 
 import msgspec
+from msgspec import UNSET, Meta
 
-from shared.calendar import WorkingCalendar
-from shared.contracts.sla import SlaCalendarPublished, SlaPolicyPublished
+from services.sla.domain.published import Publication, Rules, rules_of
+from services.sla.domain.rulebook import calendar_version
+from services.sla.domain.scenario import CalendarPart
+from services.sla.domain.simulate import calendars_of
+from shared.calendar import microseconds
+from shared.contracts.base import Instant, Key
+from shared.contracts.promises import AppliesTo, Target, Targets
+from shared.contracts.sla import SlaCalendarPublished, SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError
 
-RuleEvent = SlaPolicyPublished | SlaCalendarPublished
+RuleEvent = SlaPolicyPublished | SlaCalendarPublished | SlaPeakDeclared
+
+
+class PolicyWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A policy as a file has it; without `version` it is the next, without `effective_from` now."""
+
+    id: Key
+    version: Annotated[int, Meta(ge=1)] | None = None
+    effective_from: Instant | None = None
+    applies_to: AppliesTo = "new"
+    targets: Targets
+
+
+class RulesWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Calendars and policies to be in force, as a scenario has them; what is not named stays."""
+
+    calendars: Annotated[tuple[CalendarPart, ...], Meta(max_length=200)] = ()
+    policies: Annotated[tuple[PolicyWanted, ...], Meta(max_length=200)] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PublishRule:
-    """Put a policy or a calendar into force; its version is given when it is decided."""
+    """Put one rule into force, if it differs from the newest one of its stream."""
 
     document: RuleEvent
 
 
 def decide(command: PublishRule, latest: RuleEvent | None) -> list[RuleEvent]:
-    """Return the next version; nothing if the newest one says the same."""
-    version = 1 if latest is None else latest.version + 1
-    if latest is not None and _with_version(command.document, latest.version) == latest:
+    """Return the rule, with the next version if it has one; nothing if the newest says the same."""
+    document = command.document
+    if isinstance(document, SlaPeakDeclared):
+        was_peak = isinstance(latest, SlaPeakDeclared) and latest.is_peak
+        return [] if document.is_peak == was_peak else [document]
+    version = 0 if latest is None or isinstance(latest, SlaPeakDeclared) else latest.version
+    if latest is not None and msgspec.structs.replace(document, version=version) == latest:
         return []
-    return [_with_version(command.document, version)]
+    return [msgspec.structs.replace(document, version=version + 1)]
 
 
 def evolve(_before: RuleEvent | None, event: RuleEvent, _at: datetime) -> RuleEvent:
@@ -33,22 +63,180 @@ def evolve(_before: RuleEvent | None, event: RuleEvent, _at: datetime) -> RuleEv
     return event
 
 
-def check_policy(
-    policy: SlaPolicyPublished, calendars: Mapping[str, WorkingCalendar], now: datetime
-) -> None:
-    """Raise InvalidInputError, naming the target, for a promise that cannot be kept track of."""
-    for place, target in enumerate(policy.targets):
-        pointer = f"/targets/{place}"
-        calendar = calendars.get(target.calendar)
-        if calendar is None:
-            raise InvalidInputError(
-                f"no calendar is called {target.calendar!r}", field=f"{pointer}/calendar"
-            )
+def plan(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -> list[RuleEvent]:
+    """Return what has to be published so that `wanted` is in force; nothing if it is.
+
+    `published` is every version of every rule, of each stream in sequence. A policy whose calendar
+    changes becomes a new version too, since a promise is judged by the calendar it was made with.
+
+    Raises: InvalidInputError naming what cannot be, among it a version that is published with
+    other content.
+    """
+    _require_calendars(wanted.calendars, now)
+    known = {
+        e.data.calendar_id: e.data for e in published if isinstance(e.data, SlaCalendarPublished)
+    }
+    calendars = list(_changed_calendars(wanted.calendars, known))
+    pins = {name: calendar.version for name, calendar in known.items()}
+    pins.update((calendar.calendar_id, calendar.version) for calendar in calendars)
+    history: dict[str, list[SlaPolicyPublished]] = {}
+    for event in published:
+        if isinstance(event.data, SlaPolicyPublished):
+            history.setdefault(event.data.policy_id, []).append(event.data)
+    policies = list(_changed_policies(wanted.policies, history, pins, now))
+    touched = {policy.policy_id for policy in policies}
+    for name, versions in history.items():
+        latest = versions[-1]
+        if name not in touched and any(_is_stale(latest, calendar) for calendar in calendars):
+            policies.append(_next(latest, pins, now))
+    planned: list[RuleEvent] = [*calendars, *policies]
+    now_us = microseconds(now)
+    rules = rules_of([*published, *(Publication(event, now_us) for event in planned)])
+    for place, policy in enumerate(policies):
+        _require_reachable(policy, rules, f"/policies/{place}", now)
+    return planned
+
+
+def _require_calendars(parts: Sequence[CalendarPart], now: datetime) -> None:
+    calendars = calendars_of(parts)
+    for place, part in enumerate(parts):
+        pointer = f"/calendars/{place}"
+        days = {**{f"weekly/{day}": w for day, w in part.weekly.items()}}
+        days.update((f"special_days/{day}", windows) for day, windows in part.special_days.items())
+        for day, windows in days.items():
+            _require_apart(windows, f"{pointer}/{day}")
         try:
-            calendar.add_working_seconds(now, target.goal_seconds)
+            calendars[part.id].next_opening(now)
         except InvalidInputError as error:
-            raise InvalidInputError(error.detail, field=f"{pointer}/goal_seconds") from error
+            raise InvalidInputError(f"{pointer}: {error.detail}", field=pointer) from error
 
 
-def _with_version(document: RuleEvent, version: int) -> RuleEvent:
-    return msgspec.structs.replace(document, version=version)
+def _require_apart(windows: Sequence[tuple[str, str]], pointer: str) -> None:
+    spans = sorted((opening, _closing(opening, closing)) for opening, closing in windows)
+    for (_, closing), (opening, _) in pairwise(spans):
+        if opening < closing:
+            raise InvalidInputError(
+                f"{pointer}: the window from {opening} overlaps the one before", field=pointer
+            )
+
+
+def _closing(opening: str, closing: str) -> str:
+    return closing if closing > opening else "48:00"
+
+
+def _changed_calendars(
+    parts: Sequence[CalendarPart], known: Mapping[str, SlaCalendarPublished]
+) -> Iterator[SlaCalendarPublished]:
+    for part in parts:
+        latest = known.get(part.id)
+        calendar = SlaCalendarPublished(
+            calendar_id=part.id,
+            version=1 if latest is None else latest.version,
+            name=part.id if latest is None else latest.name,
+            zone=part.zone,
+            weekly=part.weekly,
+            holidays=part.holidays,
+            special_days=part.special_days,
+        )
+        if latest is None:
+            yield calendar
+        elif calendar != latest:
+            yield msgspec.structs.replace(calendar, version=latest.version + 1)
+
+
+def _changed_policies(
+    wanted: Sequence[PolicyWanted],
+    history: Mapping[str, list[SlaPolicyPublished]],
+    pins: Mapping[str, int],
+    now: datetime,
+) -> Iterator[SlaPolicyPublished]:
+    places: dict[str, int] = {}
+    heads = {name: versions[-1] for name, versions in history.items()}
+    for number, policy in enumerate(wanted):
+        pointer = f"/policies/{number}"
+        place = places.setdefault(policy.id, len(places))
+        latest = heads.get(policy.id)
+        newest = 0 if latest is None else latest.version
+        if policy.version is not None and policy.version <= newest:
+            _require_same(policy, history[policy.id][policy.version - 1], pointer)
+            continue
+        if latest is not None and policy.version is None and _says_the_same(policy, latest, pins):
+            continue
+        if policy.version not in (None, newest + 1):
+            _refuse(
+                f"{pointer}/version",
+                f"the newest version of {policy.id!r} is {newest}; the next is {newest + 1}",
+            )
+        if policy.effective_from is not None and policy.effective_from < now:
+            _refuse(
+                f"{pointer}/effective_from",
+                f"{policy.effective_from.isoformat()} is past; clocks judged since then would"
+                " change. Take a later instant, or none for now",
+            )
+        heads[policy.id] = SlaPolicyPublished(
+            policy_id=policy.id,
+            version=newest + 1,
+            effective_from=policy.effective_from or now,
+            applies_to=policy.applies_to,
+            place=place,
+            targets=policy.targets,
+            calendars=_pinned(policy.targets, pins),
+        )
+        yield heads[policy.id]
+
+
+def _require_same(policy: PolicyWanted, published: SlaPolicyPublished, pointer: str) -> None:
+    if policy.targets != published.targets or policy.applies_to != published.applies_to:
+        _refuse(
+            f"{pointer}/version",
+            f"version {policy.version} of {policy.id!r} is published with other content;"
+            " give the change the next version",
+        )
+
+
+def _says_the_same(
+    policy: PolicyWanted, latest: SlaPolicyPublished, pins: Mapping[str, int]
+) -> bool:
+    return (
+        policy.targets == latest.targets
+        and _pinned(policy.targets, pins) == latest.calendars
+        and policy.effective_from in (None, latest.effective_from)
+    )
+
+
+def _is_stale(policy: SlaPolicyPublished, calendar: SlaCalendarPublished) -> bool:
+    return any(target.calendar == calendar.calendar_id for target in policy.targets)
+
+
+def _next(latest: SlaPolicyPublished, pins: Mapping[str, int], now: datetime) -> SlaPolicyPublished:
+    return msgspec.structs.replace(
+        latest,
+        version=latest.version + 1,
+        effective_from=now,
+        applies_to="new",
+        calendars=_pinned(latest.targets, pins),
+    )
+
+
+def _pinned(targets: Iterable[Target], pins: Mapping[str, int]) -> dict[str, int]:
+    return {t.calendar: pins[t.calendar] for t in targets if t.calendar in pins}
+
+
+def _require_reachable(
+    policy: SlaPolicyPublished, rules: Rules, pointer: str, now: datetime
+) -> None:
+    for place, target in enumerate(policy.targets):
+        pin = policy.calendars.get(target.calendar)
+        calendar = rules.rulebook.calendars[calendar_version(target.calendar, pin)]
+        start, goal = policy.effective_from or now, target.goal
+        try:
+            if goal.working_seconds is not UNSET:
+                calendar.add_working_seconds(start, goal.working_seconds)
+            elif goal.working_days is not UNSET:
+                calendar.add_working_days(start, goal.working_days)
+        except InvalidInputError as error:
+            _refuse(f"{pointer}/targets/{place}/goal", error.detail)
+
+
+def _refuse(field: str, sentence: str) -> NoReturn:
+    raise InvalidInputError(f"{field}: {sentence}", field=field)

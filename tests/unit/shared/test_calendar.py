@@ -1,5 +1,4 @@
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -143,12 +142,6 @@ def test_microseconds_are_kept() -> None:
     assert office().working_seconds(start, end) == 0.5
 
 
-def test_the_index_starts_with_2020_and_is_negative_before() -> None:
-    calendar = round_the_clock()
-    assert calendar.working_index(at("2020-01-02T00:00:00Z")) == 86_400
-    assert calendar.working_index(at("2016-01-01T00:00:00Z")) == -1461 * 86_400
-
-
 def test_a_calendar_of_special_days_alone_runs_out() -> None:
     calendar = WorkingCalendar(
         zone="UTC", weekly={}, special_days={"2025-10-11": (("09:00", "10:00"),)}
@@ -188,7 +181,7 @@ def test_senseless_fields_are_named(fields: Any, field: str) -> None:
 
 def test_instants_beyond_reason_and_negative_time_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="1900 to 2199"):
-        office().working_index(at("9999-01-01T00:00:00Z"))
+        office().next_opening(at("9999-01-01T00:00:00Z"))
     with pytest.raises(InvalidInputError, match="taken back"):
         office().add_working_seconds(at("2025-01-01T00:00:00Z"), -1)
     last = at("2199-12-31T23:00:00Z")
@@ -208,12 +201,3 @@ def test_a_published_calendar_is_read_whole() -> None:
     calendar = WorkingCalendar.published(event)
     span = at("2025-06-01T00:00:00Z"), at("2025-06-10T00:00:00Z")
     assert calendar.working_seconds(*span) == (1 + 3) * 3600
-
-
-def test_many_questions_cost_little() -> None:
-    calendar, start = office(), at("2016-02-29T01:16:00Z")
-    calendar.working_index(start)
-    began = time.process_time()
-    for minutes in range(100_000):
-        calendar.working_index(start + timedelta(minutes=minutes))
-    assert time.process_time() - began < 1

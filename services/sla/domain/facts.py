@@ -1,0 +1,117 @@
+"""What the desk's events are to the clocks: facts, and the fields that rules can ask for."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from services.sla.domain.history import Fact, FactType
+from shared.calendar import microseconds
+from shared.contracts.base import EventData
+from shared.contracts.intake import (
+    TicketCancelled,
+    TicketClosed,
+    TicketCommented,
+    TicketCreated,
+    TicketHeld,
+    TicketReopened,
+    TicketResolved,
+    TicketResumed,
+    TicketStarted,
+    TicketUpdated,
+)
+from shared.contracts.promises import Value
+from shared.contracts.registry import Recorded
+from shared.contracts.routing import TicketAssigned, TicketPrioritized
+
+PEAK: Final = "peak"
+PEAKS: Final = "peaks"
+FIELDS: Final = (
+    *("kind", "priority", "impact", "urgency", "category", "service", "channel"),
+    *("requester", "department", "group", "agent", "line", PEAK),
+)
+"""The ticket's fields that a policy can ask for."""
+
+_RANK: Final = {"intake": 0, "routing": 1}
+_TYPES: Final[Mapping[type[EventData], FactType]] = {
+    TicketStarted: "started",
+    TicketResumed: "resumed",
+    TicketResolved: "resolved",
+    TicketClosed: "closed",
+    TicketReopened: "reopened",
+    TicketCancelled: "cancelled",
+}
+
+Peaks = Sequence[tuple[int, bool]]
+"""Since when it was a peak, or none, in order; microseconds since 1970."""
+
+
+def facts_of(events: Iterable[Recorded], peaks: Peaks = ()) -> Iterator[Fact]:
+    """Yield the facts among a ticket's events; what is no fact of its promises is left out."""
+    for event in events:
+        content = _content(event.data)
+        if content is None or event.writer not in _RANK:
+            continue
+        kind, reason, changes = content
+        time_us = microseconds(event.time)
+        if kind == "created":
+            changes = {**(changes or {}), PEAK: is_peak(peaks, time_us)}
+        yield Fact(
+            time_us,
+            max(time_us, microseconds(event.recorded_at)),
+            _RANK[event.writer],
+            event.sequence,
+            kind,
+            reason,
+            changes,
+        )
+
+
+def is_peak(peaks: Peaks, at_us: int) -> bool:
+    """Tell whether a peak was declared at the instant."""
+    declared = [is_on for since_us, is_on in peaks if since_us <= at_us]
+    return declared[-1] if declared else False
+
+
+def _content(  # noqa: PLR0911 one answer per kind of event
+    data: EventData,
+) -> tuple[FactType, str | None, Mapping[str, Value] | None] | None:
+    kind = _TYPES.get(type(data))
+    if kind is not None:
+        return kind, None, None
+    match data:
+        case TicketCreated():
+            return "created", None, _created(data)
+        case TicketUpdated():
+            return "updated", None, _record(data)
+        case TicketPrioritized():
+            ranked = {"priority": data.priority, "impact": data.impact, "urgency": data.urgency}
+            return "prioritized", None, ranked
+        case TicketAssigned():
+            given = {"group": data.group, "agent": data.agent_id, "line": data.line}
+            return "assigned", None, given
+        case TicketHeld():
+            return "held", data.reason, None
+        case TicketCommented():
+            if data.author_role == "requester":
+                return "requester_message", None, None
+            return "agent_reply" if data.visibility == "public" else "internal_note", None, None
+        case _:
+            return None
+
+
+def _created(data: TicketCreated) -> dict[str, Value]:
+    return {
+        **_record(data),
+        "kind": data.kind,
+        "channel": data.channel,
+        "requester": data.requester.id,
+        "department": data.requester.department,
+    }
+
+
+def _record(data: TicketCreated | TicketUpdated) -> dict[str, Value]:
+    return {
+        "impact": data.impact,
+        "urgency": data.urgency,
+        "category": data.category,
+        "service": data.service,
+    }

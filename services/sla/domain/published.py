@@ -1,0 +1,92 @@
+"""The rules as they were published: every version of every policy and calendar, made one book."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from services.sla.domain.facts import Peaks
+from services.sla.domain.rulebook import PolicyVersion, Rulebook, calendar_version, rulebook
+from shared.calendar import ROUND_THE_CLOCK, WorkingCalendar, microseconds, round_the_clock
+from shared.contracts.base import EventData
+from shared.contracts.sla import SlaCalendarPublished, SlaPeakDeclared, SlaPolicyPublished
+
+_ALWAYS_US = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Everything by which a ticket is judged; `peaks` says since when it was a peak, or none."""
+
+    rulebook: Rulebook
+    peaks: Peaks = ()
+
+
+class Publication(NamedTuple):
+    """A rule that was published, and when."""
+
+    data: EventData
+    time_us: int
+
+
+def rules_of(events: Iterable[Publication]) -> Rules:
+    """Return the rules that these events publish.
+
+    Raises: InvalidInputError if they do not fit together; what is published was checked before.
+    """
+    policies: dict[str, list[Publication]] = {}
+    calendars = {ROUND_THE_CLOCK: round_the_clock()}
+    peaks: list[tuple[int, bool]] = []
+    for event in events:
+        match event.data:
+            case SlaPolicyPublished():
+                policies.setdefault(event.data.policy_id, []).append(event)
+            case SlaCalendarPublished():
+                name, calendar = event.data.calendar_id, WorkingCalendar.published(event.data)
+                calendars[name] = calendar
+                calendars[calendar_version(name, event.data.version)] = calendar
+            case SlaPeakDeclared():
+                peaks.append((event.time_us, event.data.is_peak))
+            case _:
+                continue
+    versions = [version for found in policies.values() for version in _versions(found)]
+    return Rules(rulebook(in_asking_order(versions), calendars), tuple(peaks))
+
+
+def _versions(events: Sequence[Publication]) -> list[tuple[int, PolicyVersion]]:
+    place = 0
+    found: list[PolicyVersion] = []
+    for event in events:
+        data = event.data
+        if isinstance(data, SlaPolicyPublished):
+            place = data.place
+            found.append(version_of(data, event.time_us))
+    return [(place, version) for version in found]
+
+
+def in_asking_order(versions: Iterable[tuple[int, PolicyVersion]]) -> list[PolicyVersion]:
+    """Return versions by the place of their policy, then its id and their number."""
+    ordered = sorted(versions, key=lambda one: (one[0], one[1].policy_id, one[1].version))
+    return [version for _, version in ordered]
+
+
+def version_of(policy: SlaPolicyPublished, published_us: int) -> PolicyVersion:
+    """Return a published policy as the engine takes it; the first one was there before all."""
+    effective_us = published_us
+    if policy.effective_from is not None:
+        effective_us = microseconds(policy.effective_from)
+    elif policy.version == 1:
+        effective_us = _ALWAYS_US
+    return PolicyVersion(
+        policy_id=policy.policy_id,
+        version=policy.version,
+        effective_us=effective_us,
+        applies_to=policy.applies_to,
+        targets=policy.targets,
+        calendars=policy.calendars,
+    )
+
+
+def calendar_names(rules: Iterable[EventData]) -> set[str]:
+    """Return the names of the calendars that policies use, the built-in one left out."""
+    policies = [rule for rule in rules if isinstance(rule, SlaPolicyPublished)]
+    return {t.calendar for policy in policies for t in policy.targets} - {ROUND_THE_CLOCK}

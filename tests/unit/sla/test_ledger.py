@@ -1,0 +1,169 @@
+"""How clocks run, by small cases; the worked examples and the oracle check the rest."""
+
+import pytest
+from support.scenarios import event, outcome, policy, target, told
+
+CREATED = event("09:00", "created", priority="P3")
+
+
+def ledger(*events, **more):
+    return [
+        (c.cycle, c.generation, c.outcome, f"{c.started_at:%H:%M}", f"{c.due_at:%H:%M}")
+        for c in outcome(*events, **more).clocks
+    ]
+
+
+@pytest.mark.parametrize(
+    ("resolved", "verdict"), [("09:59", "met"), ("10:00", "met"), ("10:01", "missed")]
+)
+def test_a_stop_at_the_very_deadline_is_in_time(resolved: str, verdict: str) -> None:
+    assert ledger(CREATED, event(resolved, "resolved")) == [(1, 1, verdict, "09:00", "10:00")]
+
+
+def test_a_hold_moves_the_deadline_and_a_second_one_replaces_the_reason() -> None:
+    events = (
+        CREATED,
+        event("09:10", "held", reason="vendor"),
+        event("09:20", "held", reason="requester"),
+        event("09:50", "resumed"),
+    )
+    only_vendor = target(pause=["held:vendor"])
+    assert ledger(*events, targets=[only_vendor]) == [(1, 1, "open", "09:00", "10:10")]
+    assert ledger(*events, targets=[target(pause=["held"])])[0][4] == "10:40"
+
+
+def test_a_stop_and_a_change_at_one_instant_are_judged_by_the_new_definition() -> None:
+    targets = [target(when={"priority": "P1"}), target(7200, when={"priority": "P3"})]
+    changed = event("10:30", "prioritized", priority="P1")
+    assert ledger(CREATED, changed, event("10:30", "resolved"), targets=targets) == [
+        (1, 1, "superseded", "09:00", "11:00"),
+        (1, 2, "missed", "09:00", "10:00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("on_change", "started", "due"),
+    [
+        ("ticket_start", "09:00", "11:00"),
+        ("change_time", "10:00", "12:00"),
+        ("carry_elapsed", "09:00", "11:30"),
+    ],
+)
+def test_a_clock_that_takes_over_starts_as_its_own_definition_says(
+    on_change: str, started: str, due: str
+) -> None:
+    before = target(7200, when={"priority": "P3"}, pause=["held"])
+    after = target(7200, when={"priority": "P1"}, on_change=on_change)
+    events = (
+        CREATED,
+        event("09:10", "held"),
+        event("09:40", "resumed"),
+        event("10:00", "prioritized", priority="P1"),
+    )
+    assert ledger(*events, targets=[before, after])[1] == (1, 2, "open", started, due)
+
+
+def test_a_repeated_cycle_may_open_by_the_fact_that_stops_the_one_before() -> None:
+    ping = target(start=["requester_message"], stop=["requester_message"], cycle="repeat")
+    said = (
+        event("09:30", "commented", author="requester"),
+        event("09:45", "commented", author="requester"),
+    )
+    assert [c[2] for c in ledger(CREATED, *said, targets=[ping])] == ["met", "open"]
+
+
+def test_nothing_opens_after_a_merge() -> None:
+    again = target(start=["created", "reopened"], cycle="repeat")
+    events = (CREATED, event("09:30", "merged", into="T-1"), event("09:40", "reopened"))
+    assert [c[2] for c in ledger(*events, targets=[again])] == ["merged"]
+
+
+def test_a_version_for_running_cycles_takes_over_without_any_event() -> None:
+    policies = [
+        policy(target()),
+        policy(
+            target(1800),
+            version=2,
+            effective_from="2025-06-02T09:20:00Z",
+            applies_to="running",
+        ),
+    ]
+    found = outcome(CREATED, policies=policies, until="09:40")
+    assert [(c.generation, c.outcome, c.policy_version) for c in found.clocks] == [
+        (1, "superseded", 1),
+        (2, "missed", 2),
+    ]
+    assert told(found) == ["09:00 started", "09:20 cancelled", "09:00 started", "09:30 breached"]
+
+
+def test_a_breach_is_not_erased_by_a_change_of_definition() -> None:
+    targets = [target(when={"priority": "P3"}), target(9000, when={"priority": "P1"})]
+    found = outcome(CREATED, event("10:30", "prioritized", priority="P1"), targets=targets)
+    first, second = found.clocks
+    assert (first.outcome, f"{first.breached_at:%H:%M}") == ("superseded", "10:00")
+    assert (second.outcome, second.breached_at) == ("open", None)
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "matches"),
+    [(1, 1.0, True), (1, True, False), (None, None, True), ("1", 1, False), (0, False, False)],
+)
+def test_field_values_are_compared_as_json_has_them(
+    value: object,
+    wanted: object,
+    matches: bool,  # noqa: FBT001 a case of the table
+) -> None:
+    found = outcome(event("09:00", "created", size=value), targets=[target(when={"size": wanted})])
+    assert bool(found.clocks) is matches
+
+
+def test_warnings_come_once_and_none_is_back_dated() -> None:
+    rules = [{"percent": 50}, {"before_due_seconds": 600}, {"after_due_seconds": 0}]
+    targets = [target(7200, when={"priority": "P3"}), target(when={"priority": "P1"}, warn=rules)]
+    events = CREATED, event("09:40", "prioritized", priority="P1")
+    found = outcome(*events, targets=targets, until="11:00")
+    assert [f"{w.at:%H:%M}" for w in found.warnings] == ["09:50", "10:00"]
+    assert told(found)[2:] == ["09:00 started", "09:50 warned", "10:00 warned", "10:00 breached"]
+
+
+def test_percentages_are_exact_and_rounded_up_to_a_second() -> None:
+    found = outcome(CREATED, targets=[target(1000, warn=[{"percent": 33.33}, {"percent": 0.1}])])
+    assert [w.at.minute * 60 + w.at.second for w in found.warnings] == [334, 1]
+
+
+def test_a_late_fact_takes_a_breach_back_and_tells_the_end_anew() -> None:
+    found = outcome(
+        CREATED,
+        event("10:30", "closed"),
+        event("09:50", "resolved", known="12:00"),
+        until="13:00",
+    )
+    assert told(found) == [
+        *("09:00 started", "10:00 breached", "10:30 missed"),
+        *("12:00 breach_retracted", "09:50 met"),
+    ]
+
+
+def test_a_late_hold_moves_a_breach() -> None:
+    found = outcome(
+        CREATED,
+        event("09:10", "held", known="10:30"),
+        event("09:20", "resumed", known="10:30"),
+        targets=[target(pause=["held"])],
+        until="11:00",
+    )
+    assert told(found) == [
+        *("09:00 started", "10:00 breached", "10:30 breach_retracted", "10:10 breached")
+    ]
+
+
+def test_the_order_of_arrival_and_repetition_change_nothing() -> None:
+    events = [
+        {**event("09:00", "created", priority="P3"), "id": "a"},
+        {**event("09:10", "held", reason="vendor"), "id": "b"},
+        {**event("09:40", "resumed"), "id": "c"},
+        {**event("10:20", "resolved"), "id": "d"},
+    ]
+    targets = [target(pause=["held"], warn=[{"percent": 50}])]
+    expected = outcome(*events, targets=targets)
+    assert outcome(*reversed(events), *events, targets=targets) == expected
