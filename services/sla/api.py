@@ -1,22 +1,28 @@
 """Sla over HTTP: a ticket's clocks and why they are so, what is due next, the published rules."""
 
-from typing import Annotated, Final
+from datetime import datetime
+from typing import Annotated, Final, NamedTuple
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from services.sla import queries, schemas
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
+from services.sla.domain.explain import explain, readings
+from services.sla.domain.export import scenario_of
+from services.sla.domain.published import Rules
 from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted
 from services.sla.domain.scenario import CalendarPart
 from services.sla.handlers import Rulebook
+from shared.calendar import instant, microseconds
 from shared.contracts.sla import SlaPeakDeclared
-from shared.errors import NotFoundError
+from shared.errors import InvalidInputError, NotFoundError
 from shared.http import conditional
 from shared.http.answers import answer
 from shared.http.auth import Principal, Role, requires
 from shared.http.body import openapi_body, read_struct
 from shared.http.conditional import parse_if_match
+from shared.postgres.pool import Connection
 from shared.runtime.service import Service
 
 _Reader = Annotated[
@@ -24,6 +30,7 @@ _Reader = Annotated[
     Depends(requires(Role.AGENT, Role.MANAGER, Role.AUDITOR, Role.INTEGRATION)),
 ]
 _Manager = Annotated[Principal, Depends(requires(Role.MANAGER))]
+_At = Annotated[datetime | None, Query(description="as known at this instant, and read at it")]
 _Id = Annotated[str, Path(min_length=1, max_length=200)]
 _POLICY_EXAMPLE: Final = schemas.NewPolicy(targets=default_policy().targets)
 _OFFICE: Final = default_calendars("Europe/Berlin")[0]
@@ -34,6 +41,12 @@ _RULES_EXAMPLE: Final = RulesWanted(
     calendars=(CalendarPart(id=OFFICE, zone=_OFFICE.zone, weekly=_OFFICE.weekly),),
     policies=(PolicyWanted(id="standard", targets=default_policy().targets),),
 )
+
+
+class _Known(NamedTuple):
+    rules: Rules
+    ticket: queries.TicketFacts
+    at_us: int
 
 
 class Sla:
@@ -47,6 +60,10 @@ class Sla:
         """Return all routes of sla."""
         router = APIRouter(tags=["sla"])
         router.get("/tickets/{id}", summary="A ticket's clocks")(self.clocks)
+        router.get("/tickets/{id}/explain", summary="Why its deadlines are where they are")(
+            self.explain
+        )
+        router.get("/tickets/{id}/scenario", summary="The ticket as a scenario")(self.scenario)
         router.get("/clocks", summary="Running clocks, the one due first first")(self.running)
         router.get("/policies/{id}", summary="The newest version of a policy")(self.rule)
         router.put(
@@ -76,9 +93,42 @@ class Sla:
         )(self.declare_peak)
         return router
 
-    async def clocks(self, id: UUID, _: _Reader) -> Response:
-        """Return every clock the ticket has or had; none if nothing was promised."""
-        return answer({"clocks": await queries.read_clocks(self._service.pool, id)})
+    async def clocks(self, id: UUID, _: _Reader, at: _At = None) -> Response:
+        """Return every clock the ticket has or had, read now, or as it was known at an instant."""
+        async with self._service.pool.acquire() as connection:
+            found = await self._known(connection, id, at)
+            if found.ticket.is_foreign:
+                clocks = await queries.read_foreign(connection, id)
+            else:
+                clocks = readings(found.ticket.facts, found.rules.rulebook, found.at_us)
+        return answer({"ticket_id": id, "read_at": instant(found.at_us), "clocks": clocks})
+
+    async def explain(self, id: UUID, _: _Reader, at: _At = None) -> Response:
+        """Return why each deadline is where it is: rule, version, windows, pauses."""
+        async with self._service.pool.acquire() as connection:
+            found = await self._known(connection, id, at)
+        facts = [] if found.ticket.is_foreign else found.ticket.facts
+        explanations = explain(facts, found.rules.rulebook, found.at_us)
+        return answer(
+            {"ticket_id": id, "read_at": instant(found.at_us), "explanations": explanations}
+        )
+
+    async def scenario(self, id: UUID, _: _Reader, at: _At = None) -> Response:
+        """Return the ticket as a scenario for `desk sla simulate`, its clocks expected."""
+        async with self._service.pool.acquire() as connection:
+            found = await self._known(connection, id, at)
+            published = await queries.read_publications(connection, self._service.journal)
+        return answer(scenario_of(str(id), found.ticket.facts, published, found.at_us))
+
+    async def _known(self, connection: Connection, id: UUID, at: datetime | None) -> _Known:
+        if at is not None and at.tzinfo is None:
+            raise InvalidInputError("at needs an offset, such as Z", field="at")
+        read_at = at or self._service.clock.now()
+        rules = await queries.load_rules(connection, self._service.journal)
+        ticket = await queries.read_facts(
+            connection, self._service.journal, str(id), rules, read_at
+        )
+        return _Known(rules, ticket, microseconds(read_at))
 
     async def running(
         self, _: _Reader, limit: Annotated[int, Query(ge=1, le=200)] = 50

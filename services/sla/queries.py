@@ -1,5 +1,6 @@
 """What sla's clocks and rules answer."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -8,12 +9,17 @@ from uuid import UUID
 import msgspec
 
 from services.sla.domain.defaults import STANDARD_POLICY
-from services.sla.domain.facts import PEAKS
+from services.sla.domain.explain import ClockReading
+from services.sla.domain.facts import PEAKS, facts_of
+from services.sla.domain.history import Fact, in_order
 from services.sla.domain.published import Publication, Rules, calendar_names, rules_of
+from services.sla.domain.voice import hear
 from shared.calendar import microseconds
 from shared.contracts.registry import decode_event
+from shared.errors import NotFoundError
 from shared.journal.journal import Journal
 from shared.postgres.pool import Connection, Pool
+from shared.runtime.read_model import read_histories
 
 _FIELDS: Final = """
     ticket_id, target, cycle, generation, kind, started_at, goal, calendar, policy_id,
@@ -48,14 +54,6 @@ class ClockView(msgspec.Struct, frozen=True):
     source_system: str | None
 
 
-async def read_clocks(pool: Pool, ticket_id: UUID) -> list[ClockView]:
-    """Return the ticket's clocks by target, cycle and generation; none for an unknown ticket."""
-    rows = await pool.fetch(
-        f"SELECT {_FIELDS} FROM read.clock WHERE ticket_id = $1 ORDER BY 2, 3, 4", ticket_id
-    )
-    return [ClockView(*row) for row in rows]
-
-
 async def list_running(pool: Pool, *, limit: int) -> list[ClockView]:
     """Return running clocks, the one due first first."""
     rows = await pool.fetch(
@@ -64,6 +62,52 @@ async def list_running(pool: Pool, *, limit: int) -> list[ClockView]:
         limit,
     )
     return [ClockView(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class TicketFacts:
+    """What sla knows of a ticket: its facts in order, and whether another system judged it."""
+
+    facts: list[Fact]
+    is_foreign: bool
+
+
+async def read_facts(
+    connection: Connection, journal: Journal, ticket_id: str, rules: Rules, at: datetime
+) -> TicketFacts:
+    """Return what had been recorded by `at`. Raises: NotFoundError for an unknown ticket."""
+    events = (await read_histories(connection, [ticket_id]))[ticket_id]
+    known = [event for event in events if event.recorded_at <= at]
+    if not known:
+        raise NotFoundError(f"no ticket {ticket_id} was known at {at.isoformat()}")
+    heard = hear(event for event in known if event.writer == journal.writer)
+    return TicketFacts(in_order(facts_of(known, rules.peaks)), heard.is_foreign)
+
+
+async def read_foreign(connection: Connection, ticket_id: UUID) -> list[ClockReading]:
+    """Return the clocks that another system judged, as it did."""
+    rows = await connection.fetch(
+        "SELECT * FROM read.clock WHERE ticket_id = $1 ORDER BY target, cycle, generation",
+        ticket_id,
+    )
+    return [
+        ClockReading(
+            **{name: row[name] for name in _TOLD_NAMES},
+            kind=row["kind"] or "sla",
+            goal=None,
+            due_at=row["due_at"],
+            outcome=row["outcome"] or "open",
+            elapsed_seconds=None,
+            paused_seconds=None,
+        )
+        for row in rows
+    ]
+
+
+_TOLD_NAMES: Final = (
+    *("target", "cycle", "generation", "policy_id", "policy_version", "calendar"),
+    *("started_at", "stopped_at", "breached_at", "source_system"),
+)
 
 
 async def load_rules(connection: Connection, journal: Journal) -> Rules:

@@ -90,14 +90,14 @@ async def _judge_again(
 
 
 def _say(ledger: Ledger, knowledge: Knowledge, now_us: int, fired_us: int) -> list[Said]:
-    """Return the news, then what timers have to say; and learn both."""
-    said = publication.news(ledger, knowledge, now_us, fired_us)
-    for one in said:
-        learn(knowledge, one)
+    """Return what timers have to say, then the news; and learn both."""
     timed = publication.due(ledger, knowledge, fired_us)
     for one in timed:
         learn(knowledge, one)
-    return [*said, *timed]
+    said = publication.news(ledger, knowledge, now_us, fired_us)
+    for one in said:
+        learn(knowledge, one)
+    return [*timed, *said]
 
 
 def _timers(ticket_id: str, ledger: Ledger, knowledge: Knowledge) -> Iterator[Timer]:

@@ -97,7 +97,7 @@ def test_a_ticket_goes_through_all_five_services(tmp_path: Path) -> None:
         assert escalated["group"] == "network-support"
         assert desk.post(f"/intake/tickets/{ticket}/resolve", {"resolution": "done"}).is_success
         clocks = eventually(lambda: ended(desk, ticket))
-        assert [clock["state"] for clock in clocks] == ["missed"]
+        assert [clock["outcome"] for clock in clocks] == ["missed"]
         timeline = eventually(
             lambda: complete(desk.get(f"/reporting/tickets/{ticket}/timeline")["timeline"])
         )

@@ -53,7 +53,7 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[WarningDue, ...]
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
     """A time of one kind under one calendar: it runs, is paused, or is none of the clock's."""
 
     start_us: int
@@ -62,17 +62,21 @@ class _Piece(NamedTuple):
     calendar: WorkingCalendar
 
     def worked_us(self) -> int:
+        """Return the working time it holds."""
         return self.calendar.worked_us(self.start_us, self.end_us)
 
 
-def read(life: Life, pauses: Pauses, at_us: int) -> Clock:
-    """Return the clock as it stands at `at_us`, or as it stood at its end.
+def course_of(life: Life, pauses: Pauses, at_us: int) -> "Course":
+    """Return what the clock has counted at `at_us`, or at its end; there open pauses end."""
+    return Course(life, pauses, at_us if life.ended_us is None else life.ended_us)
 
-    A pause still open is taken to end there. Raises: InvalidInputError if a calendar does not hold
-    as much working time as the goal needs.
+
+def read(course: "Course") -> Clock:
+    """Return the clock as its course makes it.
+
+    Raises: InvalidInputError if a calendar does not hold as much working time as the goal needs.
     """
-    cut_us = at_us if life.ended_us is None else life.ended_us
-    course = _Course(life, pauses, cut_us)
+    life, cut_us = course.life, course.cut_us
     due_us = course.due_us()
     is_past = due_us < cut_us
     pause = course.pause()
@@ -105,51 +109,80 @@ def _outcome(life: Life, *, is_past: bool, is_paused: bool) -> Outcome:
     return "paused" if is_paused and life.date_us is None else "open"
 
 
-class _Course:
-    """What a clock counts: pieces up to the cut, and running time from there on."""
+class Course:
+    """What a clock counts: pieces up to the cut, and running time from there on.
 
-    __slots__ = ("_calendar", "_cut_us", "_definition", "_life", "_pieces", "_running", "_spells")
+    `cut_us` is the reading, or the clock's end.
+    """
+
+    __slots__ = (
+        "_calendar",
+        "_definition",
+        "_pauses",
+        "_running",
+        "_spells",
+        "cut_us",
+        "life",
+        "pieces",
+    )
 
     def __init__(self, life: Life, pauses: Pauses, cut_us: int) -> None:
-        self._life = life
+        self.life = life
         self._definition = life.definition
         self._calendar = life.definition.calendar
-        self._cut_us = cut_us
+        self.cut_us = cut_us
+        self._pauses = pauses
         self._spells = pauses(life.definition.pause)
-        self._pieces = [
+        self.pieces = [
             piece
             for stretch in life.stretches
             for piece in _pieces(stretch, life.excluded, pauses(stretch.definition.pause), cut_us)
         ]
-        self._running = [piece for piece in self._pieces if piece.kind == "run"]
+        self._running = [piece for piece in self.pieces if piece.kind == "run"]
 
     def due_us(self) -> int:
-        life, definition, calendar = self._life, self._definition, self._calendar
+        """Return the deadline."""
+        life, definition, calendar = self.life, self._definition, self._calendar
         if definition.goal_us is not None:
             return self._reaches_us(definition.goal_us)
         if life.date_us is not None:
             due_us = max(life.date_us, life.started_us)
             return due_us if calendar.holds_us(due_us) else calendar.next_opening_us(due_us)
-        at = definition.target.goal.at
-        due_us = calendar.add_days_us(
-            life.started_us, definition.days or 0, "same_time" if at is UNSET else at
-        )
+        due_us = self.days_us()
         for start_us, worked_us in self._idle():
             if start_us < due_us:
                 due_us = calendar.add_us(due_us, worked_us)
         return due_us
 
+    def days_us(self) -> int:
+        """Return where the goal's working days end, no pause considered."""
+        at = self._definition.target.goal.at
+        return self._calendar.add_days_us(
+            self.life.started_us, self._definition.days or 0, "same_time" if at is UNSET else at
+        )
+
+    def reason_at(self, at_us: int) -> str | None:
+        """Return what paused the clock at an instant."""
+        reasons = (
+            spell.reason
+            for stretch in self.life.stretches
+            for spell in self._pauses(stretch.definition.pause)
+            if spell.start_us <= at_us and (spell.end_us is None or at_us < spell.end_us)
+        )
+        return next(reasons, None)
+
     def elapsed_us(self, to_us: int) -> int:
         """Return the working time that counts, from the start to an instant at or past the cut."""
         counted_us = sum(piece.worked_us() for piece in self._running)
-        return counted_us + self._calendar.worked_us(self._cut_us, to_us)
+        return counted_us + self._calendar.worked_us(self.cut_us, to_us)
 
     def paused_us(self) -> int:
-        return sum(piece.worked_us() for piece in self._pieces if piece.kind == "pause")
+        """Return the working time that pauses kept from counting."""
+        return sum(piece.worked_us() for piece in self.pieces if piece.kind == "pause")
 
     def pause(self) -> Spell | None:
         """Return the pause that lasts, None if none does or the clock has ended."""
-        if self._life.ended_us is not None or not self._spells:
+        if self.life.ended_us is not None or not self._spells:
             return None
         last = self._spells[-1]
         return last if last.end_us is None else None
@@ -167,8 +200,8 @@ class _Course:
             whole_us = self._elapsed_by_us(due_us)
         for place, rule in enumerate(rules):
             at_us = self._warn_us(rule, due_us, whole_us or 0)
-            ended_us = self._life.ended_us
-            if at_us >= self._life.came_us and (ended_us is None or at_us < ended_us):
+            ended_us = self.life.ended_us
+            if at_us >= self.life.came_us and (ended_us is None or at_us < ended_us):
                 yield WarningDue(place, at_us)
 
     def _warn_us(self, rule: WarnRule, due_us: int, whole_us: int) -> int:
@@ -184,7 +217,7 @@ class _Course:
 
     def _elapsed_by_us(self, to_us: int) -> int:
         """Return the working time that counts up to an instant anywhere."""
-        if to_us >= self._cut_us:
+        if to_us >= self.cut_us:
             return self.elapsed_us(to_us)
         return sum(
             piece.calendar.worked_us(piece.start_us, min(piece.end_us, to_us))
@@ -193,7 +226,7 @@ class _Course:
 
     def _reaches_us(self, wanted_us: int) -> int:
         """Return the earliest instant at which so much counts."""
-        return self._life.started_us if wanted_us <= 0 else self._after_us(None, wanted_us)
+        return self.life.started_us if wanted_us <= 0 else self._after_us(None, wanted_us)
 
     def _beyond_us(self, from_us: int, wanted_us: int) -> int:
         """Return the earliest instant at which so much has counted since `from_us`."""
@@ -206,13 +239,13 @@ class _Course:
             if worked_us >= left_us:
                 return piece.calendar.add_us(start_us, left_us)
             left_us -= worked_us
-        rest_us = self._cut_us if from_us is None else max(self._cut_us, from_us)
+        rest_us = self.cut_us if from_us is None else max(self.cut_us, from_us)
         return self._calendar.add_us(rest_us, left_us)
 
     def _idle(self) -> Iterator[tuple[int, int]]:
         """Yield what does not count, joined where it touches: its start and its working time."""
         start_us = end_us = worked_us = 0
-        for piece in self._pieces:
+        for piece in self.pieces:
             if piece.kind == "run":
                 continue
             if piece.start_us != end_us:
@@ -230,7 +263,7 @@ def _pieces(
     excluded: Sequence[tuple[int, int]],
     spells: Sequence[Spell],
     cut_us: int,
-) -> Iterator[_Piece]:
+) -> Iterator[Piece]:
     """Yield the stretch up to the cut as pieces of one kind, in order."""
     calendar = stretch.definition.calendar
     start_us = stretch.start_us
@@ -238,7 +271,7 @@ def _pieces(
     if start_us >= stop_us:
         return
     if not excluded and not spells:
-        yield _Piece(start_us, stop_us, "run", calendar)
+        yield Piece(start_us, stop_us, "run", calendar)
         return
     forgiven_us = start_us if stretch.forgives_us is None else stretch.forgives_us
     pauses = [
@@ -248,11 +281,11 @@ def _pieces(
     edges = {edge for span in (*excluded, *pauses) for edge in span if start_us < edge < stop_us}
     for a, b in pairwise((start_us, *sorted(edges), stop_us)):
         if any(low <= a < high for low, high in excluded):
-            yield _Piece(a, b, "excluded", calendar)
+            yield Piece(a, b, "excluded", calendar)
         elif any(low <= a < high for low, high in pauses):
-            yield _Piece(a, b, "pause", calendar)
+            yield Piece(a, b, "pause", calendar)
         else:
-            yield _Piece(a, b, "run", calendar)
+            yield Piece(a, b, "run", calendar)
 
 
 @lru_cache(maxsize=1_000)

@@ -121,9 +121,14 @@ class _Run:
                 self._start(at_us)
         for fact in moment.acts:
             self._act(fact, at_us)
+        has_changed = moment.fields is not self._fields
         self._fields = moment.fields
-        touched.extend(self.cycles[known:])
         for cycle in touched:
+            if has_changed or at_us in self._rules.takeovers_us:
+                self._match(cycle, at_us)
+            else:
+                _close(cycle)
+        for cycle in self.cycles[known:]:
             self._match(cycle, at_us)
 
     def take_over(self, at_us: int) -> None:
@@ -183,8 +188,7 @@ class _Run:
         if life is None and definition is not None:
             life = self._attach(cycle, definition, at_us, before)
             cycle.lives.append(life)
-        if life is not None and cycle.ended_us is not None:
-            life.ended_us, life.ending = at_us, cycle.ending
+        _close(cycle)
 
     def _attach(
         self, cycle: _Cycle, definition: Definition, at_us: int, before: Life | None
@@ -220,6 +224,13 @@ class _Run:
             stretches=stretches,
             excluded=cycle.excluded,
         )
+
+
+def _close(cycle: _Cycle) -> None:
+    """End the clock of a cycle that has ended."""
+    life = cycle.running()
+    if life is not None and cycle.ended_us is not None:
+        life.ended_us, life.ending = cycle.ended_us, cycle.ending
 
 
 def _takes(moment: Moment, wanted: tuple[tuple[str, Value], ...]) -> bool:

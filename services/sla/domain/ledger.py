@@ -1,8 +1,8 @@
 """The one function from a ticket's history and the rules to its ledger of clocks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from services.sla.domain.clocks import Clock, read
+from services.sla.domain.clocks import Clock, Course, course_of, read
 from services.sla.domain.cycles import lives
 from services.sla.domain.history import Fact, Moment, Spell, moments, spells
 from services.sla.domain.rulebook import Conditions, Rulebook
@@ -18,13 +18,16 @@ def judge(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Ledger:
     what-ifs all ask this. Raises: InvalidInputError if a calendar does not hold as much working
     time as a goal needs.
     """
+    return tuple(read(course) for course in courses(facts, rules, at_us))
+
+
+def courses(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Iterator[Course]:
+    """Yield what each clock of the ledger has counted, for those who ask how it came about."""
     happened = moments([fact for fact in facts if fact.time_us <= at_us])
     pauses = _Pauses(happened)
-    return tuple(
-        read(life, pauses.of, at_us)
-        for target in rules.targets
-        for life in lives(target, happened, at_us)
-    )
+    for target in rules.targets:
+        for life in lives(target, happened, at_us):
+            yield course_of(life, pauses.of, at_us)
 
 
 class _Pauses:

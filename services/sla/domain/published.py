@@ -22,10 +22,11 @@ class Rules:
 
 
 class Publication(NamedTuple):
-    """A rule that was published, and when."""
+    """A rule that was published, and when; `pointer` leads to one that is about to be."""
 
     data: EventData
     time_us: int
+    pointer: str = ""
 
 
 def rules_of(events: Iterable[Publication]) -> Rules:
@@ -59,7 +60,7 @@ def _versions(events: Sequence[Publication]) -> list[tuple[int, PolicyVersion]]:
         data = event.data
         if isinstance(data, SlaPolicyPublished):
             place = data.place
-            found.append(version_of(data, event.time_us))
+            found.append(version_of(data, event.time_us, event.pointer))
     return [(place, version) for version in found]
 
 
@@ -69,7 +70,7 @@ def in_asking_order(versions: Iterable[tuple[int, PolicyVersion]]) -> list[Polic
     return [version for _, version in ordered]
 
 
-def version_of(policy: SlaPolicyPublished, published_us: int) -> PolicyVersion:
+def version_of(policy: SlaPolicyPublished, published_us: int, pointer: str = "") -> PolicyVersion:
     """Return a published policy as the engine takes it; the first one was there before all."""
     effective_us = published_us
     if policy.effective_from is not None:
@@ -83,6 +84,7 @@ def version_of(policy: SlaPolicyPublished, published_us: int) -> PolicyVersion:
         applies_to=policy.applies_to,
         targets=policy.targets,
         calendars=policy.calendars,
+        pointer=pointer,
     )
 
 

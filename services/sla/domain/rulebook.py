@@ -21,7 +21,8 @@ _SHARED: Final = ("start", "stop", "cycle", "on_reopen")
 class PolicyVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One version of one policy, in force from `effective_us` on.
 
-    `calendars` are the versions of the calendars that it was published with, by name.
+    `calendars` are the versions of the calendars that it was published with, by name; `pointer`
+    leads to it in a file, if it comes from one.
     """
 
     policy_id: str
@@ -30,6 +31,7 @@ class PolicyVersion(msgspec.Struct, frozen=True, kw_only=True):
     applies_to: AppliesTo = "new"
     targets: tuple[Target, ...]
     calendars: Mapping[str, int] = {}
+    pointer: str = ""
 
 
 def calendar_version(name: str, version: int | None) -> str:
@@ -63,6 +65,7 @@ class Definition:
 
     policy_id: str
     version: int
+    effective_us: int
     target: Target
     calendar: WorkingCalendar
     pause: Conditions
@@ -145,20 +148,21 @@ def rulebook(
 ) -> Rulebook:
     """Prepare policies; of several, the one named first is asked first.
 
-    Raises: InvalidInputError with the pointer `/policies/<place>…` of what cannot be: a version
+    Raises: InvalidInputError with the pointer (`/policies/<place>…`) of what cannot be: a version
     twice or before its predecessor, a calendar that is not there, or definitions of one target
     that differ in how its cycles run.
     """
     histories: dict[str, list[tuple[PolicyVersion, list[Definition]]]] = {}
     first: dict[str, tuple[Target, str]] = {}
     for place, policy in enumerate(policies):
+        base = policy.pointer or f"/policies/{place}"
         definitions: list[Definition] = []
         for number, target in enumerate(policy.targets):
-            pointer = f"/policies/{place}/targets/{number}"
+            pointer = f"{base}/targets/{number}"
             _require_alike(target, pointer, *first.setdefault(target.name, (target, pointer)))
             definitions.append(_definition(policy, target, calendars, pointer))
         versions = histories.setdefault(policy.policy_id, [])
-        _require_later(policy, place, [version for version, _ in versions])
+        _require_later(policy, base, [version for version, _ in versions])
         versions.append((policy, definitions))
     ordered = [sorted(versions, key=lambda v: v[0].version) for versions in histories.values()]
     return Rulebook(tuple(_rules(target, ordered) for target, _ in first.values()), calendars)
@@ -202,6 +206,7 @@ def _definition(
     return Definition(
         policy.policy_id,
         policy.version,
+        policy.effective_us,
         target,
         calendar,
         Conditions.of(target.pause),
@@ -228,16 +233,16 @@ def _require_alike(target: Target, pointer: str, first: Target, first_pointer: s
             )
 
 
-def _require_later(policy: PolicyVersion, place: int, others: Iterable[PolicyVersion]) -> None:
+def _require_later(policy: PolicyVersion, pointer: str, others: Iterable[PolicyVersion]) -> None:
     for other in others:
         if other.version == policy.version:
-            field = f"/policies/{place}/version"
+            field = f"{pointer}/version"
             raise InvalidInputError(
                 f"{field}: version {policy.version} of {policy.policy_id!r} is there twice",
                 field=field,
             )
         if (other.version < policy.version) != (other.effective_us < policy.effective_us):
-            field = f"/policies/{place}/effective_from"
+            field = f"{pointer}/effective_from"
             raise InvalidInputError(
                 f"{field}: version {policy.version} of {policy.policy_id!r} must come into force"
                 f" {'after' if other.version < policy.version else 'before'}"

@@ -83,18 +83,23 @@ def plan(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -
     for event in published:
         if isinstance(event.data, SlaPolicyPublished):
             history.setdefault(event.data.policy_id, []).append(event.data)
-    policies = list(_changed_policies(wanted.policies, history, pins, now))
-    touched = {policy.policy_id for policy in policies}
+    policies = dict(_changed_policies(wanted.policies, history, pins, now))
+    touched = {policy.policy_id for policy in policies.values()}
     for name, versions in history.items():
         latest = versions[-1]
         if name not in touched and any(_is_stale(latest, calendar) for calendar in calendars):
-            policies.append(_next(latest, pins, now))
-    planned: list[RuleEvent] = [*calendars, *policies]
+            policies[name] = _next(latest, pins, now)
     now_us = microseconds(now)
-    rules = rules_of([*published, *(Publication(event, now_us) for event in planned)])
-    for place, policy in enumerate(policies):
-        _require_reachable(policy, rules, f"/policies/{place}", now)
-    return planned
+    rules = rules_of(
+        [
+            *published,
+            *(Publication(calendar, now_us) for calendar in calendars),
+            *(Publication(policy, now_us, pointer) for pointer, policy in policies.items()),
+        ]
+    )
+    for pointer, policy in policies.items():
+        _require_reachable(policy, rules, pointer, now)
+    return [*calendars, *policies.values()]
 
 
 def _require_calendars(parts: Sequence[CalendarPart], now: datetime) -> None:
@@ -149,7 +154,8 @@ def _changed_policies(
     history: Mapping[str, list[SlaPolicyPublished]],
     pins: Mapping[str, int],
     now: datetime,
-) -> Iterator[SlaPolicyPublished]:
+) -> Iterator[tuple[str, SlaPolicyPublished]]:
+    """Yield the versions to publish, each with its pointer in what is wanted."""
     places: dict[str, int] = {}
     heads = {name: versions[-1] for name, versions in history.items()}
     for number, policy in enumerate(wanted):
@@ -182,7 +188,7 @@ def _changed_policies(
             targets=policy.targets,
             calendars=_pinned(policy.targets, pins),
         )
-        yield heads[policy.id]
+        yield pointer, heads[policy.id]
 
 
 def _require_same(policy: PolicyWanted, published: SlaPolicyPublished, pointer: str) -> None:

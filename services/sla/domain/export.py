@@ -1,0 +1,149 @@
+"""A real ticket as a scenario: its facts, the rules it was judged by, the ledger that came out."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final, TypedDict
+
+import msgspec
+from msgspec import UNSET
+
+from services.sla.domain import scenario
+from services.sla.domain.history import Fact
+from services.sla.domain.published import Publication, in_asking_order, version_of
+from services.sla.domain.rulebook import PolicyVersion, calendar_version
+from services.sla.domain.scenario import CalendarPart, Expect, PolicyPart, Scenario
+from services.sla.domain.simulate import run
+from shared.calendar import ROUND_THE_CLOCK, SECOND_US, instant
+from shared.contracts.promises import Target
+from shared.contracts.sla import SlaCalendarPublished, SlaPolicyPublished
+
+_PLAIN: Final = {
+    "started": scenario.Started,
+    "resumed": scenario.Resumed,
+    "resolved": scenario.Resolved,
+    "closed": scenario.Closed,
+    "reopened": scenario.Reopened,
+    "cancelled": scenario.Cancelled,
+    "merged": scenario.Merged,
+}
+_NOTE: Final = (
+    "Exported by `desk sla export`. Instants are cut to whole seconds, so deadlines may differ from"
+    " the desk's by less than a second."
+)
+
+
+class _Known(TypedDict):
+    id: str
+    time: datetime
+    recorded_at: datetime
+
+
+def scenario_of(
+    ticket_id: str, facts: Sequence[Fact], publications: Iterable[Publication], at_us: int
+) -> Scenario:
+    """Return the ticket as a scenario that expects the clocks it has, read at `at_us`.
+
+    A calendar of which several versions were used appears once for each, as `name@version`.
+    """
+    policies: list[tuple[int, PolicyVersion]] = []
+    calendars: dict[tuple[str, int], SlaCalendarPublished] = {}
+    for data, time_us, _ in publications:
+        if isinstance(data, SlaPolicyPublished):
+            policies.append((data.place, version_of(data, time_us)))
+        elif isinstance(data, SlaCalendarPublished):
+            calendars[data.calendar_id, data.version] = data
+    places = {version.policy_id: place for place, version in policies}
+    ordered = in_asking_order((places[version.policy_id], version) for _, version in policies)
+    used = {
+        (t.calendar, _pin(version, t, calendars))
+        for version in ordered
+        for t in version.targets
+        if t.calendar != ROUND_THE_CLOCK
+    }
+    names = [name for name, _ in used]
+    several = {name for name in names if names.count(name) > 1}
+    case = Scenario(
+        id=ticket_id,
+        name=f"ticket {ticket_id}",
+        note=_NOTE,
+        calendars=tuple(
+            _calendar(calendars[key], several) for key in sorted(used) if key in calendars
+        ),
+        policies=tuple(_policy(version, calendars, several) for version in ordered),
+        events=tuple(_event(fact) for fact in facts),
+        until=_whole(at_us),
+    )
+    return msgspec.structs.replace(case, expect=Expect(clocks=run(case).actual.clocks))
+
+
+def _pin(
+    version: PolicyVersion, target: Target, calendars: dict[tuple[str, int], SlaCalendarPublished]
+) -> int:
+    """Return the version of the calendar that the target counts by; without a pin the newest."""
+    newest = max((number for name, number in calendars if name == target.calendar), default=1)
+    return version.calendars.get(target.calendar, newest)
+
+
+def _calendar(calendar: SlaCalendarPublished, several: set[str]) -> CalendarPart:
+    name = calendar.calendar_id
+    return CalendarPart(
+        id=calendar_version(name, calendar.version) if name in several else name,
+        zone=calendar.zone,
+        weekly=calendar.weekly,
+        holidays=calendar.holidays,
+        special_days=calendar.special_days,
+    )
+
+
+def _policy(
+    version: PolicyVersion,
+    calendars: dict[tuple[str, int], SlaCalendarPublished],
+    several: set[str],
+) -> PolicyPart:
+    targets = tuple(
+        _renamed(target, _pin(version, target, calendars)) if target.calendar in several else target
+        for target in version.targets
+    )
+    return PolicyPart(
+        id=version.policy_id,
+        version=version.version,
+        effective_from=_whole(version.effective_us),
+        applies_to=version.applies_to,
+        targets=targets,
+    )
+
+
+def _renamed(target: Target, pin: int) -> Target:
+    return msgspec.structs.replace(target, calendar=calendar_version(target.calendar, pin))
+
+
+def _event(fact: Fact) -> scenario.AnyEvent:  # noqa: PLR0911 one answer per type
+    known = _Known(
+        id=f"{'routing' if fact.rank else 'intake'}-{fact.sequence}",
+        time=_whole(fact.time_us),
+        recorded_at=_whole(fact.recorded_us),
+    )
+    changes = dict(fact.changes or {})
+    match fact.type:
+        case "created":
+            return scenario.Created(**known, data=changes)
+        case "prioritized":
+            return scenario.Prioritized(**known, data=changes)
+        case "assigned":
+            return scenario.Assigned(**known, data=changes)
+        case "updated":
+            return scenario.Updated(**known, data=scenario.Update(fields=changes))
+        case "held":
+            hold = scenario.Hold(reason=UNSET if fact.reason is None else fact.reason)
+            return scenario.Held(**known, data=hold)
+        case "requester_message":
+            return scenario.Commented(**known, data=scenario.Comment(author="requester"))
+        case "agent_reply" | "internal_note":
+            comment = scenario.Comment(author="agent", public=fact.type == "agent_reply")
+            return scenario.Commented(**known, data=comment)
+        case plain:
+            return _PLAIN[plain](**known)
+
+
+def _whole(at_us: int) -> datetime:
+    return instant(at_us // SECOND_US * SECOND_US)

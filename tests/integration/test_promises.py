@@ -1,0 +1,231 @@
+"""Promises in a running desk: kept, broken, taken back, explained, changed under running clocks."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from support.inprocess import InProcessDesk, in_process_desk
+from support.promises import promise
+
+from services.sla.domain.expectations import differences
+from services.sla.domain.scenario import Scenario
+from services.sla.domain.simulate import run
+from shared.contracts.envelope import Lineage
+from shared.contracts.intake import TicketResolved
+from shared.contracts.registry import Recorded
+from shared.journal.journal import Append, Draft
+
+HOUR = 3600
+
+
+@pytest.fixture
+async def desk(
+    make_database: Callable[[str], str], tmp_path: Path
+) -> AsyncGenerator[InProcessDesk]:
+    async with in_process_desk(
+        make_database, tmp_path, services=("intake", "routing", "sla")
+    ) as running:
+        await running.settle()
+        yield running
+
+
+async def publish(desk: InProcessDesk, *targets: dict[str, Any], **more: Any) -> dict[str, Any]:
+    body = {"targets": list(targets), **more}
+    answer = await desk.clients["sla"].put("/policies/standard", json=body)
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
+async def clocks(desk: InProcessDesk, ticket: str, **query: str) -> list[dict[str, Any]]:
+    answer = await desk.clients["sla"].get(f"/tickets/{ticket}", params=query)
+    assert answer.is_success, answer.text
+    return answer.json()["clocks"]
+
+
+async def journal(desk: InProcessDesk, ticket: str, service: str = "sla") -> list[Recorded]:
+    there = desk.rooms[service].service
+    async with there.pool.acquire() as connection:
+        return (await there.journal.read(connection, [ticket]))[ticket]
+
+
+async def told(desk: InProcessDesk, ticket: str, *wanted: str) -> list[Recorded]:
+    """Wait until sla has said so many things about the ticket, and compare them."""
+    for _ in range(300):
+        events = await journal(desk, ticket)
+        if len(events) >= len(wanted):
+            break
+        await asyncio.sleep(0.05)
+    assert [event.type.removeprefix("sla.") for event in events] == list(wanted)
+    return events
+
+
+async def learn_late(desk: InProcessDesk, ticket: str, after: timedelta) -> Recorded:
+    """Have intake record now that the ticket was solved so long after it was created."""
+    intake = desk.rooms["intake"].service
+    events = await journal(desk, ticket, "intake")
+    solved = TicketResolved(ticket_id=UUID(ticket), resolved_by="bo", resolution="by phone")
+    append = Append(
+        ticket,
+        len(events),
+        (Draft(solved, events[0].time + after),),
+        Lineage(actor="bo", correlation_id="late"),
+    )
+    async with intake.pool.acquire() as connection, connection.transaction():
+        assert await intake.journal.append(connection, [append]) == [True]
+    return (await journal(desk, ticket, "intake"))[-1]
+
+
+async def test_a_late_fact_takes_a_breach_back_and_says_why(desk: InProcessDesk) -> None:
+    await publish(desk, promise(1, warn_percent=50))
+    ticket = await desk.report(1)
+    said = await told(desk, ticket, "started", "warned", "breached")
+    assert said[2].time - said[0].time == timedelta(seconds=1)
+    assert said[2].recorded_at > said[2].time
+    late = await learn_late(desk, ticket, timedelta(milliseconds=900))
+    said = await told(desk, ticket, "started", "warned", "breached", "breach_retracted", "met")
+    assert said[3].causation_id == late.event_id
+    assert (await clocks(desk, ticket))[0]["outcome"] == "met"
+    before = await clocks(desk, ticket, at=said[2].recorded_at.isoformat())
+    assert before[0]["outcome"] == "missed"
+    await desk.settle()
+    await desk.check([ticket])
+
+
+async def test_a_version_for_running_clocks_takes_them_over_and_one_for_new_does_not(
+    desk: InProcessDesk,
+) -> None:
+    await publish(desk, promise(2 * HOUR))
+    ticket = await desk.report(1)
+    await told(desk, ticket, "started")
+    await publish(desk, promise(HOUR))
+    await desk.settle()
+    await told(desk, ticket, "started")
+    await publish(desk, promise(3 * HOUR), applies_to="running")
+    said = await told(desk, ticket, "started", "cancelled", "started")
+    assert msgspec.to_builtins(said[1].data)["reason"] == "superseded"
+    assert [(c["generation"], c["policy_version"]) for c in await clocks(desk, ticket)] == [
+        (1, 2),
+        (2, 4),
+    ]
+    younger = await desk.report(2)
+    await desk.settle()
+    assert [c["policy_version"] for c in await clocks(desk, younger)] == [4]
+
+
+async def test_a_deadline_is_explained_and_becomes_a_test_case(desk: InProcessDesk) -> None:
+    ticket = await desk.report(1, kind="incident", impact="low", urgency="low")
+    await desk.settle()
+    found = (await desk.clients["sla"].get(f"/tickets/{ticket}/explain")).json()["explanations"]
+    resolution = next(one for one in found if one["clock"]["target"] == "resolution")
+    assert resolution["because"] == {
+        "priority": "P4",
+        "kind": "incident",
+    }
+    assert resolution["rule"]["goal"] == {"working_seconds": 48 * HOUR}
+    counted = [step for step in resolution["steps"] if step["what"] in ("counts", "will count")]
+    assert counted[-1]["counted_seconds"] == 48 * HOUR
+    assert counted[-1]["to"] == resolution["clock"]["due_at"]
+    assert resolution["clock"]["next"]["what"] == "warning"
+
+    exported = (await desk.clients["sla"].get(f"/tickets/{ticket}/scenario")).json()
+    case = msgspec.convert(exported, Scenario)
+    actual = run(case).actual
+    assert differences(case, actual) == []
+    assert len(actual.clocks) == 2
+    live = {c["target"]: c["due_at"][:19] for c in await clocks(desk, ticket)}
+    assert {c.target: c.due_at.isoformat()[:19] for c in actual.clocks} == live
+
+
+async def test_a_declared_peak_gives_requests_twice_the_time(desk: InProcessDesk) -> None:
+    usual = await desk.report(1, kind="service_request")
+    assert (await desk.clients["sla"].put("/peak", json={"is_peak": True})).json()["changed"]
+    await desk.settle()
+    peak = await desk.report(2, kind="service_request")
+    await desk.settle()
+    goals = [
+        [c["goal"]["working_seconds"] for c in await clocks(desk, t) if c["target"] == "resolution"]
+        for t in (usual, peak)
+    ]
+    assert goals == [[24 * HOUR], [48 * HOUR]]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"goal": {"working_seconds": 0}}, "/targets/0/goal/working_seconds"),
+        ({"goal": {"working_seconds": 100 * 365 * 24 * HOUR}}, "/policies/0/targets/0/goal"),
+        ({"calendar": "moon"}, "/policies/0/targets/0/calendar"),
+        ({"stop": ["agent_reply"]}, "/policies/0/targets/0/stop"),
+        ({"start": []}, "/targets/0/start"),
+    ],
+)
+async def test_a_promise_that_cannot_be_is_refused_and_nothing_changes(
+    desk: InProcessDesk, change: dict[str, Any], field: str
+) -> None:
+    before = (await desk.clients["sla"].get("/policies/standard")).content
+    body = {"targets": [promise(HOUR) | change]}
+    answer = await desk.clients["sla"].put("/policies/standard", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["field"].startswith(field), answer.text
+    assert (await desk.clients["sla"].get("/policies/standard")).content == before
+
+
+@pytest.mark.parametrize(
+    ("calendar", "field"),
+    [
+        ({"zone": "Europe/Atlantis"}, "/calendars/0/zone"),
+        ({"weekly": {}}, "/calendars/0/weekly"),
+        (
+            {
+                "holidays": [f"--{m:02}-{d:02}" for m in range(1, 13) for d in range(1, 30)]
+                + [f"--{m:02}-30" for m in range(1, 13) if m != 2]
+                + [f"--{m:02}-31" for m in (1, 3, 5, 7, 8, 10, 12)]
+            },
+            "/calendars/0",
+        ),
+        ({"weekly": {"mon": [["09:00", "12:00"], ["11:00", "13:00"]]}}, "/calendars/0/weekly/mon"),
+        ({"holidays": ["2025-02-30"]}, "/calendars/0/holidays/0"),
+    ],
+)
+async def test_a_calendar_that_cannot_be_is_refused(
+    desk: InProcessDesk, calendar: dict[str, Any], field: str
+) -> None:
+    body = {"zone": "UTC", "weekly": {"mon": [["09:00", "17:00"]]}, **calendar}
+    answer = await desk.clients["sla"].put("/calendars/odd", json=body)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["field"] == field
+    assert (await desk.clients["sla"].get("/calendars/odd")).status_code == 404
+
+
+async def test_a_policy_for_the_past_is_refused(desk: InProcessDesk) -> None:
+    body = {"targets": [promise(HOUR)], "effective_from": "2020-01-01T00:00:00Z"}
+    answer = await desk.clients["sla"].put("/policies/standard", json=body)
+    assert answer.status_code == 422
+    assert "is past" in answer.json()["detail"]
+
+
+async def test_a_new_calendar_version_leaves_running_promises_alone(desk: InProcessDesk) -> None:
+    ticket = await desk.report(1, impact="low", urgency="low")
+    await desk.settle()
+    before = await clocks(desk, ticket)
+    hours = {"zone": "UTC", "weekly": {"sun": [["09:00", "10:00"]]}}
+    answer = await desk.clients["sla"].put("/calendars/office", json=hours)
+    published = [
+        rule.get("policy_id", rule.get("calendar_id"))
+        for rule in json.loads(answer.content)["published"]
+    ]
+    assert published == ["office", "standard"]
+    await desk.settle()
+    after = await clocks(desk, ticket)
+    assert [c["due_at"] for c in after] == [c["due_at"] for c in before]
+    younger = await desk.report(2, impact="low", urgency="low")
+    await desk.settle()
+    assert {c["due_at"] for c in await clocks(desk, younger)}.isdisjoint(
+        c["due_at"] for c in before
+    )
