@@ -30,11 +30,12 @@ async def react(batch: Batch, unit: Unit) -> None:
 
     A version for running clocks wakes every ticket that has one, when it comes into force.
     """
-    causes = {
-        event.stream_id: event
-        for event in batch.events
-        if event.writer != _WRITER and isinstance(event.data, TicketData)
-    }
+    causes: dict[str, Recorded] = {}
+    for event in batch.events:
+        if event.writer != _WRITER and isinstance(event.data, TicketData):
+            cause = causes.setdefault(event.stream_id, event)
+            if event.time < cause.time:  # of several, the one that reaches back furthest
+                causes[event.stream_id] = event
     if causes:
         await _judge_again(unit, causes.keys(), causes)
     for event in batch.events:
