@@ -1,40 +1,35 @@
 """`desk sla`: scenarios run and policies checked without a server, rules published to one."""
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, cast
 
 import msgspec
 import typer
-import yaml
 from msgspec import UNSET
 from rich.table import Table
 
-from services.commands.common import Json, err, out
+from services.commands import promises, sla_files
+from services.commands.common import Json, out
+from services.commands.documents import STANDARD_INPUT, read_document, refuse, say, shaped
 from services.sla.domain.expectations import differences
 from services.sla.domain.scenario import ClockPart, Computed, Scenario, Verdict
 from services.sla.domain.simulate import run
 from shared.errors import InvalidInputError
-from shared.http.problem import from_msgspec
 
 app = typer.Typer(help="Promises: try scenarios, check and publish policies.", no_args_is_help=True)
-_STANDARD_INPUT: Final = Path("-")
-_BAD_FILE: Final = 2
-_YAML: Final = (".yaml", ".yml")
 
 
-@app.callback()
-def _sla() -> None:
-    """Keep `desk sla` a group of commands."""
+promises.add_to(app)
+sla_files.add_to(app)
 
 
 @app.command()
 def simulate(
     file: Annotated[
         Path, typer.Argument(help="Scenario or list of them, JSON or YAML; - reads standard input.")
-    ] = _STANDARD_INPUT,
+    ] = STANDARD_INPUT,
     as_json: Json = False,  # noqa: FBT002 a switch of the command line
 ) -> None:
     """Run scenarios: the ledger of clocks that must come out of rules and a history.
@@ -54,9 +49,9 @@ def simulate(
         failed += bool(found)
         for one in found:
             stated, computed = _told(one.stated), _told(one.computed)
-            _say(f"{case.id}: {one.pointer}: stated {stated}, computed {computed}")
+            say(f"{case.id}: {one.pointer}: stated {stated}, computed {computed}")
     if is_list or failed:
-        _say(f"{len(cases) - failed} of {len(cases)} scenarios hold")
+        say(f"{len(cases) - failed} of {len(cases)} scenarios hold")
     if failed:
         raise typer.Exit(1)
 
@@ -66,51 +61,24 @@ def _run(case: Scenario, base: str) -> Verdict:
         return run(case)
     except InvalidInputError as error:
         detail = error.detail if error.field else f" {error.detail}"
-        _refuse(f"{base}{detail} (scenario {case.id!r})")
+        refuse(f"{base}{detail} (scenario {case.id!r})")
 
 
-def _read_cases(file: Path) -> tuple[Sequence[Scenario], bool]:
+def _read_cases(file: Path) -> tuple[list[Scenario], bool]:
     """Return the scenarios of a file, and whether it is a list."""
-    try:
-        content = sys.stdin.buffer.read() if file == _STANDARD_INPUT else file.read_bytes()
-    except OSError as error:
-        _refuse(f"{file}: {error.strerror}")
-    is_yaml = file.suffix in _YAML
-    raw = _read_yaml(content) if is_yaml else content
-    is_list = isinstance(raw, list) if is_yaml else content.lstrip()[:1] == b"["
-    wanted: Any = list[Scenario] if is_list else Scenario
-    try:
-        if is_yaml:
-            read = msgspec.convert(raw, wanted)
-        else:
-            read = msgspec.json.decode(content, type=wanted)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse(from_msgspec(error).detail)
-    cases = read if is_list else [read]
+    document = read_document(file)
+    if not isinstance(document, list):
+        return [shaped(document, Scenario)], False
+    cases = [
+        shaped(one, Scenario, base=f"/{place}")
+        for place, one in enumerate(cast("list[Any]", document))
+    ]
     seen: set[str] = set()
     for place, case in enumerate(cases):
         if case.id in seen:
-            _refuse(f"/{place}/id: {case.id!r} is there twice")
+            refuse(f"/{place}/id: {case.id!r} is there twice")
         seen.add(case.id)
-    return cases, is_list
-
-
-def _read_yaml(content: bytes) -> Any:  # noqa: ANN401 any document
-    """Return a YAML document of plain values; timestamps stay text, as JSON has them."""
-    try:
-        return yaml.load(content, Loader=_PlainLoader)  # noqa: S506 a safe loader without dates
-    except yaml.YAMLError as error:
-        _refuse(f"no YAML: {error}")
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Reads what JSON can say: an unquoted date is text."""
-
-
-_PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+    return cases, True
 
 
 def _print(case: Scenario, actual: Computed) -> None:
@@ -164,13 +132,3 @@ def _told(value: Any) -> str:  # noqa: ANN401 anything a scenario can state
         return str(value)
     text = msgspec.json.encode(value).decode()
     return text.strip('"') if isinstance(value, datetime) else text
-
-
-def _say(sentence: str) -> None:
-    err.print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-
-def _refuse(sentence: str) -> NoReturn:
-    """Say what is wrong with a file, and end with exit code 2."""
-    _say(f"desk: {sentence}")
-    raise typer.Exit(_BAD_FILE)

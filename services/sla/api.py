@@ -86,6 +86,11 @@ class Sla:
             summary="Publish calendars and policies together",
             openapi_extra=openapi_body(RulesWanted, _RULES_EXAMPLE),
         )(self.publish_rules)
+        router.post(
+            "/rules:check",
+            summary="What publishing would add, and which running clocks it would change",
+            openapi_extra=openapi_body(RulesWanted, _RULES_EXAMPLE),
+        )(self.check_rules)
         router.put(
             "/peak",
             summary="Declare a peak, or its end",
@@ -171,6 +176,11 @@ class Sla:
         """Publish what differs from what is in force; calendars first."""
         wanted = await read_struct(request, RulesWanted)
         return answer({"published": await self._rulebook.publish(wanted)})
+
+    async def check_rules(self, request: Request, _: _Manager) -> Response:
+        """Publish nothing; say what `POST /rules` would do."""
+        wanted = await read_struct(request, RulesWanted)
+        return answer(await self._rulebook.check(wanted))
 
     async def declare_peak(self, request: Request, _: _Manager) -> Response:
         """Say that service requests created from now on are a peak's, or no longer."""

@@ -1,18 +1,46 @@
 """Sla's commands: publishing policies and calendars, declaring peaks."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from services.sla.domain.defaults import default_calendars, default_policy
 from services.sla.domain.facts import PEAKS
-from services.sla.domain.rules import PublishRule, RuleEvent, RulesWanted, decide, evolve, plan
-from services.sla.queries import read_publications
+from services.sla.domain.preview import RunningClocks, changes
+from services.sla.domain.published import Publication, rules_of
+from services.sla.domain.rules import (
+    PublishRule,
+    RuleEvent,
+    RulesWanted,
+    decide,
+    differing,
+    evolve,
+    plan,
+)
+from services.sla.queries import open_tickets, read_publications
+from shared.calendar import microseconds
+from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
-from shared.contracts.sla import SlaPeakDeclared
+from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import StaleSequenceError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
 from shared.runtime.service import Service
 from shared.telemetry import context
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What publishing would do: the rules, each with what differs from its newest version."""
+
+    publishes: list[dict[str, Any]]
+    running_clocks: RunningClocks
+
+
+def _planned(rule: RuleEvent, before: EventData | None) -> dict[str, Any]:
+    after = msgspec.to_builtins(rule)
+    differs = [] if before is None else list(differing(msgspec.to_builtins(before), after))
+    return {**after, "differs": differs}
+
 
 DECIDER: Final = Decider[PublishRule, RuleEvent | None](None, decide, evolve)
 
@@ -29,6 +57,34 @@ class Rulebook:
         async with self._service.pool.acquire() as connection:
             published = await read_publications(connection, self._service.journal)
         return plan(wanted, published, self._service.clock.now())
+
+    async def check(self, wanted: RulesWanted) -> Plan:
+        """Return what `publish` would write, and which running clocks it would change.
+
+        Raises: InvalidInputError naming the field.
+        """
+        now = self._service.clock.now()
+        now_us = microseconds(now)
+        running = RunningClocks()
+        async with self._service.pool.acquire() as connection:
+            published = await read_publications(connection, self._service.journal)
+            planned = plan(wanted, published, now)
+            starts = [
+                microseconds(rule.effective_from or now)
+                for rule in planned
+                if isinstance(rule, SlaPolicyPublished) and rule.applies_to == "running"
+            ]
+            if starts:
+                before = rules_of(published)
+                after = rules_of([*published, *(Publication(rule, now_us) for rule in planned)])
+                books = before.rulebook, after.rulebook
+                async for ticket_id, facts in open_tickets(connection, before.peaks):
+                    running.add(changes(ticket_id, facts, *books, max(starts)))
+        newest = {event.data.stream_id: event.data for event in published}
+        return Plan(
+            publishes=[_planned(rule, newest.get(rule.stream_id)) for rule in planned],
+            running_clocks=running,
+        )
 
     async def publish(
         self, wanted: RulesWanted, expected: tuple[str, int] | None = None

@@ -1,5 +1,6 @@
 """What sla's clocks and rules answer."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -10,7 +11,7 @@ import msgspec
 
 from services.sla.domain.defaults import STANDARD_POLICY
 from services.sla.domain.explain import ClockReading
-from services.sla.domain.facts import PEAKS, facts_of
+from services.sla.domain.facts import PEAKS, Peaks, facts_of
 from services.sla.domain.history import Fact, in_order
 from services.sla.domain.published import Publication, Rules, calendar_names, rules_of
 from services.sla.domain.voice import hear
@@ -21,6 +22,7 @@ from shared.journal.journal import Journal
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.read_model import read_histories
 
+_TICKETS_AT_ONCE: Final = 500
 _FIELDS: Final = """
     ticket_id, target, cycle, generation, kind, started_at, goal, calendar, policy_id,
     policy_version, CASE WHEN outcome IS NOT NULL THEN outcome WHEN is_paused THEN 'paused'
@@ -108,6 +110,17 @@ _TOLD_NAMES: Final = (
     *("target", "cycle", "generation", "policy_id", "policy_version", "calendar"),
     *("started_at", "stopped_at", "breached_at", "source_system"),
 )
+
+
+async def open_tickets(
+    connection: Connection, peaks: Peaks
+) -> AsyncIterator[tuple[str, list[Fact]]]:
+    """Yield each ticket that has a running clock, with its facts in order."""
+    tickets = await tickets_with_running_clocks(connection)
+    for start in range(0, len(tickets), _TICKETS_AT_ONCE):
+        chunk = tickets[start : start + _TICKETS_AT_ONCE]
+        for ticket_id, events in (await read_histories(connection, chunk)).items():
+            yield ticket_id, in_order(facts_of(events, peaks))
 
 
 async def load_rules(connection: Connection, journal: Journal) -> Rules:

@@ -16,8 +16,8 @@ from support.memory_store import MemoryStore, Row, Transaction
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketResolved, TicketStarted
-from shared.contracts.registry import Recorded
 from shared.contracts.promises import Goal
+from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaBreached, SlaStarted
 from shared.journal.handler import Decider
 from shared.journal.journal import Draft

@@ -5,9 +5,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from services.sla.domain.history import ENDS, Fact, Moment, is_same
+from services.sla.domain.history import ENDS, Fact, Moment
 from services.sla.domain.rulebook import Definition, Fields, TargetRules
-from shared.contracts.promises import HELD_FOR, Value
+from shared.contracts.promises import HELD_FOR
 
 Ending = Literal["stopped", "cancelled", "merged", "superseded"]
 _SOLUTIONS: Final = ("resolved", "closed")
@@ -114,11 +114,10 @@ class _Run:
         rules, at_us = self._rules, moment.at_us
         touched = [self._open] if self._open is not None else []
         known = len(self.cycles)
-        if moment.taken and (rules.start.fields or rules.stop.fields):
-            if self._open is not None and _takes(moment, rules.stop.fields):
-                self._end(self._open, at_us, "stopped")
-            if not self.is_over and _takes(moment, rules.start.fields):
-                self._start(at_us)
+        if self._open is not None and moment.takes(rules.stop.fields):
+            self._end(self._open, at_us, "stopped")
+        if not self.is_over and moment.takes(rules.start.fields):
+            self._start(at_us)
         for fact in moment.acts:
             self._act(fact, at_us)
         has_changed = moment.fields is not self._fields
@@ -231,14 +230,6 @@ def _close(cycle: _Cycle) -> None:
     life = cycle.running()
     if life is not None and cycle.ended_us is not None:
         life.ended_us, life.ending = cycle.ended_us, cycle.ending
-
-
-def _takes(moment: Moment, wanted: tuple[tuple[str, Value], ...]) -> bool:
-    return any(
-        name == taken and is_same(value, now)
-        for name, value in wanted
-        for taken, now in moment.taken
-    )
 
 
 def _words(fact: Fact) -> tuple[str, ...]:

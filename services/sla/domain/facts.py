@@ -30,7 +30,7 @@ FIELDS: Final = (
 )
 """The ticket's fields that a policy can ask for."""
 
-_RANK: Final = {"intake": 0, "routing": 1}
+RANK: Final = {"intake": 0, "routing": 1}
 _TYPES: Final[Mapping[type[EventData], FactType]] = {
     TicketStarted: "started",
     TicketResumed: "resumed",
@@ -39,6 +39,8 @@ _TYPES: Final[Mapping[type[EventData], FactType]] = {
     TicketReopened: "reopened",
     TicketCancelled: "cancelled",
 }
+PLAIN: Final[Mapping[str, FactType]] = {data.TYPE: kind for data, kind in _TYPES.items()}
+"""Events whose type says all that clocks need to know; their data need not be read."""
 
 Peaks = Sequence[tuple[int, bool]]
 """Since when it was a peak, or none, in order; microseconds since 1970."""
@@ -47,22 +49,25 @@ Peaks = Sequence[tuple[int, bool]]
 def facts_of(events: Iterable[Recorded], peaks: Peaks = ()) -> Iterator[Fact]:
     """Yield the facts among a ticket's events; what is no fact of its promises is left out."""
     for event in events:
-        content = _content(event.data)
-        if content is None or event.writer not in _RANK:
-            continue
-        kind, reason, changes = content
-        time_us = microseconds(event.time)
-        if kind == "created":
-            changes = {**(changes or {}), PEAK: is_peak(peaks, time_us)}
-        yield Fact(
-            time_us,
-            max(time_us, microseconds(event.recorded_at)),
-            _RANK[event.writer],
-            event.sequence,
-            kind,
-            reason,
-            changes,
-        )
+        if event.writer in RANK:
+            place = RANK[event.writer], event.sequence
+            recorded_us = microseconds(event.recorded_at)
+            fact = fact_of(event.data, microseconds(event.time), recorded_us, place, peaks)
+            if fact is not None:
+                yield fact
+
+
+def fact_of(
+    data: EventData, time_us: int, recorded_us: int, place: tuple[int, int], peaks: Peaks
+) -> Fact | None:
+    """Return what an event is to the clocks, if anything; `place` is writer's rank and sequence."""
+    content = _content(data)
+    if content is None:
+        return None
+    kind, reason, changes = content
+    if kind == "created":
+        changes = {**(changes or {}), PEAK: is_peak(peaks, time_us)}
+    return Fact(time_us, max(time_us, recorded_us), *place, kind, reason, changes)
 
 
 def is_peak(peaks: Peaks, at_us: int) -> bool:

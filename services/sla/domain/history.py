@@ -51,17 +51,23 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 class Moment(msgspec.Struct, frozen=True, gc=False):
     """Everything that happened at one instant, and what was true after it.
 
-    `taken` are the fields that took a value with it; `acts` its facts that are a condition or an
-    end, in order.
+    `acts` are its facts that are a condition or an end, in order; `before` the fields before it.
     """
 
     at_us: int
     acts: tuple[Fact, ...]
-    taken: tuple[tuple[str, Value], ...]
+    before: Fields
     fields: Fields
     hold: Fact | None
     is_resolved: bool
     is_closed: bool
+
+    def takes(self, wanted: tuple[tuple[str, Value], ...]) -> bool:
+        """Tell whether one of these fields took its value now."""
+        return self.fields is not self.before and any(
+            is_same(self.fields.get(name), value) and not is_same(self.before.get(name), value)
+            for name, value in wanted
+        )
 
     def pause_under(self, pause: Conditions) -> str | None:
         """Return the first of these states that holds, in words; None if none does."""
@@ -104,10 +110,11 @@ def in_order(facts: Iterable[Fact]) -> list[Fact]:
         known = once.get(name)
         if known is None or fact.recorded_us < known.recorded_us:
             once[name] = fact
-    return sorted(once.values(), key=_order)
+    return sorted(once.values(), key=order)
 
 
-def _order(fact: Fact) -> tuple[int, int, int]:
+def order(fact: Fact) -> tuple[int, int, int]:
+    """Return the key of the total order: time, intake before routing, the writer's sequence."""
     return fact.time_us, fact.rank, fact.sequence
 
 
@@ -136,15 +143,8 @@ def moments(facts: Sequence[Fact]) -> list[Moment]:
                 is_closed = True
             elif kind == "reopened":
                 is_resolved = is_closed = False
-        taken = _taken(before, fields) if fields is not before else ()
-        found.append(Moment(at_us, tuple(acts), taken, fields, hold, is_resolved, is_closed))
+        found.append(Moment(at_us, tuple(acts), before, fields, hold, is_resolved, is_closed))
     return found
-
-
-def _taken(before: Fields, after: Fields) -> tuple[tuple[str, Value], ...]:
-    return tuple(
-        (name, value) for name, value in after.items() if not is_same(before.get(name), value)
-    )
 
 
 def spells(found: Sequence[Moment], pause: Conditions) -> Iterator[Spell]:

@@ -1,8 +1,10 @@
 """The rules as they were published: every version of every policy and calendar, made one book."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from services.sla.domain.facts import Peaks
 from services.sla.domain.rulebook import PolicyVersion, Rulebook, calendar_version, rulebook
@@ -92,3 +94,33 @@ def calendar_names(rules: Iterable[EventData]) -> set[str]:
     """Return the names of the calendars that policies use, the built-in one left out."""
     policies = [rule for rule in rules if isinstance(rule, SlaPolicyPublished)]
     return {t.calendar for policy in policies for t in policy.targets} - {ROUND_THE_CLOCK}
+
+
+def as_if_always(
+    events: Iterable[Publication],
+    policies: Iterable[PolicyVersion],
+    calendars: Mapping[str, WorkingCalendar],
+) -> Rulebook:
+    """Return the newest published rules with others in their place, as if always in force.
+
+    Policies and calendars replace the published ones of the same name.
+    """
+    current: dict[str, tuple[int, PolicyVersion]] = {}
+    known: dict[str, WorkingCalendar] = {ROUND_THE_CLOCK: round_the_clock()}
+    for event in events:
+        if isinstance(event.data, SlaPolicyPublished):
+            version = version_of(event.data, event.time_us)
+            current[version.policy_id] = event.data.place, version
+        elif isinstance(event.data, SlaCalendarPublished):
+            known[event.data.calendar_id] = WorkingCalendar.published(event.data)
+    known.update(calendars)
+    for policy in policies:
+        place = current[policy.policy_id][0] if policy.policy_id in current else len(current)
+        current[policy.policy_id] = place, policy
+    return rulebook(
+        [
+            msgspec.structs.replace(version, effective_us=_ALWAYS_US, calendars={})
+            for version in in_asking_order(current.values())
+        ],
+        known,
+    )

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
-from typing import Annotated, NoReturn
+from itertools import pairwise, zip_longest
+from typing import Annotated, Any, NoReturn, cast
 
 import msgspec
 from msgspec import UNSET, Meta
@@ -246,3 +246,25 @@ def _require_reachable(
 
 def _refuse(field: str, sentence: str) -> NoReturn:
     raise InvalidInputError(f"{field}: {sentence}", field=field)
+
+
+class Differs(msgspec.Struct, frozen=True):
+    """A key that a new version changes; null stands for what is not there."""
+
+    pointer: str
+    before: Any
+    after: Any
+
+
+def differing(before: Any, after: Any, pointer: str = "") -> Iterator[Differs]:  # noqa: ANN401 JSON
+    """Yield the innermost keys in which two JSON values differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        old, new = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
+        for name in sorted(old.keys() | new.keys()):
+            yield from differing(old.get(name), new.get(name), f"{pointer}/{name}")
+    elif isinstance(before, list) and isinstance(after, list):
+        pairs = zip_longest(cast("list[Any]", before), cast("list[Any]", after))
+        for place, (one, other) in enumerate(pairs):
+            yield from differing(one, other, f"{pointer}/{place}")
+    elif before != after:
+        yield Differs(pointer, before, after)

@@ -1,0 +1,95 @@
+"""Files given to a subcommand: reading JSON or YAML, and refusing what is neither."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+import typer
+import yaml
+
+from services.commands.common import err
+from shared.http.problem import from_msgspec
+
+T = TypeVar("T")
+STANDARD_INPUT: Final = Path("-")
+BAD_FILE: Final = 2
+_YAML: Final = (".yaml", ".yml")
+_JSON: Final = ".json"
+_CORE: Final = "tag:yaml.org,2002:"
+
+
+def read_bytes(file: Path) -> bytes:
+    """Return the content of a file, or of standard input for `-`; else end with exit code 2."""
+    try:
+        return sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes()
+    except OSError as error:
+        refuse(f"{file}: {error.strerror}")
+
+
+def read_document(file: Path) -> Any:  # noqa: ANN401 any document
+    """Return the plain values of a JSON or YAML file, or of standard input for `-`.
+
+    The name's ending says which it is; without one, what begins with a bracket is JSON. Ends with
+    exit code 2 if the file cannot be read.
+    """
+    content = read_bytes(file)
+    is_json = file.suffix == _JSON or content.lstrip()[:1] in {b"{", b"["}
+    if file.suffix in _YAML or not is_json:
+        return _read_yaml(content)
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        refuse(from_msgspec(error).detail)
+
+
+def shaped(value: object, shape: type[T], *, base: str = "") -> T:
+    """Return plain values as a shape; else say which key is wrong, and end with exit code 2.
+
+    `base` is the JSON pointer of the values in their file.
+    """
+    try:
+        return msgspec.convert(value, shape)
+    except (msgspec.DecodeError, RecursionError) as error:
+        refuse(from_msgspec(error, base=base).detail)
+
+
+def say(sentence: str) -> None:
+    """Print a line to standard error, as it is."""
+    err.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Say what is wrong with a file, and end with exit code 2."""
+    say(f"desk: {sentence}")
+    raise typer.Exit(BAD_FILE)
+
+
+def _read_yaml(content: bytes) -> Any:  # noqa: ANN401 any document
+    try:
+        return yaml.load(content, Loader=_PlainLoader)  # noqa: S506 a safe loader
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        refuse(f"no YAML: {error}")
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads what JSON can say: an unquoted date or time of day is text, and so are yes and no."""
+
+
+_NUMBERS: Final = "-0123456789"
+_SCALARS: Final = (
+    ("null", r"(?:null|~|)$", ("n", "~", "")),
+    ("bool", r"(?:true|false)$", "tf"),
+    ("int", r"-?(?:0|[1-9][0-9]*)$", _NUMBERS),
+    ("float", r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$", _NUMBERS),
+    ("merge", r"<<$", "<"),
+)
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [
+        (f"{_CORE}{name}", re.compile(pattern))
+        for name, pattern, firsts in _SCALARS
+        if first in firsts
+    ]
+    for first in ("n", "~", "", "<", *"tf", *_NUMBERS)
+}

@@ -1,0 +1,299 @@
+"""`desk sla publish|diff|explain|export|whatif`: what needs the desk, or its database."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, cast
+
+import msgspec
+import typer
+from rich.table import Table
+
+from services.commands.common import (
+    DEFAULT_DATA,
+    Data,
+    Json,
+    Target,
+    Token,
+    Url,
+    checked,
+    desk_client,
+    err,
+    fail,
+    out,
+    print_json,
+    run,
+)
+from services.commands.documents import read_document, refuse, shaped
+from services.sla.domain.rules import RulesWanted
+from services.sla.domain.whatif import Comparison
+
+File = Annotated[Path, typer.Argument(help="Calendars and policies, JSON or YAML; - reads stdin.")]
+Ticket = Annotated[str, typer.Argument(help="The ticket's id.")]
+At = Annotated[str | None, typer.Option("--at", help="As known at this instant, and read at it.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Now = Annotated[bool, typer.Option("--now", help="In force now, whatever the file says.")]
+Kafka = Annotated[
+    str | None, typer.Option("--kafka", envvar="DESK_KAFKA", help="The desk's broker, if any.")
+]
+_MARKS: Final = {"counts": "+", "will count": "+", "paused": "=", "excluded": "x"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command("publish", help="Publish what differs from what is in force.")(publish)
+    app.command("diff", help="Show what publishing would add, and which clocks it would change.")(
+        diff
+    )
+    app.command("explain", help="Why a ticket's deadlines are where they are.")(explain)
+    app.command("export", help="Write a ticket as a scenario.")(export)
+    app.command("whatif", help="Judge the past again under other rules.")(whatif)
+
+
+def publish(  # noqa: PLR0913, PLR0917 one parameter per option
+    file: File,
+    yes: Yes = False,  # noqa: FBT002 a switch of the command line
+    now: Now = False,  # noqa: FBT002 a switch of the command line
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Show what changes, ask, publish."""
+    wanted = _wanted(file, now=now)
+    target = Target(data, url, token)
+    plan = run(_post(target, "/sla/rules:check", wanted))
+    if not plan["publishes"]:
+        err.print("nothing to publish: all of it is in force")
+    elif not yes:
+        _print_plan(plan)
+        typer.confirm("Publish?", abort=True, err=True)
+    published: list[Any] = []
+    if plan["publishes"]:
+        published = run(_post(target, "/sla/rules", wanted))["published"]
+    if as_json:
+        print_json(published)
+    else:
+        for rule in published:
+            out.print(f"published {_rule_name(rule)}", highlight=False)
+
+
+def diff(
+    file: File,
+    now: Now = False,  # noqa: FBT002 a switch of the command line
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Publish nothing; exit code 1 if there is a difference."""
+    plan = run(_post(Target(data, url, token), "/sla/rules:check", _wanted(file, now=now)))
+    if as_json:
+        print_json(plan)
+    else:
+        _print_plan(plan)
+    if plan["publishes"]:
+        raise typer.Exit(1)
+
+
+def explain(
+    ticket: Ticket,
+    at: At = None,
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Print rule, version, windows and pauses of each clock."""
+    found = run(_get(Target(data, url, token), f"/sla/tickets/{ticket}/explain", {"at": at}))
+    if as_json:
+        print_json(found)
+    else:
+        for explanation in found["explanations"]:
+            _print_explanation(explanation)
+
+
+def export(
+    ticket: Ticket,
+    at: At = None,
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Print the ticket as a scenario, for `desk sla simulate`."""
+    print_json(run(_get(Target(data, url, token), f"/sla/tickets/{ticket}/scenario", {"at": at})))
+
+
+def whatif(
+    policy: Annotated[Path, typer.Option("--policy", help="Calendars and policies to judge by.")],
+    start: Annotated[str | None, typer.Option("--from", help="Created at or after.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Created before.")] = None,
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    kafka: Kafka = None,
+) -> None:
+    """Compare the verdicts of the past with those under other rules, always in force."""
+    from services.commands.whatif import Question, compare, require_sound
+
+    question = Question(
+        _read_rules(policy),
+        _instant(start),
+        _instant(end),
+        datetime.now(UTC),  # noqa: TID251 the reader's now
+    )
+
+    async def work(dsn: str) -> Comparison:
+        await asyncio.to_thread(require_sound, dsn, question)
+        return await asyncio.to_thread(compare, dsn, question)
+
+    if not data.exists() and kafka is None:
+        fail(f"there is no desk in {data}")
+    comparison = run(_with_database(data if data.exists() else None, work))
+    if as_json:
+        print_json(comparison)
+    else:
+        _print_comparison(comparison)
+
+
+async def _with_database(
+    data: Path | None, work: Callable[[str], Awaitable[Comparison]]
+) -> Comparison:
+    """Do the work on sla's database: that of the folder, or the one the environment names."""
+    from services.embedded import attached, service_dsns
+    from services.settings import database_url
+
+    if data is None:
+        return await work(database_url("sla"))
+    async with attached(data) as postgres:
+        return await work(service_dsns(postgres)["sla"])
+
+
+def _wanted(file: Path, *, now: bool) -> RulesWanted:
+    wanted = _read_rules(file)
+    if not now:
+        return wanted
+    policies = tuple(
+        msgspec.structs.replace(policy, effective_from=None) for policy in wanted.policies
+    )
+    return msgspec.structs.replace(wanted, policies=policies)
+
+
+def _read_rules(file: Path) -> RulesWanted:
+    """Return the calendars and policies of a file; a whole scenario has them too."""
+    document = read_document(file)
+    if not isinstance(document, dict):
+        refuse("the file must be an object with calendars and policies")
+    found = cast("dict[str, Any]", document)
+    if "events" in found:
+        found = {name: found[name] for name in ("calendars", "policies") if name in found}
+    return shaped(found, RulesWanted)
+
+
+async def _post(target: Target, path: str, wanted: RulesWanted) -> Any:  # noqa: ANN401 JSON
+    body = msgspec.json.encode(wanted)
+    async with desk_client(target) as client:
+        headers = {"Content-Type": "application/json"}
+        return checked(await client.post(path, content=body, headers=headers))
+
+
+async def _get(target: Target, path: str, query: dict[str, str | None]) -> Any:  # noqa: ANN401
+    parameters = {name: value for name, value in query.items() if value is not None}
+    async with desk_client(target) as client:
+        return checked(await client.get(path, params=parameters))
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no date or instant") from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _rule_name(rule: dict[str, Any]) -> str:
+    if "policy_id" in rule:
+        return (
+            f"policy {rule['policy_id']} v{rule['version']}, in force from"
+            f" {rule['effective_from']}, for {rule['applies_to']} cycles"
+        )
+    return f"calendar {rule['calendar_id']} v{rule['version']}"
+
+
+def _print_plan(plan: dict[str, Any]) -> None:
+    for rule in plan["publishes"]:
+        out.print(f"would publish {_rule_name(rule)}", highlight=False)
+        for line in rule_lines(rule.get("differs", ())):
+            out.print(line, highlight=False, markup=False)
+    changes = plan["running_clocks"]
+    if plan["publishes"]:
+        out.print(f"{changes['tickets']} open tickets, {changes['changed']} clocks would change")
+    for change in changes["clocks"]:
+        out.print(
+            f"  {change['ticket_id']} {change['target']}: due {change['due_before']}"
+            f" -> {change['due_after']}",
+            highlight=False,
+        )
+
+
+def rule_lines(differs: Sequence[dict[str, Any]]) -> list[str]:
+    """Return one line for each key that a new version changes."""
+    return [
+        f"  {one['pointer']}: {json.dumps(one['before'], ensure_ascii=False)}"
+        f" -> {json.dumps(one['after'], ensure_ascii=False)}"
+        for one in differs
+    ]
+
+
+def _print_explanation(explanation: dict[str, Any]) -> None:
+    clock = explanation["clock"]
+    out.print(
+        f"[bold]{clock['target']}[/bold] {clock['cycle']}.{clock['generation']}:"
+        f" {clock['outcome']}, due {clock['due_at']}",
+        highlight=False,
+    )
+    because = ", ".join(f"{name} = {value}" for name, value in explanation["because"].items())
+    out.print(
+        f"  policy {clock['policy_id']} v{clock['policy_version']} (in force from"
+        f" {explanation['policy_effective_from']}), because {because or 'it is for all tickets'}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    goal = json.dumps(explanation["rule"]["goal"])
+    out.print(f"  goal {goal} in calendar {clock['calendar']}", highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "from", "to", "working time", "counted", "why"):
+        table.add_column(name)
+    for step in explanation["steps"]:
+        table.add_row(
+            f"  {_MARKS.get(step['what'], '>')} {step['what']}",
+            step["from"],
+            step["to"],
+            _duration(step.get("seconds", 0)),
+            _duration(step.get("counted_seconds")),
+            step.get("why") or "",
+        )
+    out.print(table)
+
+
+def _duration(seconds: int | None) -> str:
+    if seconds is None:
+        return ""
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    out.print(f"{comparison.tickets} tickets, {comparison.changed_tickets} with another verdict")
+    table = Table(box=None, pad_edge=False)
+    for name in ("target", "group", "before", "after", "tickets"):
+        table.add_column(name)
+    for difference in comparison.differences:
+        for before, row in difference.verdicts.items():
+            for after, many in row.items():
+                group = difference.group or "-"
+                table.add_row(difference.target, group, before, after, str(many))
+    out.print(table)

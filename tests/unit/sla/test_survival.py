@@ -1,0 +1,46 @@
+"""Survival curves and how they are judged."""
+
+import pytest
+
+from services.sla.domain.survival import SAMPLE_MIN, Curve, Curves, Lifetime, calibration
+
+
+def test_a_curve_falls_by_what_ended_among_what_still_ran() -> None:
+    curve = Curve([(1, True), (2, False), (3, True), (4, True)])
+    assert [curve.running_after(t) for t in (0, 1, 2, 3, 4)] == pytest.approx(
+        [1, 0.75, 0.75, 0.375, 0]
+    )
+
+
+def test_the_longer_it_runs_the_likelier_the_breach() -> None:
+    curve = Curve([(n, True) for n in range(1, 101)])
+    chances = [curve.breach_probability(elapsed, 50) for elapsed in range(51)]
+    assert chances == sorted(chances)
+    assert chances[0] == pytest.approx(0.5)
+    assert chances[50] == 1
+
+
+def test_what_outlived_all_others_is_late() -> None:
+    assert Curve([(1, True), (2, True)]).breach_probability(3, 10) == 1
+
+
+def test_a_small_past_falls_back_to_a_coarser_curve() -> None:
+    many = [
+        Lifetime("resolution", "P1", "net", float(n), has_ended=True) for n in range(SAMPLE_MIN)
+    ]
+    few = [Lifetime("resolution", "P1", "mail", 1.0, has_ended=True)]
+    curves = Curves([*many, *few])
+    fine, coarse = curves.of("resolution", "P1", "net"), curves.of("resolution", "P1", "mail")
+    assert fine is not None
+    assert coarse is not None
+    assert (fine.size, coarse.size) == (SAMPLE_MIN, SAMPLE_MIN + 1)
+    assert curves.of("response", "P1", "net") is None
+
+
+def test_calibration_counts_what_came_true() -> None:
+    found = calibration([(0.05, False), (0.95, True), (0.95, False), (1.0, True)], 0.5, 10, 4)
+    assert found.predictions == 4
+    assert (found.bins[0].n, found.bins[0].breached_share) == (1, 0)
+    assert (found.bins[9].n, found.bins[9].breached_share) == (3, pytest.approx(2 / 3))
+    assert found.brier == pytest.approx((0.05**2 + 0.05**2 + 0.95**2 + 0) / 4)
+    assert found.brier_base_rate == pytest.approx(0.25)
