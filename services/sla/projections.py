@@ -10,10 +10,18 @@ from services.sla.tables import (
     Breach,
     CalendarDocument,
     Course,
+    Maintenance,
+    Outage,
     Outcome,
     PolicyDocument,
     Promise,
+    PromisedAvailability,
     Warned,
+)
+from shared.contracts.availability import (
+    AvailabilityPromised,
+    MaintenanceScheduled,
+    OutageRecorded,
 )
 from shared.contracts.base import TicketData
 from shared.contracts.registry import Recorded
@@ -47,6 +55,19 @@ def project(event: Recorded) -> Iterator[Any]:
             yield PolicyDocument(data.version, msgspec.to_builtins(data.targets))
         case SlaCalendarPublished():
             yield CalendarDocument(data.version, msgspec.to_builtins(data))
+        case OutageRecorded():
+            yield Outage(
+                service=data.service,
+                started_at=data.started_at,
+                ended_at=data.ended_at,
+                source=data.source,
+                ticket_id=data.ticket_id,
+                is_withdrawn=data.is_withdrawn,
+            )
+        case MaintenanceScheduled():
+            yield Maintenance(data.service, data.starts_at, data.ends_at, data.is_cancelled)
+        case AvailabilityPromised():
+            yield PromisedAvailability(event.sequence, event.time, data.share_min, data.calendar)
         case ClockData():
             yield from _project_clock(data)  # pyright: ignore[reportArgumentType] all its kinds are ClockEvent
         case _:

@@ -76,6 +76,35 @@ class CalendarDocument(Facet, frozen=True):
     document: dict[str, Any]
 
 
+class Outage(Facet, frozen=True):
+    """The newest recording of an outage."""
+
+    service: str
+    started_at: datetime
+    ended_at: datetime | None
+    source: str
+    ticket_id: UUID | None
+    is_withdrawn: bool
+
+
+class Maintenance(Facet, frozen=True):
+    """The newest word on a maintenance."""
+
+    service: str
+    starts_at: datetime
+    ends_at: datetime
+    is_cancelled: bool
+
+
+class PromisedAvailability(Facet, frozen=True):
+    """What was promised for a service, each promise by itself; `version` is its sequence."""
+
+    version: int
+    promised_at: datetime
+    share_min: float
+    calendar: str
+
+
 CLOCKS: Final = Table(
     "clock",
     {"ticket_id": UUID, "target": str, "cycle": int, "generation": int},
@@ -84,4 +113,13 @@ CLOCKS: Final = Table(
 )
 POLICIES: Final = Table("policy", {"policy_id": str}, (PolicyDocument,))
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))
-TABLES: Final = (CLOCKS, POLICIES, CALENDARS, HISTORY)
+OUTAGES: Final = Table(
+    "outage", {"outage_id": str}, (Outage,), indexes=("service, started_at", "started_at")
+)
+MAINTENANCE: Final = Table(
+    "maintenance", {"maintenance_id": str}, (Maintenance,), indexes=("service, starts_at",)
+)
+AVAILABILITY: Final = Table(
+    "availability", {"service": str, "version": int}, (PromisedAvailability,)
+)
+TABLES: Final = (CLOCKS, POLICIES, CALENDARS, HISTORY, OUTAGES, MAINTENANCE, AVAILABILITY)
