@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from services.sla import queries, schemas
+from services.sla.domain.attainment import Asked, Dimension
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
 from services.sla.domain.explain import explain, readings
 from services.sla.domain.export import scenario_of
@@ -22,6 +23,7 @@ from shared.http.answers import answer
 from shared.http.auth import Principal, Role, requires
 from shared.http.body import openapi_body, read_struct
 from shared.http.conditional import parse_if_match
+from shared.http.period import From, To, require_period, zone_of
 from shared.postgres.pool import Connection
 from shared.runtime.service import Service
 
@@ -43,6 +45,30 @@ _RULES_EXAMPLE: Final = RulesWanted(
 )
 
 
+def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filter
+    *,
+    start: From = None,
+    end: To = None,
+    by: Annotated[list[Dimension] | None, Query()] = None,
+    zone: str = "UTC",
+    target: Annotated[list[str] | None, Query()] = None,
+    priority: Annotated[list[str] | None, Query()] = None,
+    customer: Annotated[list[str] | None, Query()] = None,
+    service: Annotated[list[str] | None, Query()] = None,
+) -> Asked:
+    require_period(start, end)
+    return Asked(
+        start=start,
+        end=end,
+        zone=zone_of(zone).key,
+        by=tuple(dict.fromkeys(by or ())),
+        targets=target or (),
+        priorities=priority or (),
+        customers=customer or (),
+        services=service or (),
+    )
+
+
 class _Known(NamedTuple):
     rules: Rules
     ticket: queries.TicketFacts
@@ -55,6 +81,7 @@ class Sla:
     def __init__(self, service: Service, rulebook: Rulebook) -> None:
         self._service = service
         self._rulebook = rulebook
+        self._forecast = queries.Forecast()
 
     def router(self) -> APIRouter:
         """Return all routes of sla."""
@@ -65,6 +92,12 @@ class Sla:
         )
         router.get("/tickets/{id}/scenario", summary="The ticket as a scenario")(self.scenario)
         router.get("/clocks", summary="Running clocks, the one due first first")(self.running)
+        router.get("/at-risk", summary="Running clocks by remaining time, and their chances")(
+            self.at_risk
+        )
+        router.get("/attainment", summary="Promises kept, per policy, group, month and more")(
+            self.attainment
+        )
         router.get("/policies/{id}", summary="The newest version of a policy")(self.rule)
         router.put(
             "/policies/{id}",
@@ -140,6 +173,35 @@ class Sla:
     ) -> Response:
         """Return clocks that run towards a due time."""
         return answer({"clocks": await queries.list_running(self._service.pool, limit=limit)})
+
+    async def at_risk(
+        self,
+        _: _Reader,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        group: str | None = None,
+        priority: str | None = None,
+        overdue: Annotated[bool, Query(description="those overdue instead")] = False,  # noqa: FBT002 a switch of the query
+    ) -> Response:
+        """Return the clocks due next, each with its probability of a breach."""
+        asked = queries.AtRiskAsked(
+            at=self._service.clock.now(),
+            limit=limit,
+            group=group,
+            priority=priority,
+            is_overdue=overdue,
+        )
+        async with self._service.pool.acquire() as connection:
+            rules = await queries.load_rules(connection, self._service.journal)
+            curves = await self._forecast.curves(connection, rules, microseconds(asked.at))
+            clocks = await queries.list_at_risk(connection, asked, rules, curves)
+        return answer({"read_at": asked.at, "clocks": clocks})
+
+    async def attainment(self, _: _Reader, asked: Annotated[Asked, Depends(_asked)]) -> Response:
+        """Return the verdicts of [from, to) by target, who judged, and what is asked for."""
+        now = self._service.clock.now()
+        async with self._service.pool.acquire() as connection:
+            found = await queries.read_attainment(connection, asked, now)
+        return answer({"from": asked.start, "to": asked.end, "attainment": found})
 
     async def rule(self, id: _Id, _: _Reader) -> Response:
         """Return the newest version with its ETag."""

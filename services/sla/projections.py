@@ -10,13 +10,19 @@ from services.sla.tables import (
     Breach,
     CalendarDocument,
     Course,
+    Details,
+    Holder,
     Outcome,
     PolicyDocument,
     Promise,
+    Rank,
+    Record,
     Warned,
 )
 from shared.contracts.base import TicketData
+from shared.contracts.intake import TicketCreated, TicketUpdated
 from shared.contracts.registry import Recorded
+from shared.contracts.routing import TicketAssigned, TicketPrioritized
 from shared.contracts.sla import (
     ClockData,
     ClockEvent,
@@ -43,6 +49,16 @@ def project(event: Recorded) -> Iterator[Any]:
     if isinstance(data, TicketData):
         yield History.of(event)
     match data:
+        case TicketCreated():
+            requester = data.requester
+            yield Record(data.kind, requester.customer, requester.site, event.time)
+            yield Details(data.category, data.service)
+        case TicketUpdated():
+            yield Details(data.category, data.service)
+        case TicketPrioritized():
+            yield Rank(data.priority)
+        case TicketAssigned():
+            yield Holder(data.group)
         case SlaPolicyPublished():
             yield PolicyDocument(data.version, msgspec.to_builtins(data.targets))
         case SlaCalendarPublished():

@@ -1,6 +1,7 @@
 """What sla's clocks and rules answer."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -9,25 +10,82 @@ from uuid import UUID
 
 import msgspec
 
+from services.sla.domain.attainment import Asked, Attainment, Dimension
 from services.sla.domain.defaults import STANDARD_POLICY
 from services.sla.domain.explain import ClockReading
 from services.sla.domain.facts import PEAKS, Peaks, facts_of
 from services.sla.domain.history import Fact, in_order
 from services.sla.domain.published import Publication, Rules, calendar_names, rules_of
+from services.sla.domain.survival import AtRisk, Curves, Lifetime, at_risk, lifetimes
 from services.sla.domain.voice import hear
-from shared.calendar import microseconds
+from shared.calendar import SECOND_US, microseconds
 from shared.contracts.registry import decode_event
 from shared.errors import NotFoundError
 from shared.journal.journal import Journal
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.read_model import read_histories
 
-_TICKETS_AT_ONCE: Final = 500
+_TICKETS_AT_ONCE: Final = 100
+_LEARN_EVERY_US: Final = 3_600 * SECOND_US
+_LEARN_FROM_MAX: Final = 5_000
+_ENDED_LAST: Final = """
+SELECT ticket_id::text FROM read.clock WHERE outcome IS NOT NULL
+GROUP BY ticket_id ORDER BY max(stopped_at) DESC NULLS LAST, ticket_id LIMIT $1
+"""
+_RUNNING: Final = """
+SELECT c.ticket_id::text, c.target FROM read.clock c LEFT JOIN read.ticket t USING (ticket_id)
+WHERE c.outcome IS NULL AND {when} AND ($3::text IS NULL OR t.assigned_group = $3)
+    AND ($4::text IS NULL OR t.priority = $4)
+ORDER BY c.due_at, c.ticket_id LIMIT $2
+"""
+_UPCOMING: Final = _RUNNING.format(when="c.due_at >= $1")
+_OVERDUE: Final = _RUNNING.format(when="c.due_at < $1")
 _FIELDS: Final = """
     ticket_id, target, cycle, generation, kind, started_at, goal, calendar, policy_id,
     policy_version, CASE WHEN outcome IS NOT NULL THEN outcome WHEN is_paused THEN 'paused'
          WHEN breached_at IS NOT NULL THEN 'breached' ELSE 'open' END,
     due_at, pause_reason, warned, breached_at, stopped_at, source_system
+"""
+
+
+_DIMENSIONS: Final[dict[Dimension, str]] = {
+    "policy": "v.policy_id",
+    "group": "t.assigned_group",
+    "month": "to_char(v.at AT TIME ZONE $4, 'YYYY-MM')",
+    "priority": "t.priority",
+    "customer": "t.customer",
+    "site": "t.site",
+    "service": "t.service",
+    "category": "t.category",
+}
+_VERDICTS: Final = """
+WITH cycle AS (
+    SELECT ticket_id, target, cycle, max(kind) AS kind, max(source_system) AS source_system,
+        (array_agg(policy_id ORDER BY generation DESC))[1] AS policy_id,
+        bool_or(breached_at IS NOT NULL OR outcome = 'missed') AS missed,
+        bool_or(outcome = 'met') AS met, min(breached_at) AS breached_at,
+        bool_or(outcome IS NULL) AS running, max(stopped_at) AS stopped_at
+    FROM read.clock WHERE cardinality($5::text[]) = 0 OR target = ANY($5::text[])
+    GROUP BY ticket_id, target, cycle
+), verdict AS (
+    SELECT *, CASE WHEN missed THEN coalesce(breached_at, stopped_at) ELSE stopped_at END AS at,
+        CASE WHEN running THEN $3 ELSE coalesce(stopped_at, breached_at) END AS until
+    FROM cycle WHERE missed OR met
+)
+"""
+_ATTAINMENT: Final = """
+SELECT v.target, v.kind, v.source_system, count(*) FILTER (WHERE NOT v.missed) AS met,
+    count(*) FILTER (WHERE v.missed) AS missed,
+    coalesce(sum(extract(epoch FROM least(v.until, $2, $3) - v.breached_at))
+        FILTER (WHERE v.missed AND v.until > v.breached_at), 0)::bigint AS late_seconds
+"""
+_JUDGED: Final = """
+FROM verdict v LEFT JOIN read.ticket t USING (ticket_id)
+WHERE ($1::timestamptz IS NULL OR v.at >= $1) AND ($2::timestamptz IS NULL OR v.at < $2)
+    AND ($3::timestamptz IS NOT NULL) AND ($4::text IS NOT NULL)
+    AND (cardinality($6::text[]) = 0 OR t.priority = ANY($6::text[]))
+    AND (cardinality($7::text[]) = 0 OR t.customer = ANY($7::text[]))
+    AND (cardinality($8::text[]) = 0 OR t.service = ANY($8::text[]))
 """
 
 
@@ -64,6 +122,38 @@ async def list_running(pool: Pool, *, limit: int) -> list[ClockView]:
         limit,
     )
     return [ClockView(*row) for row in rows]
+
+
+async def read_attainment(connection: Connection, asked: Asked, at: datetime) -> list[Attainment]:
+    """Return the verdicts as of `at`, by target, who judged, and the dimensions asked for."""
+    columns = [_DIMENSIONS[name] for name in asked.by]
+    keys = "".join(f", {column} AS key_{place}" for place, column in enumerate(columns))
+    groups = ", ".join(["v.target", "v.kind", "v.source_system", *columns])
+    rows = await connection.fetch(
+        f"{_VERDICTS} {_ATTAINMENT} {keys} {_JUDGED} GROUP BY {groups} ORDER BY {groups}",
+        asked.start,
+        asked.end,
+        at,
+        asked.zone,
+        list(asked.targets),
+        list(asked.priorities),
+        list(asked.customers),
+        list(asked.services),
+    )
+    return [
+        Attainment(
+            target=row["target"],
+            kind=row["kind"],
+            source_system=row["source_system"],
+            key={name: row[f"key_{place}"] for place, name in enumerate(asked.by)},
+            judged=row["met"] + row["missed"],
+            met=row["met"],
+            missed=row["missed"],
+            share=row["met"] / (row["met"] + row["missed"]),
+            late_seconds=row["late_seconds"],
+        )
+        for row in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +207,67 @@ async def open_tickets(
 ) -> AsyncIterator[tuple[str, list[Fact]]]:
     """Yield each ticket that has a running clock, with its facts in order."""
     tickets = await tickets_with_running_clocks(connection)
+    async for one in _facts_of_each(connection, tickets, peaks):
+        yield one
+
+
+async def _facts_of_each(
+    connection: Connection, tickets: Sequence[str], peaks: Peaks
+) -> AsyncIterator[tuple[str, list[Fact]]]:
+    """Yield tickets with their facts in order; between two reads others get their turn."""
     for start in range(0, len(tickets), _TICKETS_AT_ONCE):
         chunk = tickets[start : start + _TICKETS_AT_ONCE]
         for ticket_id, events in (await read_histories(connection, chunk)).items():
             yield ticket_id, in_order(facts_of(events, peaks))
+
+
+class Forecast:
+    """Curves of how long clocks ran, learnt from what ended last, under the rules of today."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._learnt: tuple[int, Curves] | None = None
+
+    async def curves(self, connection: Connection, rules: Rules, at_us: int) -> Curves:
+        """Return the curves, learnt again once an hour."""
+        async with self._lock:
+            if self._learnt is None or at_us - self._learnt[0] > _LEARN_EVERY_US:
+                self._learnt = at_us, Curves(await self._past(connection, rules, at_us))
+            return self._learnt[1]
+
+    async def _past(self, connection: Connection, rules: Rules, at_us: int) -> list[Lifetime]:
+        rows = await connection.fetch(_ENDED_LAST, _LEARN_FROM_MAX)
+        tickets = [row["ticket_id"] for row in rows]
+        found: list[Lifetime] = []
+        async for _, facts in _facts_of_each(connection, tickets, rules.peaks):
+            found.extend(lifetimes(facts, rules.rulebook, at_us))
+        return found
+
+
+class AtRiskAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """Which running clocks to list, as of `at`; a null condition lets all through."""
+
+    at: datetime
+    limit: int
+    group: str | None = None
+    priority: str | None = None
+    is_overdue: bool = False
+
+
+async def list_at_risk(
+    connection: Connection, asked: AtRiskAsked, rules: Rules, curves: Curves
+) -> list[AtRisk]:
+    """Return the clocks due next, or those overdue, the one due first first."""
+    sql = _OVERDUE if asked.is_overdue else _UPCOMING
+    rows = await connection.fetch(sql, asked.at, asked.limit, asked.group, asked.priority)
+    wanted = {(row["ticket_id"], row["target"]) for row in rows}
+    at_us = microseconds(asked.at)
+    found: list[AtRisk] = []
+    tickets = list(dict.fromkeys(row["ticket_id"] for row in rows))
+    async for ticket_id, facts in _facts_of_each(connection, tickets, rules.peaks):
+        clocks = at_risk(ticket_id, facts, rules.rulebook, curves, at_us)
+        found.extend(clock for clock in clocks if (clock.ticket_id, clock.target) in wanted)
+    return sorted(found, key=lambda one: (one.due_at, one.ticket_id, one.target))
 
 
 async def load_rules(connection: Connection, journal: Journal) -> Rules:

@@ -1,4 +1,4 @@
-"""Sla's read model: one row per clock, the published rules, and every fact about a ticket."""
+"""Sla's read model: clocks, the tickets they belong to, published rules, every fact of a ticket."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -62,6 +62,34 @@ class Outcome(Facet, frozen=True):
     source_system: str | None
 
 
+class Record(Facet, frozen=True):
+    """What a ticket was reported as, and by whose people."""
+
+    ticket_kind: str
+    customer: str | None
+    site: str | None
+    created_at: datetime
+
+
+class Details(Facet, frozen=True):
+    """What the ticket is about."""
+
+    category: str | None
+    service: str | None
+
+
+class Rank(Facet, frozen=True):
+    """How urgent it is."""
+
+    priority: str
+
+
+class Holder(Facet, frozen=True):
+    """Whose work it is."""
+
+    assigned_group: str
+
+
 class PolicyDocument(Facet, frozen=True):
     """The newest version of a policy, whole."""
 
@@ -82,6 +110,7 @@ CLOCKS: Final = Table(
     (Promise, Course, Warned, Breach, Outcome),
     indexes=("due_at",),
 )
+TICKETS: Final = Table("ticket", {"ticket_id": UUID}, (Record, Details, Rank, Holder))
 POLICIES: Final = Table("policy", {"policy_id": str}, (PolicyDocument,))
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))
-TABLES: Final = (CLOCKS, POLICIES, CALENDARS, HISTORY)
+TABLES: Final = (CLOCKS, TICKETS, POLICIES, CALENDARS, HISTORY)
