@@ -13,8 +13,7 @@ from services.commands.common import (
     Target,
     Token,
     Url,
-    checked,
-    desk_client,
+    fetched,
     out,
     print_json,
     run,
@@ -56,17 +55,11 @@ def availability(  # noqa: PLR0913, PLR0917 one parameter per option
 ) -> None:
     """Print one line per service and period."""
     asked = {"service": service, "from": start, "to": end, "by": by, "zone": zone}
-    found = run(_fetch(Target(data, url, token), asked))
+    found = run(fetched(Target(data, url, token), "/sla/availability", asked))
     if as_json:
         print_json(found)
     else:
         _print(found)
-
-
-async def _fetch(target: Target, asked: dict[str, str | None]) -> Any:  # noqa: ANN401 JSON
-    parameters = {name: value for name, value in asked.items() if value is not None}
-    async with desk_client(target) as client:
-        return checked(await client.get("/sla/availability", params=parameters))
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,3 +98,10 @@ def checked(response: httpx.Response) -> Any:  # noqa: ANN401 JSON
         problem = {"detail": response.text[:200]}
     where = f" ({problem['field']})" if problem.get("field") else ""
     raise UnavailableError(f"HTTP {response.status_code}: {problem.get('detail')}{where}")
+
+
+async def fetched(target: Target, path: str, query: Mapping[str, Any]) -> Any:  # noqa: ANN401 JSON
+    """Return what a running desk answers; parameters that are None are left out."""
+    parameters = {name: value for name, value in query.items() if value is not None}
+    async with desk_client(target) as client:
+        return checked(await client.get(path, params=parameters))

@@ -10,7 +10,7 @@ import typer
 from msgspec import UNSET
 from rich.table import Table
 
-from services.commands import availability, promises, sla_files
+from services.commands import availability, outcomes, promises, sla_files
 from services.commands.common import Json, out
 from services.commands.documents import STANDARD_INPUT, read_document, refuse, say, shaped
 from services.sla.domain.expectations import differences
@@ -22,6 +22,7 @@ app = typer.Typer(help="Promises: try, check, publish; availability.", no_args_i
 
 
 promises.add_to(app)
+outcomes.add_to(app)
 sla_files.add_to(app)
 availability.add_to(app)
 

@@ -117,6 +117,8 @@ def _record(data: TicketCreated, event: Recorded) -> Record:
         requester_name=data.requester.name,
         contact=data.requester.contact,
         department=data.requester.department,
+        customer=data.requester.customer,
+        site=data.requester.site,
         channel=data.channel,
         occurred_at=data.occurred_at,
         created_at=event.time,

@@ -14,9 +14,9 @@ from shared.terms import searchable
 
 _FIELDS: Final = """
     ticket_id, activity_seq AS sequence, number, kind, status, status_since, priority, title,
-    description, requester_id, requester_name, contact, department, channel, occurred_at,
-    created_at, updated_at, impact, urgency, people, sites, category, service, assigned_group,
-    agent_id, line, hold_reason, resolution, score
+    description, requester_id, requester_name, contact, department, customer, site,
+    channel, occurred_at, created_at, updated_at, impact, urgency, people, sites, category,
+    service, assigned_group, agent_id, line, hold_reason, resolution, score
 """
 
 
@@ -36,6 +36,8 @@ class TicketView(msgspec.Struct, frozen=True):
     requester_name: str | None
     contact: str | None
     department: str | None
+    customer: str | None
+    site: str | None
     channel: str | None
     occurred_at: datetime | None
     created_at: datetime | None

@@ -16,6 +16,8 @@ class Record(Facet, frozen=True):
     requester_name: str | None
     contact: str | None
     department: str | None
+    customer: str | None
+    site: str | None
     channel: str
     occurred_at: datetime
     created_at: datetime

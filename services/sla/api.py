@@ -5,25 +5,21 @@ from typing import Annotated, Final, NamedTuple
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from msgspec.structs import asdict
 
 from services.sla import queries, schemas
+from services.sla.domain.attainment import Asked, Dimension
 from services.sla.domain.availability import Question
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
 from services.sla.domain.explain import explain, readings
 from services.sla.domain.export import scenario_of
-from services.sla.domain.periods import YEAR_US, By, span_asked, zone_named
+from services.sla.domain.periods import YEAR_US, By, span_asked
 from services.sla.domain.published import Rules
 from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted
 from services.sla.domain.scenario import CalendarPart
 from services.sla.handlers import Rulebook, ServiceRecords
+from services.sla.tables import DOCUMENTS
 from shared.calendar import instant, microseconds
-from shared.contracts.availability import (
-    AvailabilityPromised,
-    MaintenanceScheduled,
-    OutageRecorded,
-    ServiceEvent,
-)
+from shared.contracts.availability import ServiceEvent
 from shared.contracts.sla import SlaPeakDeclared
 from shared.errors import InvalidInputError, NotFoundError
 from shared.http import conditional
@@ -31,8 +27,10 @@ from shared.http.answers import answer
 from shared.http.auth import Principal, Role, requires
 from shared.http.body import openapi_body, read_struct
 from shared.http.conditional import parse_if_match
-from shared.http.documents import Document, DocumentRoutes
+from shared.http.documents import DocumentRoutes
+from shared.http.period import From, To, require_period, zone_of
 from shared.postgres.pool import Connection
+from shared.runtime.read_model import shown
 from shared.runtime.service import Service
 
 _Reader = Annotated[
@@ -56,6 +54,30 @@ _RULES_EXAMPLE: Final = RulesWanted(
 )
 
 
+def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filter
+    *,
+    start: From = None,
+    end: To = None,
+    by: Annotated[list[Dimension] | None, Query()] = None,
+    zone: str = "UTC",
+    target: Annotated[list[str] | None, Query()] = None,
+    priority: Annotated[list[str] | None, Query()] = None,
+    customer: Annotated[list[str] | None, Query()] = None,
+    service: Annotated[list[str] | None, Query()] = None,
+) -> Asked:
+    require_period(start, end)
+    return Asked(
+        start=start,
+        end=end,
+        zone=zone_of(zone).key,
+        by=tuple(dict.fromkeys(by or ())),
+        targets=target or (),
+        priorities=priority or (),
+        customers=customer or (),
+        services=service or (),
+    )
+
+
 class _Known(NamedTuple):
     rules: Rules
     ticket: queries.TicketFacts
@@ -68,6 +90,7 @@ class Sla:
     def __init__(self, service: Service, rulebook: Rulebook) -> None:
         self._service = service
         self._rulebook = rulebook
+        self._forecast = queries.Forecast()
 
     def router(self) -> APIRouter:
         """Return all routes of sla."""
@@ -78,6 +101,12 @@ class Sla:
         )
         router.get("/tickets/{id}/scenario", summary="The ticket as a scenario")(self.scenario)
         router.get("/clocks", summary="Running clocks, the one due first first")(self.running)
+        router.get("/at-risk", summary="Running clocks by remaining time, and their chances")(
+            self.at_risk
+        )
+        router.get("/attainment", summary="Promises kept, per policy, group, month and more")(
+            self.attainment
+        )
         router.get("/policies/{id}", summary="The newest version of a policy")(self.rule)
         router.put(
             "/policies/{id}",
@@ -153,6 +182,35 @@ class Sla:
     ) -> Response:
         """Return clocks that run towards a due time."""
         return answer({"clocks": await queries.list_running(self._service.pool, limit=limit)})
+
+    async def at_risk(
+        self,
+        _: _Reader,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        group: str | None = None,
+        priority: str | None = None,
+        overdue: Annotated[bool, Query(description="those overdue instead")] = False,  # noqa: FBT002 a switch of the query
+    ) -> Response:
+        """Return the clocks due next, each with its probability of a breach."""
+        asked = queries.AtRiskAsked(
+            at=self._service.clock.now(),
+            limit=limit,
+            group=group,
+            priority=priority,
+            is_overdue=overdue,
+        )
+        async with self._service.pool.acquire() as connection:
+            rules = await queries.load_rules(connection, self._service.journal)
+            curves = await self._forecast.curves(connection, rules, microseconds(asked.at))
+            clocks = await queries.list_at_risk(connection, asked, rules, curves)
+        return answer({"read_at": asked.at, "clocks": clocks})
+
+    async def attainment(self, _: _Reader, asked: Annotated[Asked, Depends(_asked)]) -> Response:
+        """Return the verdicts of [from, to) by target, who judged, and what is asked for."""
+        now = self._service.clock.now()
+        async with self._service.pool.acquire() as connection:
+            found = await queries.read_attainment(connection, asked, now)
+        return answer({"from": asked.start, "to": asked.end, "attainment": found})
 
     async def rule(self, id: _Id, _: _Reader) -> Response:
         """Return the newest version with its ETag."""
@@ -231,7 +289,7 @@ class Services:
         """Return all routes about services."""
         router = APIRouter(tags=["services"])
         routes = DocumentRoutes[ServiceEvent](self._records.record, self._shown)
-        routes.add(router, _SERVICE_DOCUMENTS)
+        routes.add(router, schemas.SERVICE_DOCUMENTS)
         router.get("/outages", summary="Outages, the one that began last first")(self.outages)
         router.get("/maintenance", summary="Maintenance, the one that starts last first")(
             self.maintenance
@@ -264,7 +322,7 @@ class Services:
     def _question(
         self, asked: schemas.Asked, by: By | None = None, *, ahead_us: int = 0
     ) -> Question:
-        zone = zone_named(asked.zone, "zone")
+        zone = zone_of(asked.zone)
         span = span_asked(asked.start, asked.to, zone, self._now_us() + ahead_us)
         return Question(asked.service, span, by, zone)
 
@@ -272,33 +330,4 @@ class Services:
         return microseconds(self._service.clock.now())
 
     async def _shown(self, document: ServiceEvent) -> int:
-        return await queries.shown(self._service.pool, document)
-
-
-_TELLERS: Final = (Role.AGENT, Role.MANAGER, Role.INTEGRATION)
-_SERVICE_DOCUMENTS: Final[list[Document[ServiceEvent]]] = [
-    Document(
-        "/outages/{id}",
-        schemas.NewOutage,
-        schemas.OUTAGE_EXAMPLE,
-        lambda body, key: OutageRecorded(outage_id=key, **asdict(body)),
-        _TELLERS,
-        "Record an outage, or what is known of it now",
-    ),
-    Document(
-        "/maintenance/{id}",
-        schemas.NewMaintenance,
-        schemas.MAINTENANCE_EXAMPLE,
-        lambda body, key: MaintenanceScheduled(maintenance_id=key, **asdict(body)),
-        _TELLERS,
-        "Schedule a maintenance, or cancel it",
-    ),
-    Document(
-        "/services/{id:path}/availability",
-        schemas.NewAvailability,
-        schemas.NewAvailability(share_min=0.999),
-        lambda body, key: AvailabilityPromised(service=key, **asdict(body)),
-        (Role.MANAGER,),
-        "Promise how available a service shall be",
-    ),
-]
+        return await shown(self._service.pool, DOCUMENTS[type(document)], document.stream_id)

@@ -1,27 +1,24 @@
 """What sla's clocks and rules answer."""
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-import msgspec
-
+from services.sla.domain.attainment import Asked, Attainment
 from services.sla.domain.availability import (
-    MaintenanceView,
     Outage,
-    OutageView,
     Promise,
     Question,
     Reading,
     ServiceReadings,
+    Told,
     failures_of,
     joined,
-    measure,
     reading,
-    service_time,
 )
 from services.sla.domain.defaults import STANDARD_POLICY
 from services.sla.domain.explain import ClockReading
@@ -29,9 +26,11 @@ from services.sla.domain.facts import PEAKS, Peaks, facts_of
 from services.sla.domain.history import Fact, in_order
 from services.sla.domain.periods import Span
 from services.sla.domain.published import Publication, Rules, calendar_names, rules_of
+from services.sla.domain.survival import AtRisk, Curves, Lifetime, at_risk, lifetimes
+from services.sla.domain.views import AtRiskAsked, ClockView, MaintenanceView, OutageView
 from services.sla.domain.voice import hear
-from shared.calendar import WorkingCalendar, instant, microseconds
-from shared.contracts.availability import ServiceEvent
+from services.sla.tables import ATTAINMENT, DIMENSIONS, JUDGED, VERDICTS
+from shared.calendar import SECOND_US, WorkingCalendar, instant, microseconds
 from shared.contracts.registry import decode_event
 from shared.contracts.sla import SlaCalendarPublished
 from shared.errors import NotFoundError
@@ -39,38 +38,27 @@ from shared.journal.journal import Journal
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.read_model import read_histories
 
-_TICKETS_AT_ONCE: Final = 500
+_TICKETS_AT_ONCE: Final = 100
+_LEARN_EVERY_US: Final = 3_600 * SECOND_US
+_LEARN_FROM_MAX: Final = 5_000
+_ENDED_LAST: Final = """
+SELECT ticket_id::text FROM read.clock WHERE outcome IS NOT NULL
+GROUP BY ticket_id ORDER BY max(stopped_at) DESC NULLS LAST, ticket_id LIMIT $1
+"""
+_RUNNING: Final = """
+SELECT c.ticket_id::text, c.target FROM read.clock c LEFT JOIN read.ticket t USING (ticket_id)
+WHERE c.outcome IS NULL AND {when} AND ($3::text IS NULL OR t.assigned_group = $3)
+    AND ($4::text IS NULL OR t.priority = $4)
+ORDER BY c.due_at, c.ticket_id LIMIT $2
+"""
+_UPCOMING: Final = _RUNNING.format(when="c.due_at >= $1")
+_OVERDUE: Final = _RUNNING.format(when="c.due_at < $1")
 _FIELDS: Final = """
     ticket_id, target, cycle, generation, kind, started_at, goal, calendar, policy_id,
     policy_version, CASE WHEN outcome IS NOT NULL THEN outcome WHEN is_paused THEN 'paused'
          WHEN breached_at IS NOT NULL THEN 'breached' ELSE 'open' END,
     due_at, pause_reason, warned, breached_at, stopped_at, source_system
 """
-
-
-class ClockView(msgspec.Struct, frozen=True):
-    """One clock; `state` is open, paused, breached (and still running), met, missed, cancelled.
-
-    `warned` is the rule of the last warning.
-    """
-
-    ticket_id: UUID
-    target: str
-    cycle: int
-    generation: int
-    kind: str | None
-    started_at: datetime | None
-    goal: dict[str, Any] | None
-    calendar: str | None
-    policy_id: str | None
-    policy_version: int | None
-    state: str
-    due_at: datetime | None
-    pause_reason: str | None
-    warned: dict[str, Any] | None
-    breached_at: datetime | None
-    stopped_at: datetime | None
-    source_system: str | None
 
 
 async def list_running(pool: Pool, *, limit: int) -> list[ClockView]:
@@ -81,6 +69,38 @@ async def list_running(pool: Pool, *, limit: int) -> list[ClockView]:
         limit,
     )
     return [ClockView(*row) for row in rows]
+
+
+async def read_attainment(connection: Connection, asked: Asked, at: datetime) -> list[Attainment]:
+    """Return the verdicts as of `at`, by target, who judged, and the dimensions asked for."""
+    columns = [DIMENSIONS[name] for name in asked.by]
+    keys = "".join(f", {column} AS key_{place}" for place, column in enumerate(columns))
+    groups = ", ".join(["v.target", "v.kind", "v.source_system", *columns])
+    rows = await connection.fetch(
+        f"{VERDICTS} {ATTAINMENT} {keys} {JUDGED} GROUP BY {groups} ORDER BY {groups}",
+        asked.start,
+        asked.end,
+        at,
+        asked.zone,
+        list(asked.targets),
+        list(asked.priorities),
+        list(asked.customers),
+        list(asked.services),
+    )
+    return [
+        Attainment(
+            target=row["target"],
+            kind=row["kind"],
+            source_system=row["source_system"],
+            key={name: row[f"key_{place}"] for place, name in enumerate(asked.by)},
+            judged=row["met"] + row["missed"],
+            met=row["met"],
+            missed=row["missed"],
+            share=row["met"] / (row["met"] + row["missed"]),
+            late_seconds=row["late_seconds"],
+        )
+        for row in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +154,57 @@ async def open_tickets(
 ) -> AsyncIterator[tuple[str, list[Fact]]]:
     """Yield each ticket that has a running clock, with its facts in order."""
     tickets = await tickets_with_running_clocks(connection)
+    async for one in _facts_of_each(connection, tickets, peaks):
+        yield one
+
+
+async def _facts_of_each(
+    connection: Connection, tickets: Sequence[str], peaks: Peaks
+) -> AsyncIterator[tuple[str, list[Fact]]]:
+    """Yield tickets with their facts in order; between two reads others get their turn."""
     for start in range(0, len(tickets), _TICKETS_AT_ONCE):
         chunk = tickets[start : start + _TICKETS_AT_ONCE]
         for ticket_id, events in (await read_histories(connection, chunk)).items():
             yield ticket_id, in_order(facts_of(events, peaks))
+
+
+class Forecast:
+    """Curves of how long clocks ran, learnt from what ended last, under the rules of today."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._learnt: tuple[int, Curves] | None = None
+
+    async def curves(self, connection: Connection, rules: Rules, at_us: int) -> Curves:
+        """Return the curves, learnt again once an hour."""
+        async with self._lock:
+            if self._learnt is None or at_us - self._learnt[0] > _LEARN_EVERY_US:
+                self._learnt = at_us, Curves(await self._past(connection, rules, at_us))
+            return self._learnt[1]
+
+    async def _past(self, connection: Connection, rules: Rules, at_us: int) -> list[Lifetime]:
+        rows = await connection.fetch(_ENDED_LAST, _LEARN_FROM_MAX)
+        tickets = [row["ticket_id"] for row in rows]
+        found: list[Lifetime] = []
+        async for _, facts in _facts_of_each(connection, tickets, rules.peaks):
+            found.extend(lifetimes(facts, rules.rulebook, at_us))
+        return found
+
+
+async def list_at_risk(
+    connection: Connection, asked: AtRiskAsked, rules: Rules, curves: Curves
+) -> list[AtRisk]:
+    """Return the clocks due next, or those overdue, the one due first first."""
+    sql = _OVERDUE if asked.is_overdue else _UPCOMING
+    rows = await connection.fetch(sql, asked.at, asked.limit, asked.group, asked.priority)
+    wanted = {(row["ticket_id"], row["target"]) for row in rows}
+    at_us = microseconds(asked.at)
+    found: list[AtRisk] = []
+    tickets = list(dict.fromkeys(row["ticket_id"] for row in rows))
+    async for ticket_id, facts in _facts_of_each(connection, tickets, rules.peaks):
+        clocks = at_risk(ticket_id, facts, rules.rulebook, curves, at_us)
+        found.extend(clock for clock in clocks if (clock.ticket_id, clock.target) in wanted)
+    return sorted(found, key=lambda one: (one.due_at, one.ticket_id, one.target))
 
 
 async def load_rules(connection: Connection, journal: Journal) -> Rules:
@@ -192,20 +259,6 @@ def _prepared(published: _Published) -> Rules:
 
 
 # --- Availability ----------------------------------------------------------------------------
-
-
-_SHOWN: Final = {
-    "service.outage_recorded": "SELECT outage_seq FROM read.outage WHERE outage_id = $1",
-    "service.maintenance_scheduled": "SELECT maintenance_seq FROM read.maintenance"
-    " WHERE maintenance_id = $1",
-    "service.availability_promised": "SELECT max(version) FROM read.availability"
-    " WHERE service = $1",
-}
-
-
-async def shown(pool: Pool, document: ServiceEvent) -> int:
-    """Return up to which sequence the read model knows the stream of such a document."""
-    return await pool.fetchval(_SHOWN[document.TYPE], document.stream_id) or 0
 
 
 async def list_outages(pool: Pool, asked: Question, *, limit: int) -> list[OutageView]:
@@ -275,18 +328,8 @@ async def _readings(
         *(service, instant(since_us), instant(question.whole.end_us)),
     )
     maintenance = joined(Span(microseconds(start), microseconds(end)) for start, end in rows)
-    return [
-        reading(
-            measure(
-                period,
-                service_time(promises, calendars, period.end_us),
-                failures,
-                maintenance,
-                at_us,
-            )
-        )
-        for period in question.periods()
-    ]
+    told = Told(promises, calendars, failures, maintenance)
+    return [reading(told.measure(period, at_us)) for period in question.periods()]
 
 
 def _us(at: datetime | None) -> int | None:

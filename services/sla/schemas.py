@@ -6,12 +6,22 @@ from uuid import UUID
 
 from fastapi import Query
 from msgspec import Meta
+from msgspec.structs import asdict
 
-from shared.contracts.availability import OutageSource, Share
+from shared.contracts.availability import (
+    AvailabilityPromised,
+    MaintenanceScheduled,
+    OutageRecorded,
+    OutageSource,
+    ServiceEvent,
+    Share,
+)
 from shared.contracts.base import Instant, Key
 from shared.contracts.promises import AppliesTo, Target
 from shared.contracts.sla import SpecialDate, Weekday, Window
+from shared.http.auth import Role
 from shared.http.commands import Body
+from shared.http.documents import Document
 
 
 class NewPolicy(Body, frozen=True, kw_only=True):
@@ -90,3 +100,32 @@ class Asked:
         self.start = start
         self.to = to
         self.zone = zone
+
+
+_TELLERS: Final = (Role.AGENT, Role.MANAGER, Role.INTEGRATION)
+SERVICE_DOCUMENTS: Final[list[Document[ServiceEvent]]] = [
+    Document(
+        "/outages/{id}",
+        NewOutage,
+        OUTAGE_EXAMPLE,
+        lambda body, key: OutageRecorded(outage_id=key, **asdict(body)),
+        _TELLERS,
+        "Record an outage, or what is known of it now",
+    ),
+    Document(
+        "/maintenance/{id}",
+        NewMaintenance,
+        MAINTENANCE_EXAMPLE,
+        lambda body, key: MaintenanceScheduled(maintenance_id=key, **asdict(body)),
+        _TELLERS,
+        "Schedule a maintenance, or cancel it",
+    ),
+    Document(
+        "/services/{id:path}/availability",
+        NewAvailability,
+        NewAvailability(share_min=0.999),
+        lambda body, key: AvailabilityPromised(service=key, **asdict(body)),
+        (Role.MANAGER,),
+        "Promise how available a service shall be",
+    ),
+]

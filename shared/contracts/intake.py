@@ -21,7 +21,10 @@ from shared.contracts.base import (
 
 
 class Requester(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who asks, and how to reach them."""
+    """Who asks, how to reach them, and whose people they are.
+
+    `customer` is the organisation that has an agreement with the desk; `site` where they work.
+    """
 
     id: Key
     name: Name | None = None
@@ -29,6 +32,8 @@ class Requester(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Annotated[str, Meta(max_length=320, description="mail address or telephone number")] | None
     ) = None
     department: Name | None = None
+    customer: Key | None = None
+    site: Key | None = None
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Final, NamedTuple, TypeVar
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -205,6 +204,20 @@ def measure(
     )
 
 
+class Told(NamedTuple):
+    """All that was told of a service; failures as `failures_of`, maintenance as `joined` gives."""
+
+    promises: Sequence[Promise]
+    calendars: Versions
+    failures: Sequence[Failure]
+    maintenance: Sequence[Span]
+
+    def measure(self, period: Span, at_us: int) -> Availability:
+        """Return how available the service was in a period, as `measure` does."""
+        agreed = service_time(self.promises, self.calendars, period.end_us)
+        return measure(period, agreed, self.failures, self.maintenance, at_us)
+
+
 def _agreed(span: Span, calendar: WorkingCalendar, maintenance: Sequence[Span]) -> Iterator[Span]:
     """Yield the agreed time in a span: open, and not under maintenance."""
     if span.end_us <= span.start_us:
@@ -317,28 +330,6 @@ def reading(found: Availability) -> Reading:
         mtbf_seconds=found.up_us / found.failures / SECOND_US if found.failures else None,
         mttrs_seconds=sum(restored) / len(restored) / SECOND_US if restored else None,
     )
-
-
-class OutageView(msgspec.Struct, frozen=True):
-    """An outage as it was recorded last."""
-
-    outage_id: str
-    service: str
-    started_at: datetime
-    ended_at: datetime | None
-    source: str
-    ticket_id: UUID | None
-    is_withdrawn: bool
-
-
-class MaintenanceView(msgspec.Struct, frozen=True):
-    """A maintenance as it was told last."""
-
-    maintenance_id: str
-    service: str
-    starts_at: datetime
-    ends_at: datetime
-    is_cancelled: bool
 
 
 class ServiceReadings(msgspec.Struct, frozen=True):

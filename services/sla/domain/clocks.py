@@ -144,7 +144,7 @@ class Course:
         """Return the deadline."""
         life, definition, calendar = self.life, self._definition, self._calendar
         if definition.goal_us is not None:
-            return self._reaches_us(definition.goal_us)
+            return self.reaches_us(definition.goal_us)
         if life.date_us is not None:
             due_us = max(life.date_us, life.started_us)
             return due_us if calendar.holds_us(due_us) else calendar.next_opening_us(due_us)
@@ -176,6 +176,10 @@ class Course:
         counted_us = sum(piece.worked_us() for piece in self._running)
         return counted_us + self._calendar.worked_us(self.cut_us, to_us)
 
+    def reaches_us(self, wanted_us: int) -> int:
+        """Return the earliest instant at which so much counts."""
+        return self.life.started_us if wanted_us <= 0 else self._after_us(None, wanted_us)
+
     def paused_us(self) -> int:
         """Return the working time that pauses kept from counting."""
         return sum(piece.worked_us() for piece in self.pieces if piece.kind == "pause")
@@ -206,9 +210,9 @@ class Course:
 
     def _warn_us(self, rule: WarnRule, due_us: int, whole_us: int) -> int:
         if rule.percent is not UNSET:
-            return self._reaches_us(_share_us(rule.percent, whole_us))
+            return self.reaches_us(_share_us(rule.percent, whole_us))
         if rule.before_due_seconds is not UNSET:
-            return self._reaches_us(whole_us - rule.before_due_seconds * SECOND_US)
+            return self.reaches_us(whole_us - rule.before_due_seconds * SECOND_US)
         if rule.after_due_seconds is not UNSET:
             return self._beyond_us(due_us, rule.after_due_seconds * SECOND_US)
         if rule.before_due_working_days is not UNSET:
@@ -223,10 +227,6 @@ class Course:
             piece.calendar.worked_us(piece.start_us, min(piece.end_us, to_us))
             for piece in self._running
         )
-
-    def _reaches_us(self, wanted_us: int) -> int:
-        """Return the earliest instant at which so much counts."""
-        return self.life.started_us if wanted_us <= 0 else self._after_us(None, wanted_us)
 
     def _beyond_us(self, from_us: int, wanted_us: int) -> int:
         """Return the earliest instant at which so much has counted since `from_us`."""

@@ -26,7 +26,7 @@ PEAK: Final = "peak"
 PEAKS: Final = "peaks"
 FIELDS: Final = (
     *("kind", "priority", "impact", "urgency", "category", "service", "channel"),
-    *("requester", "department", "group", "agent", "line", PEAK),
+    *("requester", "department", "customer", "site", "group", "agent", "line", PEAK),
 )
 """The ticket's fields that a policy can ask for."""
 
@@ -110,6 +110,8 @@ def _created(data: TicketCreated) -> dict[str, Value]:
         "channel": data.channel,
         "requester": data.requester.id,
         "department": data.requester.department,
+        "customer": data.requester.customer,
+        "site": data.requester.site,
     }
 
 

@@ -118,6 +118,15 @@ def order(fact: Fact) -> tuple[int, int, int]:
     return fact.time_us, fact.rank, fact.sequence
 
 
+def last_value(facts: Sequence[Fact], name: str) -> str | None:
+    """Return the text that a field took last, None if it has none."""
+    for fact in reversed(facts):
+        if fact.changes is not None and name in fact.changes:
+            value = fact.changes[name]
+            return value if isinstance(value, str) else None
+    return None
+
+
 def moments(facts: Sequence[Fact]) -> list[Moment]:
     """Fold ordered facts into moments; of one instant, only the state after it counts."""
     found: list[Moment] = []

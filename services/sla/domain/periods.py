@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 from shared.calendar import SECOND_US, instant, microseconds
 from shared.errors import InvalidInputError
-from shared.working_hours import read_zone
 
 By = Literal["month", "quarter", "year"]
 PERIODS: Final[tuple[By, ...]] = ("month", "quarter", "year")
@@ -45,14 +44,6 @@ def periods_in(by: By, zone: ZoneInfo, whole: Span) -> Iterator[Span]:
         end_us = min(period_at(by, zone, at_us).end_us, whole.end_us)
         yield Span(at_us, end_us)
         at_us = end_us
-
-
-def zone_named(name: str, field: str) -> ZoneInfo:
-    """Return an IANA time zone. Raises: InvalidInputError naming `field`."""
-    try:
-        return read_zone(name)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{field}: {error.detail}", field=field) from error
 
 
 def span_asked(start: str | None, end: str | None, zone: ZoneInfo, now_us: int) -> Span:

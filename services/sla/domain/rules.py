@@ -262,8 +262,8 @@ def differing(before: Any, after: Any, pointer: str = "") -> Iterator[Differs]: 
         old, new = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
         for name in sorted(old.keys() | new.keys()):
             yield from differing(old.get(name), new.get(name), f"{pointer}/{name}")
-    elif isinstance(before, list) and isinstance(after, list):
-        pairs = zip_longest(cast("list[Any]", before), cast("list[Any]", after))
+    elif isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
+        pairs = zip_longest(cast("Sequence[Any]", before), cast("Sequence[Any]", after))
         for place, (one, other) in enumerate(pairs):
             yield from differing(one, other, f"{pointer}/{place}")
     elif before != after:
