@@ -1,5 +1,6 @@
 """What sla does of its own accord: judge a ticket again whenever something about it is known."""
 
+import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -13,16 +14,19 @@ from services.sla.domain.history import in_order
 from services.sla.domain.ledger import Ledger, judge
 from services.sla.domain.publication import Knowledge, Said, learn
 from services.sla.domain.voice import event_of, hear
+from services.sla.handlers import Agreements
 from shared.calendar import instant, microseconds
 from shared.contracts.base import TicketData
 from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaPolicyPublished
 from shared.journal.journal import Draft
 from shared.runtime.read_model import read_histories
+from shared.runtime.service import Service
 from shared.runtime.unit import Batch, Timer, Unit, lineage_after
 
 _WRITER: Final = "sla"
 _NEVER_US: Final = 0
+REVIEW_PAUSE_SECONDS: Final = 20
 
 
 async def react(batch: Batch, unit: Unit) -> None:
@@ -47,6 +51,12 @@ async def react(batch: Batch, unit: Unit) -> None:
 async def on_due(due: Sequence[Timer], unit: Unit) -> None:
     """Judge the tickets whose warning or breach has come."""
     await _judge_again(unit, {timer.stream_id for timer in due}, {})
+
+
+async def review_periods(service: Service) -> None:
+    """Review the periods of agreements that ended; then pause. Several replicas may."""
+    await Agreements(service).review_all()
+    await asyncio.sleep(REVIEW_PAUSE_SECONDS)
 
 
 async def _wake_all(unit: Unit, at: datetime) -> None:
