@@ -3,6 +3,7 @@
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, cast
+from urllib.parse import quote
 
 import msgspec
 import typer
@@ -55,7 +56,7 @@ def publish(
     if not isinstance(name, str) or not name:
         refuse("/id: the agreement needs an id")
     body = shaped(found, NewAgreement)
-    done = run(_send(Target(data, url, token), "PUT", f"/sla/agreements/{name}", body))
+    done = run(_send(Target(data, url, token), "PUT", _path(name), body))
     if as_json:
         print_json(done)
     else:
@@ -81,7 +82,7 @@ def sign(  # noqa: PLR0913, PLR0917 one parameter per option
     body = {"version": version, "party": party.value, "signatory": signatory}
     if signed_at is not None:
         body["signed_at"] = signed_at
-    path = f"/sla/agreements/{agreement}/sign-offs"
+    path = f"{_path(agreement)}/sign-offs"
     found = run(_send(Target(data, url, token), "POST", path, body))
     if as_json:
         print_json(found)
@@ -101,7 +102,7 @@ def list_(
     token: Token = None,
 ) -> None:
     """List agreements with their versions; or the reviews of one, what is due included."""
-    path = "/sla/agreements" if agreement is None else f"/sla/agreements/{agreement}/remedies"
+    path = "/sla/agreements" if agreement is None else f"{_path(agreement)}/remedies"
     found = run(fetched(Target(data, url, token), path, {}))
     if as_json:
         print_json(found)
@@ -121,7 +122,7 @@ def review(
     token: Token = None,
 ) -> None:
     """Review a period again now; say what late facts changed, if anything."""
-    path = f"/sla/agreements/{agreement}/reviews"
+    path = f"{_path(agreement)}/reviews"
     found = run(_send(Target(data, url, token), "POST", path, {"period": period}))
     if as_json:
         print_json(found)
@@ -134,6 +135,10 @@ def review(
     for sentence in remedy["computation"]:
         out.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
     out.print(f"{remedy['kind']} due: {told(remedy['total_minor'], remedy['currency'])}")
+
+
+def _path(agreement: str) -> str:
+    return f"/sla/agreements/{quote(agreement, safe='')}"
 
 
 async def _send(target: Target, method: str, path: str, body: object) -> Any:  # noqa: ANN401 JSON

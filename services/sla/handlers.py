@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -185,6 +186,7 @@ class ServiceRecords:
 
 
 _REVIEW_TRIES: Final = 5
+_REVIEWS_AT_ONCE: Final = 5
 AGREEMENTS_DECIDER: Final = Decider[agreements.Command, Agreement](
     Agreement(), agreements.decide, agreements.evolve
 )
@@ -252,7 +254,7 @@ class Agreements:
         raise UnavailableError("the agreement keeps changing; try again")
 
     async def review_all(self) -> int:
-        """Review every period that ended and was not reviewed; return how many were told."""
+        """Review periods that ended and were not reviewed, a few at once; return how many were."""
         now_us = microseconds(self._service.clock.now())
         reviewed = await reviewed_periods(self._service.pool)
         waiting = [
@@ -262,13 +264,17 @@ class Agreements:
         ]
         if waiting:
             await catch_up(self._service)
-        return sum([await self._review_due(agreement_id, now_us) for agreement_id in waiting])
+        told = 0
+        for agreement_id in waiting:
+            told += await self._review_due(agreement_id, now_us, _REVIEWS_AT_ONCE - told)
+        return told
 
-    async def _review_due(self, agreement_id: str, now_us: int) -> int:
+    async def _review_due(self, agreement_id: str, now_us: int, limit: int) -> int:
         """Review what is due of an agreement; leave it to the next look if another is quicker."""
         told = 0
         agreement, sequence = await self._handler.state(agreement_id)
-        for due in agreements.due_periods(agreement.versions, agreement.remedies, now_us):
+        due_periods = agreements.due_periods(agreement.versions, agreement.remedies, now_us)
+        for due in islice(due_periods, limit):
             lineage = Lineage(actor="sla", correlation_id="review")
             try:
                 await self._review(agreement, due, sequence, lineage)

@@ -54,9 +54,9 @@ async def on_due(due: Sequence[Timer], unit: Unit) -> None:
 
 
 async def review_periods(service: Service) -> None:
-    """Review the periods of agreements that ended; then pause. Several replicas may."""
-    await Agreements(service).review_all()
-    await asyncio.sleep(REVIEW_PAUSE_SECONDS)
+    """Review a few periods of agreements that ended, or pause. Several replicas may."""
+    if not await Agreements(service).review_all():
+        await asyncio.sleep(REVIEW_PAUSE_SECONDS)
 
 
 async def _wake_all(unit: Unit, at: datetime) -> None:

@@ -120,7 +120,7 @@ class Asked:
 _TELLERS: Final = (Role.AGENT, Role.MANAGER, Role.INTEGRATION)
 SERVICE_DOCUMENTS: Final[list[Document[ServiceEvent]]] = [
     Document(
-        "/outages/{id}",
+        "/outages/{id:path}",
         NewOutage,
         OUTAGE_EXAMPLE,
         lambda body, key: OutageRecorded(outage_id=key, **asdict(body)),
@@ -128,7 +128,7 @@ SERVICE_DOCUMENTS: Final[list[Document[ServiceEvent]]] = [
         "Record an outage, or what is known of it now",
     ),
     Document(
-        "/maintenance/{id}",
+        "/maintenance/{id:path}",
         NewMaintenance,
         MAINTENANCE_EXAMPLE,
         lambda body, key: MaintenanceScheduled(maintenance_id=key, **asdict(body)),

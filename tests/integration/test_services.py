@@ -116,7 +116,7 @@ async def test_ids_that_rules_tickets_and_services_share_do_not_meet(desk: InPro
     """A service may be called as a calendar is, an outage as the ticket that tells of it."""
     body = {"service": "office", "started_at": "2026-02-03T01:00:00Z"}
     ticket = str(UUID(int=7))
-    for name in ("office", "standard", ticket):
+    for name in ("office", "standard", ticket, "host-7/disk"):
         await put(desk, f"/outages/{name}", body)
     await put(desk, "/services/office/availability", {"share_min": 0.9, "calendar": "office"})
     office = (await desk.clients["sla"].get("/calendars/office")).json()

@@ -181,6 +181,17 @@ def test_a_period_is_reviewed_by_the_version_in_force_at_its_end() -> None:
     ]
 
 
+def test_an_agreement_up_to_the_end_of_a_period_covers_it_and_one_from_then_on_does_not() -> None:
+    february = datetime(2026, 2, 1, tzinfo=BERLIN)
+    ends = after(msgspec.structs.replace(FIRST, valid_until=february), *BOTH).versions
+    [january] = due_periods(ends, (), at("2026-06-01"))
+    assert january.reviewed.period.end_us == at("2026-02-01")
+    follows = msgspec.structs.replace(SECOND, valid_from=february)
+    both = after(FIRST, *BOTH, follows, signed(2, "customer"), signed(2, "provider")).versions
+    found = list(due_periods(both, (), at("2026-03-05")))
+    assert [due.document.version for due in found] == [1, 2]
+
+
 def test_a_first_period_is_measured_from_when_the_agreement_came_into_force() -> None:
     versions = after(FIRST, *BOTH, at=datetime(2026, 1, 20, 8, tzinfo=BERLIN)).versions
     january, february = due_periods(versions, (), at("2026-03-10"))
