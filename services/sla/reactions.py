@@ -26,7 +26,8 @@ from shared.runtime.unit import Batch, Timer, Unit, lineage_after
 
 _WRITER: Final = "sla"
 _NEVER_US: Final = 0
-REVIEW_PAUSE_SECONDS: Final = 20
+LOOK_EVERY_SECONDS: Final = 60
+_PAUSE_SECONDS: Final = 5
 
 
 async def react(batch: Batch, unit: Unit) -> None:
@@ -53,10 +54,22 @@ async def on_due(due: Sequence[Timer], unit: Unit) -> None:
     await _judge_again(unit, {timer.stream_id for timer in due}, {})
 
 
-async def review_periods(service: Service) -> None:
-    """Review a few periods of agreements that ended, or pause. Several replicas may."""
-    if not await Agreements(service).review_all():
-        await asyncio.sleep(REVIEW_PAUSE_SECONDS)
+class Reviewer:
+    """Reviews the periods of agreements that ended, looking once a minute. Several replicas may.
+
+    A step is short, so that the loop it is in shows that it lives.
+    """
+
+    def __init__(self) -> None:
+        self._look_at = 0.0
+
+    async def __call__(self, service: Service) -> None:
+        """Review a few periods if it is time to look, else pause a little."""
+        wait_seconds = self._look_at - asyncio.get_running_loop().time()
+        if wait_seconds > 0:
+            await asyncio.sleep(min(wait_seconds, _PAUSE_SECONDS))
+        elif not await Agreements(service).review_all():
+            self._look_at = asyncio.get_running_loop().time() + LOOK_EVERY_SECONDS
 
 
 async def _wake_all(unit: Unit, at: datetime) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from services.sla.api import AgreementRoutes, Services, Sla
 from services.sla.handlers import Agreements, Rulebook, ServiceRecords
 from services.sla.projections import READ_MODEL
-from services.sla.reactions import on_due, react, review_periods
+from services.sla.reactions import Reviewer, on_due, react
 from services.sla.settings import SlaSettings
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
@@ -44,7 +44,7 @@ def room() -> Room:
             react=react,
             on_due=on_due,
             on_start=on_start,
-            chores={"reviews": review_periods},
+            chores={"reviews": Reviewer()},
         ),
         routers,
     )

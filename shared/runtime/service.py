@@ -50,7 +50,8 @@ class Spec:
     """What one service is made of: its name, the topics it reads, its folds and its reactions.
 
     `on_start` publishes what must exist before anything else, such as a default policy;
-    `chores` are done for ever by those who work, each in a loop of its name, with its own pauses;
+    `chores` are done for ever by those who work, each in a loop of its name; a step pauses itself,
+    a few seconds at most, since a loop shows that it lives, and is ready, after each step;
     `migrations` are its own tables beside the kernel's.
     """
 

@@ -71,9 +71,20 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
+def look_every() -> float:
+    """How many seconds apart the desk looks for periods that ended."""
+    return 60
+
+
+@pytest.fixture
 async def desk(
-    make_database: Callable[[str], str], tmp_path: Path, clock: SetClock
+    make_database: Callable[[str], str],
+    tmp_path: Path,
+    clock: SetClock,
+    look_every: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncGenerator[InProcessDesk]:
+    monkeypatch.setattr(reactions, "LOOK_EVERY_SECONDS", look_every)
     services = ("intake", "routing", "sla")
     async with in_process_desk(make_database, tmp_path, services=services, clock=clock) as running:
         await running.settle()
@@ -143,14 +154,14 @@ async def remedies(desk: InProcessDesk, wanted: int = 1, **query: str) -> list[d
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.parametrize("look_every", [0.05])
 async def test_two_replicas_review_a_period_once_and_a_late_fact_makes_a_revision(
     desk: InProcessDesk,
     clock: SetClock,
     make_database: Callable[[str], str],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    look_every: float,
 ) -> None:
-    monkeypatch.setattr(reactions, "REVIEW_PAUSE_SECONDS", 0.05)
     async with AsyncExitStack() as stack:
         second = in_process_desk(
             make_database,
@@ -199,6 +210,12 @@ async def test_two_replicas_review_a_period_once_and_a_late_fact_makes_a_revisio
         await pool.close()
     assert await remedies(desk, 2, revisions="true") == before
     await desk.check()
+
+
+async def test_a_desk_that_looks_once_a_minute_is_ready_at_once(desk: InProcessDesk) -> None:
+    async with asyncio.timeout(8):
+        while (await desk.clients["sla"].get("/health/ready")).status_code != 200:
+            await asyncio.sleep(0.1)
 
 
 async def test_however_many_look_at_once_each_period_is_told_once_and_as_one_reads_it(
