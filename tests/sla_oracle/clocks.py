@@ -210,34 +210,30 @@ def attach(rules: Rules, track: Track, cycle: Cycle, now: Instant) -> None:
         active.ended, active.how = cycle.ended, cycle.how
 
 
-def clock_before(cycle: Cycle) -> Clock | None:
-    """Return the clock that a new one takes over from, also that of a cycle run on from."""
+def clock_before(cycle: Cycle, now: int) -> Clock | None:
+    """Return the clock that a new one takes over from: superseded now, or stopped and reopened."""
     if cycle.clocks:
-        return cycle.clocks[-1]
-    return clock_before(cycle.before) if cycle.before else None
+        last = cycle.clocks[-1]
+        return last if last.how == "superseded" else None
+    if cycle.before and cycle.before.clocks and now == cycle.opened:
+        last = cycle.before.clocks[-1]
+        return last if last.how == "stopped" else None
+    return None
 
 
 def new_clock(track: Track, cycle: Cycle, definition: Definition, now: int) -> Clock:
     """Start a clock as its own definition says, or let the stopped one run on."""
     number = len(cycle.clocks) + 1
-    before = clock_before(cycle)
+    before = clock_before(cycle, now)
     start, stretches = cycle.runs[0], since_start(cycle, definition, now)
     on_change = definition.target.get("on_change", "ticket_start")
-    if runs_on(cycle, before, definition, now):
+    if before and before.how == "stopped" and before.definition.key == definition.key:
         on_change = "carry_elapsed"
     if on_change == "change_time":
         start, stretches = now, [Stretch(now, None, definition)]
     if on_change == "carry_elapsed" and before:
         start, stretches = before.started, carried(before, definition, now)
     return Clock(track.name, cycle.number, number, definition, now, start, stretches)
-
-
-def runs_on(cycle: Cycle, before: Clock | None, definition: Definition, now: int) -> bool:
-    """Tell whether the clock that the last cycle stopped goes on, under the same definition."""
-    if now != cycle.opened or cycle.clocks or not cycle.before or not before:
-        return False
-    was_stopped = before.cycle == cycle.before.number and before.how == "stopped"
-    return was_stopped and before.definition.key == definition.key
 
 
 def carried(before: Clock, definition: Definition, now: int) -> list[Stretch]:
@@ -395,11 +391,12 @@ class Reading:
 def pieces(clock: Clock, instants: list[Instant], end: int) -> list[Piece]:
     """Cut a clock's life where pauses begin and end; after `end` no pause holds."""
     found: list[Piece] = []
+    rests_since, calendar = None, clock.definition.calendar
     for stretch in clock.stretches:
-        if found and found[-1].until is not None and found[-1].until < stretch.since:
-            own = clock.definition.calendar
-            found.append(Piece(found[-1].until, stretch.since, "excluded", own))
+        if rests_since is not None and rests_since < stretch.since:
+            found.append(Piece(rests_since, stretch.since, "excluded", calendar))
         found += cut(stretch, instants, end)
+        rests_since, calendar = stretch.until, stretch.definition.calendar
     return found
 
 

@@ -23,7 +23,7 @@ class Publisher:
         self.started: set[Key] = set()
         self.breached: dict[Key, int] = {}
         self.ended: dict[Key, tuple[str, int]] = {}
-        self.warned: set[tuple[Key, int]] = set()
+        self.warned: set[tuple[Key, str]] = set()
 
     def say(self, word: str, key: Key, time: int, rule: dict[str, Any] | None = None) -> None:
         """Publish."""
@@ -47,15 +47,14 @@ class Publisher:
             return
         due = []
         for reading in ledger(self.rules, known, moment, before):
-            if reading.clock.ended is None:
-                due += self.timers_of(reading, moment)
-        for time, is_breach, place, cycle, generation, warning, rule in sorted(due, key=key_of):
+            due += self.timers_of(reading, moment)
+        for time, is_breach, place, cycle, generation, _, rule in sorted(due, key=key_of):
             key = (list(self.places)[place], cycle, generation)
             if is_breach:
                 self.breached[key] = time
                 self.say("breached", key, time)
             else:
-                self.warned.add((key, warning))
+                self.warned.add((key, str(rule)))
                 self.say("warned", key, time, rule)
 
     def timers_of(self, reading: Reading, moment: int) -> list[tuple[Any, ...]]:
@@ -64,9 +63,9 @@ class Publisher:
         order = (self.places[key[0]], *key[1:])
         found: list[tuple[Any, ...]] = []
         for place, at, rule in reading.warnings():
-            if at < moment and (key, place) not in self.warned:
+            if at < moment and (key, str(rule)) not in self.warned:
                 found.append((at, False, *order, place, rule))
-        if reading.due < moment and key not in self.breached:
+        if reading.breached is not None and reading.due < moment and key not in self.breached:
             found.append((reading.due, True, *order, 0, None))
         return found
 
@@ -80,6 +79,9 @@ class Publisher:
         everyone = now.keys() | self.started
         for key in sorted(everyone, key=lambda key: (self.places[key[0]], *key[1:])):
             self.news_of(key, now.get(key), moment)
+        self.started &= now.keys()
+        self.ended = {key: end for key, end in self.ended.items() if key in now}
+        self.warned = {(key, rule) for key, rule in self.warned if key in now}
 
     def news_of(self, key: Key, reading: Reading | None, moment: int) -> None:
         """Publish the news of one clock."""

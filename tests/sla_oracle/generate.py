@@ -234,7 +234,7 @@ class Generator:
                         "id": policy,
                         "version": version,
                         "effective_from": since,
-                        "applies_to": self.random.choice(("new", "running", "running")),
+                        "applies_to": self.applies_to(),
                         "targets": self.targets(shared),
                     }
                 )
@@ -244,6 +244,10 @@ class Generator:
         if self.random.random() < 0.2 and len(found) > 1:
             self.random.shuffle(found)
         return found
+
+    def applies_to(self) -> str:
+        """Return which cycles a version judges."""
+        return "running" if self.wants("takeovers", 0.6) else "new"
 
     def shared(self, name: str) -> dict[str, Any]:
         """Return what all definitions of a name share."""
