@@ -17,7 +17,7 @@ class Publisher:
         self.rules = rules
         self.facts = facts
         self.until = until
-        self.takeovers = {instant for instant in rules.takeovers() if instant <= until}
+        self.takeovers = rules.takeovers()
         self.places = {name: place for place, name in enumerate(rules.targets)}
         self.said: list[dict[str, Any]] = []
         self.started: set[Key] = set()
@@ -34,7 +34,8 @@ class Publisher:
 
     def run(self) -> list[dict[str, Any]]:
         """Return everything published, in order."""
-        for moment in sorted({fact.recorded for fact in self.facts} | self.takeovers):
+        known_rules = {instant for instant in self.takeovers if instant <= self.until}
+        for moment in sorted({fact.recorded for fact in self.facts} | known_rules):
             known = [fact for fact in self.facts if fact.recorded < moment]
             self.timers(moment, known, {time for time in self.takeovers if time < moment})
             self.news(moment)

@@ -254,7 +254,7 @@ class Generator:
         reply = self.random.random() < 0.25
         starts = ["created"] if self.random.random() < 0.5 else self.some(CONDITIONS, 2)
         stops = ["resolved", "closed"] if self.random.random() < 0.6 else self.some(CONDITIONS, 2)
-        found = {
+        return {
             "name": name,
             "kind": self.random.choice(("sla", "ola", "uc")),
             "start": ["requester_message"] if reply else starts,
@@ -262,7 +262,6 @@ class Generator:
             "cycle": self.random.choice(("once", "repeat")),
             "on_reopen": self.random.choice(("continue", "continue", "new_cycle", "ignore")),
         }
-        return found
 
     def some(self, choices: tuple[Any, ...], most: int) -> list[Any]:
         """Return one or a few of the choices."""
@@ -344,5 +343,3 @@ def retime(scenario: dict[str, Any], instants: list[str], seed: int) -> dict[str
         latest = max(event.get("recorded_at") or event["time"] for event in events)
         until = max(until, latest)
     return {**scenario, "events": events, "until": until}
-
-
