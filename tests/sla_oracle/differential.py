@@ -55,9 +55,10 @@ def difference(scenario: dict[str, Any]) -> str:
 
 
 def takeovers(scenario: dict[str, Any]) -> set[int]:
-    """Return when versions for running cycles come into force."""
-    versions = scenario["policies"]
-    return {seconds(v["effective_from"]) for v in versions if v.get("applies_to") == "running"}
+    """Return when versions for running cycles come into force during the history."""
+    first = min(seconds(event["time"]) for event in scenario["events"])
+    versions = [v for v in scenario["policies"] if v.get("applies_to") == "running"]
+    return {at for at in (seconds(v["effective_from"]) for v in versions) if at >= first}
 
 
 def is_order_loose(scenario: dict[str, Any]) -> bool:
