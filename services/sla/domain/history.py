@@ -25,10 +25,11 @@ FactType = Literal[
     "cancelled",
     "merged",
     "updated",
+    "inherited",
 ]
 ENDS: Final = ("cancelled", "merged")
 _RELEASES: Final = frozenset(("resumed", "resolved", "closed", "cancelled"))
-_SILENT: Final = frozenset(("prioritized", "updated", "internal_note"))
+_SILENT: Final = frozenset(("prioritized", "updated", "internal_note", "inherited"))
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False):
@@ -36,7 +37,8 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 
     `time_us` is when it became true, `recorded_us` when the desk learnt it, both in microseconds
     since 1970. `rank` orders writers at one instant, `sequence` is the writer's own; together they
-    name the fact. `changes` are fields and their new values.
+    name the fact. `changes` are fields and their new values; of a due time inherited, `reason` is
+    the ticket it comes from and `changes` its target and microseconds.
     """
 
     time_us: int
@@ -138,7 +140,7 @@ def moments(facts: Sequence[Fact]) -> list[Moment]:
         before = fields
         for fact in together:
             kind = fact.type
-            if fact.changes:
+            if fact.changes and kind != "inherited":
                 fields = {**fields, **fact.changes}
             if kind not in _SILENT:
                 acts.append(fact)
