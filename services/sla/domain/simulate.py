@@ -11,7 +11,7 @@ from msgspec import UNSET
 from services.sla.domain import publication, scenario
 from services.sla.domain.clocks import Clock
 from services.sla.domain.history import Fact, FactType, in_order
-from services.sla.domain.ledger import Ledger, judge
+from services.sla.domain.ledger import Ledger, judge, judge_just_before
 from services.sla.domain.publication import Knowledge, Said, learn
 from services.sla.domain.rulebook import PolicyVersion, Rulebook, read_date, rulebook
 from services.sla.domain.scenario import (
@@ -77,8 +77,9 @@ def published(facts: Sequence[Fact], rules: Rulebook, until_us: int) -> Iterator
     recorded = {fact.recorded_us for fact in facts}
     knowledge: Knowledge = {}
     known: list[Fact] = []
-    for at_us in sorted(recorded.union(rules.takeovers_us(until_us))):
-        before = judge(known, rules, at_us - 1)
+    last_us = max(until_us, *recorded)
+    for at_us in sorted(recorded.union(rules.takeovers_us(last_us))):
+        before = judge_just_before(known, rules, at_us)
         yield from _told(publication.due(before, knowledge, at_us), knowledge)
         known = [fact for fact in facts if fact.recorded_us <= at_us]
         ledger = judge(known, rules, at_us)
