@@ -12,12 +12,20 @@ from services.sla.tables import (
     Course,
     Details,
     Holder,
+    Maintenance,
+    Outage,
     Outcome,
     PolicyDocument,
     Promise,
+    PromisedAvailability,
     Rank,
     Record,
     Warned,
+)
+from shared.contracts.availability import (
+    AvailabilityPromised,
+    MaintenanceScheduled,
+    OutageRecorded,
 )
 from shared.contracts.base import TicketData
 from shared.contracts.intake import TicketCreated, TicketUpdated
@@ -65,6 +73,26 @@ def project(event: Recorded) -> Iterator[Any]:
             yield CalendarDocument(data.version, msgspec.to_builtins(data))
         case ClockData():
             yield from _project_clock(data)  # pyright: ignore[reportArgumentType] all its kinds are ClockEvent
+        case _:
+            yield from _project_service(event)
+
+
+def _project_service(event: Recorded) -> Iterator[Any]:
+    data = event.data
+    match data:
+        case OutageRecorded():
+            yield Outage(
+                service=data.service,
+                started_at=data.started_at,
+                ended_at=data.ended_at,
+                source=data.source,
+                ticket_id=data.ticket_id,
+                is_withdrawn=data.is_withdrawn,
+            )
+        case MaintenanceScheduled():
+            yield Maintenance(data.service, data.starts_at, data.ends_at, data.is_cancelled)
+        case AvailabilityPromised():
+            yield PromisedAvailability(event.sequence, event.time, data.share_min, data.calendar)
         case _:
             return
 

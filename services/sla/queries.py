@@ -1,25 +1,38 @@
 """What sla's clocks and rules answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-import msgspec
-
-from services.sla.domain.attainment import Asked, Attainment, Dimension
+from services.sla.domain.attainment import Asked, Attainment
+from services.sla.domain.availability import (
+    Outage,
+    Promise,
+    Question,
+    Reading,
+    ServiceReadings,
+    Told,
+    failures_of,
+    joined,
+    reading,
+)
 from services.sla.domain.defaults import STANDARD_POLICY
 from services.sla.domain.explain import ClockReading
 from services.sla.domain.facts import PEAKS, Peaks, facts_of
 from services.sla.domain.history import Fact, in_order
+from services.sla.domain.periods import Span
 from services.sla.domain.published import Publication, Rules, calendar_names, rules_of
 from services.sla.domain.survival import AtRisk, Curves, Lifetime, at_risk, lifetimes
+from services.sla.domain.views import AtRiskAsked, ClockView, MaintenanceView, OutageView
 from services.sla.domain.voice import hear
-from shared.calendar import SECOND_US, microseconds
+from services.sla.tables import ATTAINMENT, DIMENSIONS, JUDGED, VERDICTS
+from shared.calendar import SECOND_US, WorkingCalendar, instant, microseconds
 from shared.contracts.registry import decode_event
+from shared.contracts.sla import SlaCalendarPublished
 from shared.errors import NotFoundError
 from shared.journal.journal import Journal
 from shared.postgres.pool import Connection, Pool
@@ -48,72 +61,6 @@ _FIELDS: Final = """
 """
 
 
-_DIMENSIONS: Final[dict[Dimension, str]] = {
-    "policy": "v.policy_id",
-    "group": "t.assigned_group",
-    "month": "to_char(v.at AT TIME ZONE $4, 'YYYY-MM')",
-    "priority": "t.priority",
-    "customer": "t.customer",
-    "site": "t.site",
-    "service": "t.service",
-    "category": "t.category",
-}
-_VERDICTS: Final = """
-WITH cycle AS (
-    SELECT ticket_id, target, cycle, max(kind) AS kind, max(source_system) AS source_system,
-        (array_agg(policy_id ORDER BY generation DESC))[1] AS policy_id,
-        bool_or(breached_at IS NOT NULL OR outcome = 'missed') AS missed,
-        bool_or(outcome = 'met') AS met, min(breached_at) AS breached_at,
-        bool_or(outcome IS NULL) AS running, max(stopped_at) AS stopped_at
-    FROM read.clock WHERE cardinality($5::text[]) = 0 OR target = ANY($5::text[])
-    GROUP BY ticket_id, target, cycle
-), verdict AS (
-    SELECT *, CASE WHEN missed THEN coalesce(breached_at, stopped_at) ELSE stopped_at END AS at,
-        CASE WHEN running THEN $3 ELSE coalesce(stopped_at, breached_at) END AS until
-    FROM cycle WHERE missed OR met
-)
-"""
-_ATTAINMENT: Final = """
-SELECT v.target, v.kind, v.source_system, count(*) FILTER (WHERE NOT v.missed) AS met,
-    count(*) FILTER (WHERE v.missed) AS missed,
-    coalesce(sum(extract(epoch FROM least(v.until, $2, $3) - v.breached_at))
-        FILTER (WHERE v.missed AND v.until > v.breached_at), 0)::bigint AS late_seconds
-"""
-_JUDGED: Final = """
-FROM verdict v LEFT JOIN read.ticket t USING (ticket_id)
-WHERE ($1::timestamptz IS NULL OR v.at >= $1) AND ($2::timestamptz IS NULL OR v.at < $2)
-    AND ($3::timestamptz IS NOT NULL) AND ($4::text IS NOT NULL)
-    AND (cardinality($6::text[]) = 0 OR t.priority = ANY($6::text[]))
-    AND (cardinality($7::text[]) = 0 OR t.customer = ANY($7::text[]))
-    AND (cardinality($8::text[]) = 0 OR t.service = ANY($8::text[]))
-"""
-
-
-class ClockView(msgspec.Struct, frozen=True):
-    """One clock; `state` is open, paused, breached (and still running), met, missed, cancelled.
-
-    `warned` is the rule of the last warning.
-    """
-
-    ticket_id: UUID
-    target: str
-    cycle: int
-    generation: int
-    kind: str | None
-    started_at: datetime | None
-    goal: dict[str, Any] | None
-    calendar: str | None
-    policy_id: str | None
-    policy_version: int | None
-    state: str
-    due_at: datetime | None
-    pause_reason: str | None
-    warned: dict[str, Any] | None
-    breached_at: datetime | None
-    stopped_at: datetime | None
-    source_system: str | None
-
-
 async def list_running(pool: Pool, *, limit: int) -> list[ClockView]:
     """Return running clocks, the one due first first."""
     rows = await pool.fetch(
@@ -126,11 +73,11 @@ async def list_running(pool: Pool, *, limit: int) -> list[ClockView]:
 
 async def read_attainment(connection: Connection, asked: Asked, at: datetime) -> list[Attainment]:
     """Return the verdicts as of `at`, by target, who judged, and the dimensions asked for."""
-    columns = [_DIMENSIONS[name] for name in asked.by]
+    columns = [DIMENSIONS[name] for name in asked.by]
     keys = "".join(f", {column} AS key_{place}" for place, column in enumerate(columns))
     groups = ", ".join(["v.target", "v.kind", "v.source_system", *columns])
     rows = await connection.fetch(
-        f"{_VERDICTS} {_ATTAINMENT} {keys} {_JUDGED} GROUP BY {groups} ORDER BY {groups}",
+        f"{VERDICTS} {ATTAINMENT} {keys} {JUDGED} GROUP BY {groups} ORDER BY {groups}",
         asked.start,
         asked.end,
         at,
@@ -244,16 +191,6 @@ class Forecast:
         return found
 
 
-class AtRiskAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """Which running clocks to list, as of `at`; a null condition lets all through."""
-
-    at: datetime
-    limit: int
-    group: str | None = None
-    priority: str | None = None
-    is_overdue: bool = False
-
-
 async def list_at_risk(
     connection: Connection, asked: AtRiskAsked, rules: Rules, curves: Curves
 ) -> list[AtRisk]:
@@ -319,3 +256,103 @@ def _calendars_named(published: _Published) -> frozenset[str]:
 def _prepared(published: _Published) -> Rules:
     """Kept between batches, because a calendar learns the days it is asked about."""
     return rules_of(_decoded(*one) for one in published)
+
+
+# --- Availability ----------------------------------------------------------------------------
+
+
+async def list_outages(pool: Pool, asked: Question, *, limit: int) -> list[OutageView]:
+    """Return outages that touch the time, also those withdrawn, the one that began last first."""
+    rows = await pool.fetch(
+        "SELECT outage_id, service, started_at, ended_at, source, ticket_id, is_withdrawn"
+        " FROM read.outage WHERE ($1::text IS NULL OR service = $1) AND started_at < $3"
+        " AND coalesce(ended_at >= $2, true) ORDER BY started_at DESC, outage_id LIMIT $4",
+        *(asked.service, *asked.instants(), limit),
+    )
+    return [OutageView(*row) for row in rows]
+
+
+async def list_maintenance(pool: Pool, asked: Question, *, limit: int) -> list[MaintenanceView]:
+    """Return maintenance that touches the time, also what is cancelled, the last first."""
+    rows = await pool.fetch(
+        "SELECT maintenance_id, service, starts_at, ends_at, is_cancelled"
+        " FROM read.maintenance WHERE ($1::text IS NULL OR service = $1) AND starts_at < $3"
+        " AND ends_at > $2 ORDER BY starts_at DESC, maintenance_id LIMIT $4",
+        *(asked.service, *asked.instants(), limit),
+    )
+    return [MaintenanceView(*row) for row in rows]
+
+
+async def read_availability(
+    connection: Connection, journal: Journal, question: Question, at_us: int
+) -> list[ServiceReadings]:
+    """Return how available services were, as far as the periods had come by `at_us`.
+
+    Raises: NotFoundError for a service of which nothing was ever told.
+    """
+    rows = await connection.fetch(
+        "SELECT service FROM read.outage UNION SELECT service FROM read.maintenance"
+        " UNION SELECT service FROM read.availability ORDER BY 1"
+    )
+    services = [row["service"] for row in rows]
+    if question.service is not None:
+        if question.service not in services:
+            raise NotFoundError(f"nothing was ever told of the service {question.service!r}")
+        services = [question.service]
+    return [
+        ServiceReadings(name, await _readings(connection, journal, name, question, at_us))
+        for name in services
+    ]
+
+
+async def _readings(
+    connection: Connection, journal: Journal, service: str, question: Question, at_us: int
+) -> list[Reading]:
+    rows = await connection.fetch(
+        "SELECT promised_at, share_min, calendar FROM read.availability WHERE service = $1"
+        " ORDER BY version",
+        service,
+    )
+    promises = [Promise(microseconds(at), share, name) for at, share, name in rows]
+    calendars = await published_calendars(connection, journal, {p.calendar_id for p in promises})
+    rows = await connection.fetch(
+        "SELECT started_at, ended_at FROM read.outage WHERE service = $1 AND NOT is_withdrawn"
+        " AND coalesce(ended_at >= $2, true)",
+        *(service, instant(question.whole.start_us)),
+    )
+    failures = failures_of((Outage(microseconds(s), _us(e)) for s, e in rows), at_us)
+    since_us = min([question.whole.start_us, *(failure.start_us for failure in failures)])
+    rows = await connection.fetch(
+        "SELECT starts_at, ends_at FROM read.maintenance WHERE service = $1 AND NOT is_cancelled"
+        " AND ends_at > $2 AND starts_at < $3",
+        *(service, instant(since_us), instant(question.whole.end_us)),
+    )
+    maintenance = joined(Span(microseconds(start), microseconds(end)) for start, end in rows)
+    told = Told(promises, calendars, failures, maintenance)
+    return [reading(told.measure(period, at_us)) for period in question.periods()]
+
+
+def _us(at: datetime | None) -> int | None:
+    return None if at is None else microseconds(at)
+
+
+async def published_calendars(
+    connection: Connection, journal: Journal, names: Collection[str]
+) -> dict[str, list[tuple[int, WorkingCalendar]]]:
+    """Return the versions of calendars by name, each with its publication, in order."""
+    found: dict[str, list[tuple[int, WorkingCalendar]]] = {name: [] for name in names}
+    for event_type, value in await journal.read_values(connection, names):
+        if event_type == SlaCalendarPublished.TYPE:
+            name, since_us, calendar = _calendar(event_type, value)
+            found[name].append((since_us, calendar))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _calendar(event_type: str, value: bytes) -> tuple[str, int, WorkingCalendar]:
+    """Kept, because a calendar learns the days it is asked about."""
+    published = _decoded(event_type, value)
+    if not isinstance(published.data, SlaCalendarPublished):
+        raise TypeError(event_type)
+    calendar = WorkingCalendar.published(published.data)
+    return published.data.calendar_id, published.time_us, calendar
