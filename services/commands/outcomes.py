@@ -21,6 +21,7 @@ from services.commands.common import (
     out,
     print_json,
     run,
+    shown,
 )
 from services.commands.documents import read_rules
 from services.sla.domain.rules import RulesWanted
@@ -108,7 +109,7 @@ def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
             one["target"],
             one["priority"] or _DASH,
             one["group"] or _DASH,
-            one["due_at"],
+            shown(one["due_at"]),
             _hours(one["remaining_seconds"]),
             "too little history" if chance is None else f"{chance:.0%}",
         )
