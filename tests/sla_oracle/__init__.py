@@ -8,16 +8,27 @@ from typing import Any
 from .calendar import answer, seconds, text
 from .clocks import Rules, ledger
 from .emitted import Publisher
-from .facts import listed_facts
+from .facts import Fact, listed_facts
+
+
+def parts(scenario: dict[str, Any]) -> tuple[Rules, list[Fact], int]:
+    """Return the rules, the facts that count, and where open clocks are read."""
+    facts = listed_facts(scenario)
+    last = max(fact.time for fact in facts)
+    until = seconds(scenario["until"]) if scenario.get("until") else last
+    return Rules(scenario), [fact for fact in facts if fact.time <= until], until
+
+
+def publishes_a_breach_in_pause(scenario: dict[str, Any]) -> bool:
+    """Tell whether a breach is published whose due moves on, for the pause lasts."""
+    publisher = Publisher(*parts(scenario))
+    publisher.run()
+    return publisher.breached_in_pause
 
 
 def actual(scenario: dict[str, Any]) -> dict[str, Any]:
     """Return what `desk sla simulate --json` must print under `actual`."""
-    rules = Rules(scenario)
-    facts = listed_facts(scenario)
-    last = max(fact.time for fact in facts)
-    until = seconds(scenario["until"]) if scenario.get("until") else last
-    facts = [fact for fact in facts if fact.time <= until]
+    rules, facts, until = parts(scenario)
     readings = ledger(rules, facts, until, rules.takeovers())
     warnings = []
     for reading in readings:

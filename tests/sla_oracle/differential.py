@@ -10,7 +10,8 @@ from services.sla.domain.scenario import Scenario
 from services.sla.domain.simulate import run
 from shared.errors import InvalidInputError
 
-from . import actual
+from . import actual, publishes_a_breach_in_pause
+from .calendar import seconds
 from .differ import comparable, in_order
 from .generate import Generator, retime
 
@@ -38,10 +39,10 @@ def product(scenario: dict[str, Any]) -> dict[str, Any]:
 def difference(scenario: dict[str, Any]) -> str:
     """Return the first part in which both differ and how; nothing when they agree."""
     expected, got = comparable(actual(scenario)), comparable(product(scenario))
-    if set_apart(scenario):
+    if is_order_loose(scenario):
         for found in (expected, got):
             found["emitted"] = in_order(found["emitted"])
-    if set_apart(scenario) & {e.get("recorded_at") or e["time"] for e in scenario["events"]}:
+    if is_unsettled(scenario):
         expected["emitted"] = got["emitted"] = []
     for part in PARTS:
         if expected[part] != got[part]:
@@ -53,10 +54,30 @@ def difference(scenario: dict[str, Any]) -> str:
     return ""
 
 
-def set_apart(scenario: dict[str, Any]) -> set[str]:
+def takeovers(scenario: dict[str, Any]) -> set[int]:
     """Return when versions for running cycles come into force."""
     versions = scenario["policies"]
-    return {v["effective_from"] for v in versions if v.get("applies_to") == "running"}
+    return {seconds(v["effective_from"]) for v in versions if v.get("applies_to") == "running"}
+
+
+def is_order_loose(scenario: dict[str, Any]) -> bool:
+    """Tell whether the order of what was published is left out of the comparison."""
+    return bool(takeovers(scenario))
+
+
+def is_unsettled(scenario: dict[str, Any]) -> bool:
+    """Tell whether the text leaves open what is published.
+
+    That is so when a version takes over after `until` and before the last record, and when a
+    clock in working days is past a due that its pause moves on.
+    """
+    recorded = {seconds(event.get("recorded_at") or event["time"]) for event in scenario["events"]}
+    times = {seconds(event["time"]) for event in scenario["events"]}
+    until = seconds(scenario["until"]) if scenario.get("until") else max(times)
+    between = {instant for instant in takeovers(scenario) if until < instant < max(recorded)}
+    if between or takeovers(scenario) & recorded:
+        return True
+    return publishes_a_breach_in_pause(scenario)
 
 
 def smaller(scenario: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -82,6 +103,10 @@ def smaller(scenario: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 yield less
         yield without_item(scenario, ("calendars",), number)
     for number, event in enumerate(scenario["events"]):
+        if "id" in event:
+            less = deepcopy(scenario)
+            del less["events"][number]["id"]
+            yield less
         for option in ("recorded_at", *(f"data.{name}" for name in event["data"])):
             less = deepcopy(scenario)
             inner = less["events"][number]

@@ -1,10 +1,10 @@
 """Seeded random scenarios that look for collisions: equal instants, edges, clock changes."""
 
 import random
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
-from .calendar import WEEKDAYS, opening_edge, text
+from .calendar import WEEKDAYS, opening_edge, seconds, text
 
 CLOCK_CHANGES = {
     "Europe/Berlin": ("2025-03-30", "2025-10-26"),
@@ -37,6 +37,9 @@ WINDOWS: tuple[list[list[str]], ...] = (
     [["23:30", "00:30"]],
     [["00:30", "01:15"], ["02:15", "02:50"]],
     [["21:00", "02:30"], ["06:00", "07:00"]],
+    [["00:00", "02:00"]],
+    [["22:00", "24:00"], ["23:00", "00:00"]],
+    [["01:00", "01:30"], ["01:30", "02:00"]],
 )
 WORDS = (
     ("ticket.prioritized", 4),
@@ -67,11 +70,21 @@ CONDITIONS: tuple[Any, ...] = (
     {"stage": "repair"},
     {"stage": "done"},
     {"stage": None},
+    {"vip": True},
+    {"level": 2},
 )
-PAUSES: tuple[Any, ...] = ("held", "held:vendor", "resolved", "closed", {"stage": "parts"})
+PAUSES: tuple[Any, ...] = (
+    "held",
+    "held:vendor",
+    "resolved",
+    "closed",
+    {"stage": "parts"},
+    {"stage": None},
+)
 PRIORITIES = ("P1", "P2", "P3")
 STAGES = ("repair", "parts", "done", None)
 MINUTE, HOUR = 60, 3600
+ELSEWHERE = timezone(timedelta(hours=5, minutes=30))
 
 
 class Generator:
@@ -105,12 +118,12 @@ class Generator:
         """Return the scenario."""
         calendars = [self.calendar(name) for name in ("office", "night")]
         events = self.events()
-        latest = max(self.recorded(event) for event in events)
+        latest = text(max(seconds(self.recorded(event)) for event in events))
         until = self.random.choice((None, latest, text_later(latest, 40 * HOUR), "pool"))
         if until == "pool":
             instant = text(self.random.choice(self.pool))
             until = instant if self.wants("early_until", 1) else latest
-        if until is None and any("recorded_at" in event for event in events):
+        if until is None and any(event.get("recorded_at") for event in events):
             until = until if self.wants("early_until", 0.5) else latest
         known = {text(self.random.choice(self.pool)) for _ in range(self.random.randrange(3))}
         if until is not None and "early_until" in self.without:
@@ -176,6 +189,10 @@ class Generator:
             found["priority"] = self.random.choice(PRIORITIES)
         if self.random.random() < 0.4:
             found["stage"] = self.random.choice(STAGES)
+        if self.random.random() < 0.2:
+            found["vip"] = self.random.choice((True, False, None))
+        if self.random.random() < 0.2:
+            found["level"] = self.random.choice((2, 3.5, None))
         if self.wants("date_field", 0.4):
             found["promised_at"] = text(self.instant())
         elif self.random.random() < 0.05:
@@ -205,18 +222,24 @@ class Generator:
             word = self.random.choices(words, weights)[0]
             found.append(self.event(word, max(self.instant(), min(self.pool)), number + 1))
         for event in list(found):
-            if self.wants("duplicates", 0.1):
+            if "id" in event and self.wants("duplicates", 0.1):
                 again = {**event, "recorded_at": text_later(event["time"], 5 * HOUR)}
                 found.append(again)
         if self.random.random() < 0.3:
             self.random.shuffle(found)
         elif self.random.random() < 0.5:
-            found.sort(key=lambda event: event["time"])
+            found.sort(key=lambda event: seconds(event["time"]))
         return found
 
     def event(self, word: str, instant: int, number: int) -> dict[str, Any]:
         """Return one event, recorded late by chance."""
         found = {"id": f"e{number}", "time": text(instant), "type": word, "data": self.data(word)}
+        if self.random.random() < 0.1:
+            found["time"] = elsewhere(instant)
+        if self.random.random() < 0.05:
+            found["recorded_at"] = None
+        if number and self.random.random() < 0.1:
+            del found["id"]
         if self.wants("late", 0.15):
             found["recorded_at"] = text(max(instant, self.instant()))
         return found
@@ -238,7 +261,7 @@ class Generator:
                         "targets": self.targets(shared),
                     }
                 )
-                since = text(max(self.instant(), int(datetime.fromisoformat(since).timestamp())))
+                since = text(max(self.instant(), seconds(since)))
                 if version > 1 and since == found[-1]["effective_from"]:
                     since = text_later(since, HOUR)
         if self.random.random() < 0.2 and len(found) > 1:
@@ -290,6 +313,8 @@ class Generator:
             found["when"] = {"priority": self.random.sample(PRIORITIES, 2)}
         elif self.random.random() < 0.2:
             found["when"] = {"stage": self.random.choice((*STAGES, [None, "repair"]))}
+        elif self.random.random() < 0.2:
+            found["when"] = {"vip": self.random.choice((True, [False, None])), "level": [2, None]}
         return found
 
     def goal(self) -> dict[str, Any]:
@@ -317,29 +342,33 @@ class Generator:
 
 def text_later(instant: str, amount: int) -> str:
     """Return the instant so many seconds later."""
-    return text(int(datetime.fromisoformat(instant).timestamp()) + amount)
+    return text(seconds(instant) + amount)
+
+
+def elsewhere(instant: int) -> str:
+    """Return the instant as it is written in another zone."""
+    return datetime.fromtimestamp(instant, ELSEWHERE).isoformat()
 
 
 def retime(scenario: dict[str, Any], instants: list[str], seed: int) -> dict[str, Any]:
     """Move some events, and perhaps `until`, exactly to instants that came out: deadlines."""
     chance = random.Random(seed)
-    created = min(event["time"] for event in scenario["events"])
-    later = [instant for instant in instants if instant > created]
+    created = min(seconds(event["time"]) for event in scenario["events"])
+    later = [instant for instant in instants if seconds(instant) > created]
     if not later:
         return scenario
     moved: dict[str, str] = {}
     for event in scenario["events"]:
-        if event["type"] != "ticket.created" and chance.random() < 0.3:
+        if event["type"] != "ticket.created" and "id" in event and chance.random() < 0.3:
             moved[event["id"]] = chance.choice(later)
     events = []
     for event in scenario["events"]:
-        time_now = moved.get(event["id"], event["time"])
-        found = {**event, "time": time_now}
+        found = {**event, "time": moved.get(event.get("id", ""), event["time"])}
         if event.get("recorded_at"):
-            found["recorded_at"] = max(event["recorded_at"], time_now)
+            found["recorded_at"] = max(event["recorded_at"], found["time"], key=seconds)
         events.append(found)
     until = scenario["until"]
     if until is not None:
-        latest = max(event.get("recorded_at") or event["time"] for event in events)
-        until = max(until, latest)
+        latest = [event.get("recorded_at") or event["time"] for event in events]
+        until = max(until, *latest, key=seconds)
     return {**scenario, "events": events, "until": until}
