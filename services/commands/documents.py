@@ -3,13 +3,14 @@
 import re
 import sys
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import msgspec
 import typer
 import yaml
 
 from services.commands.common import err
+from services.sla.domain.rules import RulesWanted
 from shared.http.problem import from_msgspec
 
 T = TypeVar("T")
@@ -53,6 +54,20 @@ def shaped(value: object, shape: type[T], *, base: str = "") -> T:
         return msgspec.convert(value, shape)
     except (msgspec.DecodeError, RecursionError) as error:
         refuse(from_msgspec(error, base=base).detail)
+
+
+def read_rules(file: Path) -> RulesWanted:
+    """Return the calendars and policies of a file; a whole scenario has them too.
+
+    Ends with exit code 2 if the file has none, or they are misshaped.
+    """
+    document = read_document(file)
+    if not isinstance(document, dict):
+        refuse("the file must be an object with calendars and policies")
+    found = cast("dict[str, Any]", document)
+    if "events" in found:
+        found = {name: found[name] for name in ("calendars", "policies") if name in found}
+    return shaped(found, RulesWanted)
 
 
 def say(sentence: str) -> None:

@@ -1,11 +1,9 @@
-"""`desk sla publish|diff|explain|export|whatif`: what needs the desk, or its database."""
+"""`desk sla publish|diff|explain|export`: what a running desk is asked."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -21,22 +19,21 @@ from services.commands.common import (
     checked,
     desk_client,
     err,
-    fail,
+    fetched,
     out,
     print_json,
     run,
+    shown,
 )
-from services.commands.documents import read_document, refuse, shaped
+from services.commands.documents import read_rules
 from services.sla.domain.rules import RulesWanted
-from services.sla.domain.whatif import Comparison
 
 File = Annotated[Path, typer.Argument(help="Calendars and policies, JSON or YAML; - reads stdin.")]
 Ticket = Annotated[str, typer.Argument(help="The ticket's id.")]
 At = Annotated[str | None, typer.Option("--at", help="As known at this instant, and read at it.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Now = Annotated[bool, typer.Option("--now", help="In force now, whatever the file says.")]
-Kafka = Annotated[
-    str | None, typer.Option("--kafka", envvar="DESK_KAFKA", help="The desk's broker, if any.")
+Now = Annotated[
+    bool, typer.Option("--now", help="As next versions, in force now, whatever the file says.")
 ]
 _MARKS: Final = {"counts": "+", "will count": "+", "paused": "=", "excluded": "x"}
 
@@ -49,7 +46,6 @@ def add_to(app: typer.Typer) -> None:
     )
     app.command("explain", help="Why a ticket's deadlines are where they are.")(explain)
     app.command("export", help="Write a ticket as a scenario.")(export)
-    app.command("whatif", help="Judge the past again under other rules.")(whatif)
 
 
 def publish(  # noqa: PLR0913, PLR0917 one parameter per option
@@ -107,7 +103,7 @@ def explain(
     token: Token = None,
 ) -> None:
     """Print rule, version, windows and pauses of each clock."""
-    found = run(_get(Target(data, url, token), f"/sla/tickets/{ticket}/explain", {"at": at}))
+    found = run(fetched(Target(data, url, token), f"/sla/tickets/{ticket}/explain", {"at": at}))
     if as_json:
         print_json(found)
     else:
@@ -123,72 +119,20 @@ def export(
     token: Token = None,
 ) -> None:
     """Print the ticket as a scenario, for `desk sla simulate`."""
-    print_json(run(_get(Target(data, url, token), f"/sla/tickets/{ticket}/scenario", {"at": at})))
-
-
-def whatif(
-    policy: Annotated[Path, typer.Option("--policy", help="Calendars and policies to judge by.")],
-    start: Annotated[str | None, typer.Option("--from", help="Created at or after.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Created before.")] = None,
-    as_json: Json = False,  # noqa: FBT002 a switch of the command line
-    data: Data = DEFAULT_DATA,
-    kafka: Kafka = None,
-) -> None:
-    """Compare the verdicts of the past with those under other rules, always in force."""
-    from services.commands.whatif import Question, compare, require_sound
-
-    question = Question(
-        _read_rules(policy),
-        _instant(start),
-        _instant(end),
-        datetime.now(UTC),  # noqa: TID251 the reader's now
+    print_json(
+        run(fetched(Target(data, url, token), f"/sla/tickets/{ticket}/scenario", {"at": at}))
     )
-
-    async def work(dsn: str) -> Comparison:
-        await asyncio.to_thread(require_sound, dsn, question)
-        return await asyncio.to_thread(compare, dsn, question)
-
-    if not data.exists() and kafka is None:
-        fail(f"there is no desk in {data}")
-    comparison = run(_with_database(data if data.exists() else None, work))
-    if as_json:
-        print_json(comparison)
-    else:
-        _print_comparison(comparison)
-
-
-async def _with_database(
-    data: Path | None, work: Callable[[str], Awaitable[Comparison]]
-) -> Comparison:
-    """Do the work on sla's database: that of the folder, or the one the environment names."""
-    from services.embedded import attached, service_dsns
-    from services.settings import database_url
-
-    if data is None:
-        return await work(database_url("sla"))
-    async with attached(data) as postgres:
-        return await work(service_dsns(postgres)["sla"])
 
 
 def _wanted(file: Path, *, now: bool) -> RulesWanted:
-    wanted = _read_rules(file)
+    wanted = read_rules(file)
     if not now:
         return wanted
     policies = tuple(
-        msgspec.structs.replace(policy, effective_from=None) for policy in wanted.policies
+        msgspec.structs.replace(policy, version=None, effective_from=None)
+        for policy in wanted.policies
     )
     return msgspec.structs.replace(wanted, policies=policies)
-
-
-def _read_rules(file: Path) -> RulesWanted:
-    """Return the calendars and policies of a file; a whole scenario has them too."""
-    document = read_document(file)
-    if not isinstance(document, dict):
-        refuse("the file must be an object with calendars and policies")
-    found = cast("dict[str, Any]", document)
-    if "events" in found:
-        found = {name: found[name] for name in ("calendars", "policies") if name in found}
-    return shaped(found, RulesWanted)
 
 
 async def _post(target: Target, path: str, wanted: RulesWanted) -> Any:  # noqa: ANN401 JSON
@@ -196,22 +140,6 @@ async def _post(target: Target, path: str, wanted: RulesWanted) -> Any:  # noqa:
     async with desk_client(target) as client:
         headers = {"Content-Type": "application/json"}
         return checked(await client.post(path, content=body, headers=headers))
-
-
-async def _get(target: Target, path: str, query: dict[str, str | None]) -> Any:  # noqa: ANN401
-    parameters = {name: value for name, value in query.items() if value is not None}
-    async with desk_client(target) as client:
-        return checked(await client.get(path, params=parameters))
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no date or instant") from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _rule_name(rule: dict[str, Any]) -> str:
@@ -270,8 +198,8 @@ def _print_explanation(explanation: dict[str, Any]) -> None:
     for step in explanation["steps"]:
         table.add_row(
             f"  {_MARKS.get(step['what'], '>')} {step['what']}",
-            step["from"],
-            step["to"],
+            shown(step["from"]),
+            shown(step["to"]),
             _duration(step.get("seconds", 0)),
             _duration(step.get("counted_seconds")),
             step.get("why") or "",
@@ -284,16 +212,3 @@ def _duration(seconds: int | None) -> str:
         return ""
     hours, rest = divmod(seconds, 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
-
-
-def _print_comparison(comparison: Comparison) -> None:
-    out.print(f"{comparison.tickets} tickets, {comparison.changed_tickets} with another verdict")
-    table = Table(box=None, pad_edge=False)
-    for name in ("target", "group", "before", "after", "tickets"):
-        table.add_column(name)
-    for difference in comparison.differences:
-        for before, row in difference.verdicts.items():
-            for after, many in row.items():
-                group = difference.group or "-"
-                table.add_row(difference.target, group, before, after, str(many))
-    out.print(table)

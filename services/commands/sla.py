@@ -10,7 +10,7 @@ import typer
 from msgspec import UNSET
 from rich.table import Table
 
-from services.commands import promises, sla_files
+from services.commands import availability, outcomes, promises, sla_files
 from services.commands.common import Json, out
 from services.commands.documents import STANDARD_INPUT, read_document, refuse, say, shaped
 from services.sla.domain.expectations import differences
@@ -18,11 +18,13 @@ from services.sla.domain.scenario import ClockPart, Computed, Scenario, Verdict
 from services.sla.domain.simulate import run
 from shared.errors import InvalidInputError
 
-app = typer.Typer(help="Promises: try scenarios, check and publish policies.", no_args_is_help=True)
+app = typer.Typer(help="Promises: try, check, publish; availability.", no_args_is_help=True)
 
 
 promises.add_to(app)
+outcomes.add_to(app)
 sla_files.add_to(app)
+availability.add_to(app)
 
 
 @app.command()

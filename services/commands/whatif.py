@@ -6,45 +6,18 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import asyncpg
 import msgspec
 
-from services.sla.domain.facts import PLAIN
-from services.sla.domain.published import Publication, as_if_always, rules_of
-from services.sla.domain.rulebook import PolicyVersion, Rulebook
+from services.commands.past import BEYOND, chunks, read_rules
+from services.sla.domain.history import last_value
 from services.sla.domain.rules import RulesWanted
-from services.sla.domain.simulate import calendars_of
-from services.sla.domain.whatif import (
-    Comparison,
-    Row,
-    Verdict,
-    facts_of_rows,
-    group_of,
-    verdicts,
-)
+from services.sla.domain.whatif import Comparison, Row, Verdict, facts_of_rows, verdicts
 from shared.calendar import microseconds
-from shared.contracts.registry import decode_event
-from shared.errors import InvalidInputError
 
-_ROWS: Final = 60_000
-_KEY: Final = itemgetter(0)
 _HEX: Final = "0123456789abcdef"
-_BEYOND: Final = "g"
-_RULES: Final = """
-SELECT type, value FROM kernel.journal WHERE stream_id IN (
-    SELECT policy_id FROM read.policy UNION SELECT calendar_id FROM read.calendar
-    UNION VALUES ('peaks')
-) ORDER BY stream_id, sequence
-"""
-_HISTORY: Final = """
-SELECT stream_id, writer, sequence, type, time, CASE WHEN type = ANY($3) THEN NULL ELSE value END
-FROM read.history WHERE stream_id >= $1 AND stream_id < $2 AND writer IN ('intake', 'routing')
-ORDER BY stream_id, writer, sequence LIMIT $4
-"""
 _VERDICTS: Final = """
 SELECT ticket_id::text, target,
     CASE WHEN bool_or(breached_at IS NOT NULL OR outcome = 'missed') THEN 'missed'
@@ -73,9 +46,13 @@ class _Part(NamedTuple):
 
 
 def compare(dsn: str, question: Question) -> Comparison:
-    """Judge the tickets in as many processes as there are processors; a whole is their sum."""
+    """Judge the tickets in as many processes as there are processors; a whole is their sum.
+
+    Raises: InvalidInputError if the rules make no sense, before any process is started.
+    """
+    asyncio.run(_require_sound(dsn, question))
     count = max(1, min(os.cpu_count() or 1, len(_HEX)))
-    edges = [_HEX[len(_HEX) * n // count] for n in range(count)] + [_BEYOND]
+    edges = [_HEX[len(_HEX) * n // count] for n in range(count)] + [BEYOND]
     encoded = msgspec.msgpack.encode(question)
     parts = [_Part(dsn, encoded, edges[n], edges[n + 1]) for n in range(count)]
     whole = Comparison()
@@ -86,9 +63,12 @@ def compare(dsn: str, question: Question) -> Comparison:
     return whole
 
 
-def require_sound(dsn: str, question: Question) -> None:
-    """Raise InvalidInputError if the rules make no sense, before any process is started."""
-    asyncio.run(_rules(dsn, question.rules))
+async def _require_sound(dsn: str, question: Question) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await read_rules(connection, question.rules)
+    finally:
+        await connection.close()
 
 
 def _compare_part(part: _Part) -> bytes:
@@ -96,57 +76,20 @@ def _compare_part(part: _Part) -> bytes:
     return msgspec.msgpack.encode(asyncio.run(_judge_part(part, question)))
 
 
-async def _rules(dsn: str, wanted: RulesWanted) -> tuple[Rulebook, Any]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows = await connection.fetch(_RULES)
-    finally:
-        await connection.close()
-    published = [
-        Publication(event.data, microseconds(event.time))
-        for event in (decode_event(row["type"], row["value"]) for row in rows)
-    ]
-    newest = {policy.id: place for place, policy in enumerate(wanted.policies)}
-    policies = [
-        PolicyVersion(
-            policy_id=policy.id,
-            version=policy.version or 1,
-            effective_us=0,
-            targets=policy.targets,
-            pointer=f"/policies/{place}",
-        )
-        for place, policy in enumerate(wanted.policies)
-        if newest[policy.id] == place
-    ]
-    book = as_if_always(published, policies, calendars_of(wanted.calendars))
-    return book, rules_of(published).peaks
-
-
 async def _judge_part(part: _Part, question: Question) -> Comparison:
-    book, peaks = await _rules(part.dsn, question.rules)
     at_us = microseconds(question.at)
     comparison = Comparison()
     connection = await asyncpg.connect(part.dsn)
     try:
-        low = part.low
-        while True:
-            rows = await connection.fetch(_HISTORY, low, part.high, list(PLAIN), _ROWS)
-            is_last = len(rows) < _ROWS
-            tickets = [(key, list(group)) for key, group in groupby(rows, _KEY)]
-            if not is_last:
-                low = tickets.pop()[0]  # perhaps cut off; read again with the next
-            if not tickets:
-                if is_last:
-                    break
-                raise InvalidInputError(f"ticket {low} has more than {_ROWS} events")
+        book, peaks = await read_rules(connection, question.rules)
+        async for tickets in chunks(connection, part.low, part.high):
             told = await _told(connection, tickets[0][0], tickets[-1][0])
             for ticket_id, events in tickets:
                 if _is_wanted(events, question):
                     facts = facts_of_rows(events, peaks)
                     after = verdicts(facts, book, at_us)
-                    comparison.add(ticket_id, group_of(facts), told.get(ticket_id, {}), after)
-            if is_last:
-                break
+                    group = last_value(facts, "group")
+                    comparison.add(ticket_id, group, told.get(ticket_id, {}), after)
     finally:
         await connection.close()
     return comparison

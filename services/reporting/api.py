@@ -1,19 +1,17 @@
 """Reporting over HTTP: KPIs, timelines, the audit of the archive."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 
 from services.reporting import queries
 from services.reporting.domain.kpi import GroupBy
 from services.reporting.handlers import Auditor
 from services.reporting.settings import ReportingSettings
-from shared.errors import InvalidInputError
 from shared.http.answers import answer
 from shared.http.auth import Principal, Role, requires
+from shared.http.period import From, To, require_period, zone_of
 from shared.runtime.service import Service
 
 _Reader = Annotated[Principal, Depends(requires(Role.MANAGER, Role.AUDITOR, Role.AGENT))]
@@ -45,23 +43,19 @@ class Reporting:
         self,
         _: _Reader,
         *,
-        start: Annotated[datetime | None, Query(alias="from")] = None,
-        end: Annotated[datetime | None, Query(alias="to")] = None,
+        start: From = None,
+        end: To = None,
         by: GroupBy | None = None,
         calendar: str | None = None,
         zone: str | None = None,
     ) -> Response:
         """Return the KPIs of tickets created in [from, to); months and days as in `zone`."""
-        for name, instant in (("from", start), ("to", end)):
-            if instant is not None and instant.tzinfo is None:
-                raise InvalidInputError(f"{name} needs an offset, such as Z", field=name)
-        if start is not None and end is not None and end <= start:
-            raise InvalidInputError("to must be after from", field="to")
+        require_period(start, end)
         measures = queries.Measures(
             start=start,
             end=end,
             by=by,
-            zone=_zone(zone or self._settings.zone),
+            zone=zone_of(zone or self._settings.zone),
             calendar=calendar or self._settings.calendar,
         )
         return answer(await queries.kpis(self._service.pool, measures))
@@ -81,10 +75,3 @@ class Reporting:
     async def checkpoint(self, _: _Auditor) -> Response:
         """Publish `audit.checkpointed` for every partition that has grown since the last time."""
         return answer({"checkpoints": await self._auditor.checkpoint()}, status=201)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise InvalidInputError(f"no time zone is called {name!r}", field="zone") from error

@@ -7,14 +7,19 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from services.sla import queries, schemas
+from services.sla.domain.attainment import Asked, Dimension
+from services.sla.domain.availability import Question
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
 from services.sla.domain.explain import explain, readings
 from services.sla.domain.export import scenario_of
+from services.sla.domain.periods import YEAR_US, By, span_asked
 from services.sla.domain.published import Rules
 from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted
 from services.sla.domain.scenario import CalendarPart
-from services.sla.handlers import Rulebook
+from services.sla.handlers import Rulebook, ServiceRecords
+from services.sla.tables import DOCUMENTS
 from shared.calendar import instant, microseconds
+from shared.contracts.availability import ServiceEvent
 from shared.contracts.sla import SlaPeakDeclared
 from shared.errors import InvalidInputError, NotFoundError
 from shared.http import conditional
@@ -22,7 +27,10 @@ from shared.http.answers import answer
 from shared.http.auth import Principal, Role, requires
 from shared.http.body import openapi_body, read_struct
 from shared.http.conditional import parse_if_match
+from shared.http.documents import DocumentRoutes
+from shared.http.period import From, To, require_period, zone_of
 from shared.postgres.pool import Connection
+from shared.runtime.read_model import shown
 from shared.runtime.service import Service
 
 _Reader = Annotated[
@@ -31,6 +39,9 @@ _Reader = Annotated[
 ]
 _Manager = Annotated[Principal, Depends(requires(Role.MANAGER))]
 _At = Annotated[datetime | None, Query(description="as known at this instant, and read at it")]
+_Asked = Annotated[schemas.Asked, Depends()]
+_By = Annotated[By | None, Query(description="cut the time in such periods")]
+_Limit = Annotated[int, Query(ge=1, le=500)]
 _Id = Annotated[str, Path(min_length=1, max_length=200)]
 _POLICY_EXAMPLE: Final = schemas.NewPolicy(targets=default_policy().targets)
 _OFFICE: Final = default_calendars("Europe/Berlin")[0]
@@ -41,6 +52,30 @@ _RULES_EXAMPLE: Final = RulesWanted(
     calendars=(CalendarPart(id=OFFICE, zone=_OFFICE.zone, weekly=_OFFICE.weekly),),
     policies=(PolicyWanted(id="standard", targets=default_policy().targets),),
 )
+
+
+def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filter
+    *,
+    start: From = None,
+    end: To = None,
+    by: Annotated[list[Dimension] | None, Query()] = None,
+    zone: str = "UTC",
+    target: Annotated[list[str] | None, Query()] = None,
+    priority: Annotated[list[str] | None, Query()] = None,
+    customer: Annotated[list[str] | None, Query()] = None,
+    service: Annotated[list[str] | None, Query()] = None,
+) -> Asked:
+    require_period(start, end)
+    return Asked(
+        start=start,
+        end=end,
+        zone=zone_of(zone).key,
+        by=tuple(dict.fromkeys(by or ())),
+        targets=target or (),
+        priorities=priority or (),
+        customers=customer or (),
+        services=service or (),
+    )
 
 
 class _Known(NamedTuple):
@@ -55,6 +90,7 @@ class Sla:
     def __init__(self, service: Service, rulebook: Rulebook) -> None:
         self._service = service
         self._rulebook = rulebook
+        self._forecast = queries.Forecast()
 
     def router(self) -> APIRouter:
         """Return all routes of sla."""
@@ -65,6 +101,12 @@ class Sla:
         )
         router.get("/tickets/{id}/scenario", summary="The ticket as a scenario")(self.scenario)
         router.get("/clocks", summary="Running clocks, the one due first first")(self.running)
+        router.get("/at-risk", summary="Running clocks by remaining time, and their chances")(
+            self.at_risk
+        )
+        router.get("/attainment", summary="Promises kept, per policy, group, month and more")(
+            self.attainment
+        )
         router.get("/policies/{id}", summary="The newest version of a policy")(self.rule)
         router.put(
             "/policies/{id}",
@@ -141,13 +183,43 @@ class Sla:
         """Return clocks that run towards a due time."""
         return answer({"clocks": await queries.list_running(self._service.pool, limit=limit)})
 
+    async def at_risk(
+        self,
+        _: _Reader,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        group: str | None = None,
+        priority: str | None = None,
+        overdue: Annotated[bool, Query(description="those overdue instead")] = False,  # noqa: FBT002 a switch of the query
+    ) -> Response:
+        """Return the clocks due next, each with its probability of a breach."""
+        asked = queries.AtRiskAsked(
+            at=self._service.clock.now(),
+            limit=limit,
+            group=group,
+            priority=priority,
+            is_overdue=overdue,
+        )
+        async with self._service.pool.acquire() as connection:
+            rules = await queries.load_rules(connection, self._service.journal)
+            curves = await self._forecast.curves(connection, rules, microseconds(asked.at))
+            clocks = await queries.list_at_risk(connection, asked, rules, curves)
+        return answer({"read_at": asked.at, "clocks": clocks})
+
+    async def attainment(self, _: _Reader, asked: Annotated[Asked, Depends(_asked)]) -> Response:
+        """Return the verdicts of [from, to) by target, who judged, and what is asked for."""
+        now = self._service.clock.now()
+        async with self._service.pool.acquire() as connection:
+            found = await queries.read_attainment(connection, asked, now)
+        return answer({"from": asked.start, "to": asked.end, "attainment": found})
+
     async def rule(self, id: _Id, _: _Reader) -> Response:
         """Return the newest version with its ETag."""
         async with self._service.pool.acquire() as connection:
             events = (await self._service.journal.read(connection, [id]))[id]
-        if not events:
+        rules = [event.data for event in events if isinstance(event.data, RuleEvent)]
+        if not rules:
             raise NotFoundError(f"nothing was published as {id!r}")
-        return answer(events[-1].data, sequence=len(events))
+        return answer(rules[-1], sequence=len(events))
 
     async def publish_policy(self, id: _Id, request: Request, _: _Manager) -> Response:
         """Publish the next version; the same content again changes nothing."""
@@ -204,3 +276,58 @@ class Sla:
 
 def _version(rule: RuleEvent) -> int | None:
     return None if isinstance(rule, SlaPeakDeclared) else rule.version
+
+
+class Services:
+    """The routes about services: outages, maintenance, how available they are and shall be."""
+
+    def __init__(self, service: Service, records: ServiceRecords) -> None:
+        self._service = service
+        self._records = records
+
+    def router(self) -> APIRouter:
+        """Return all routes about services."""
+        router = APIRouter(tags=["services"])
+        routes = DocumentRoutes[ServiceEvent](self._records.record, self._shown)
+        routes.add(router, schemas.SERVICE_DOCUMENTS)
+        router.get("/outages", summary="Outages, the one that began last first")(self.outages)
+        router.get("/maintenance", summary="Maintenance, the one that starts last first")(
+            self.maintenance
+        )
+        router.get("/availability", summary="How available services were")(self.availability)
+        return router
+
+    async def outages(self, _: _Reader, asked: _Asked, limit: _Limit = 200) -> Response:
+        """Return outages that touch the time, also those withdrawn."""
+        question = self._question(asked)
+        found = await queries.list_outages(self._service.pool, question, limit=limit)
+        return answer({"outages": found})
+
+    async def maintenance(self, _: _Reader, asked: _Asked, limit: _Limit = 200) -> Response:
+        """Return maintenance that touches the time, by default the year to come."""
+        question = self._question(asked, ahead_us=YEAR_US)
+        found = await queries.list_maintenance(self._service.pool, question, limit=limit)
+        return answer({"maintenance": found})
+
+    async def availability(self, _: _Reader, asked: _Asked, by: _By = None) -> Response:
+        """Return availability, failures, MTBF and MTTRS, as far as the time has come."""
+        at_us = self._now_us()
+        question = self._question(asked, by)
+        async with self._service.pool.acquire() as connection:
+            found = await queries.read_availability(
+                connection, self._service.journal, question, at_us
+            )
+        return answer({"read_at": instant(at_us), "zone": asked.zone, "services": found})
+
+    def _question(
+        self, asked: schemas.Asked, by: By | None = None, *, ahead_us: int = 0
+    ) -> Question:
+        zone = zone_of(asked.zone)
+        span = span_asked(asked.start, asked.to, zone, self._now_us() + ahead_us)
+        return Question(asked.service, span, by, zone)
+
+    def _now_us(self) -> int:
+        return microseconds(self._service.clock.now())
+
+    async def _shown(self, document: ServiceEvent) -> int:
+        return await shown(self._service.pool, DOCUMENTS[type(document)], document.stream_id)

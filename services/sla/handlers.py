@@ -1,10 +1,12 @@
-"""Sla's commands: publishing policies and calendars, declaring peaks."""
+"""Sla's commands: publishing policies and calendars, declaring peaks, telling of services."""
 
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
+from services.sla.domain import availability
+from services.sla.domain.availability import Newest, Record
 from services.sla.domain.defaults import default_calendars, default_policy
 from services.sla.domain.facts import PEAKS
 from services.sla.domain.preview import RunningClocks, changes
@@ -18,12 +20,13 @@ from services.sla.domain.rules import (
     evolve,
     plan,
 )
-from services.sla.queries import open_tickets, read_publications
-from shared.calendar import microseconds
+from services.sla.queries import open_tickets, published_calendars, read_publications
+from shared.calendar import ROUND_THE_CLOCK, microseconds
+from shared.contracts.availability import AvailabilityPromised, ServiceEvent
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
-from shared.errors import StaleSequenceError
+from shared.errors import InvalidInputError, StaleSequenceError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
 from shared.runtime.service import Service
 from shared.telemetry import context
@@ -124,3 +127,37 @@ class Rulebook:
         command = PublishRule(document)
         at = self._service.clock.now()
         return await self._handler.handle(Intent(document.stream_id, command, at, lineage))
+
+
+SERVICES_DECIDER: Final = Decider[Record, Newest]({}, availability.decide, availability.evolve)
+
+
+class ServiceRecords:
+    """Records what is told about services: outages, maintenance, promised availability."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._handler = CommandHandler(
+            SERVICES_DECIDER, service.journal, service.committer, service.pool
+        )
+
+    async def record(self, document: ServiceEvent, expected: int | None = None) -> Written:
+        """Record a whole document; the same again writes nothing.
+
+        Raises: InvalidInputError naming the field; StaleSequenceError if the stream is not at
+        `expected`.
+        """
+        now = self._service.clock.now()
+        availability.require_sound(document, microseconds(now))
+        if isinstance(document, AvailabilityPromised):
+            await self._require_calendar(document.calendar)
+        intent = Intent(document.stream_id, Record(document), now, context.lineage(), expected)
+        return await self._handler.handle(intent)
+
+    async def _require_calendar(self, name: str) -> None:
+        async with self._service.pool.acquire() as connection:
+            found = await published_calendars(connection, self._service.journal, [name])
+        if name != ROUND_THE_CLOCK and not found[name]:
+            raise InvalidInputError(
+                f"/calendar: no calendar {name!r} is published", field="/calendar"
+            )

@@ -10,13 +10,27 @@ from services.sla.tables import (
     Breach,
     CalendarDocument,
     Course,
+    Details,
+    Holder,
+    Maintenance,
+    Outage,
     Outcome,
     PolicyDocument,
     Promise,
+    PromisedAvailability,
+    Rank,
+    Record,
     Warned,
 )
+from shared.contracts.availability import (
+    AvailabilityPromised,
+    MaintenanceScheduled,
+    OutageRecorded,
+)
 from shared.contracts.base import TicketData
+from shared.contracts.intake import TicketCreated, TicketUpdated
 from shared.contracts.registry import Recorded
+from shared.contracts.routing import TicketAssigned, TicketPrioritized
 from shared.contracts.sla import (
     ClockData,
     ClockEvent,
@@ -43,12 +57,42 @@ def project(event: Recorded) -> Iterator[Any]:
     if isinstance(data, TicketData):
         yield History.of(event)
     match data:
+        case TicketCreated():
+            requester = data.requester
+            yield Record(data.kind, requester.customer, requester.site, event.time)
+            yield Details(data.category, data.service)
+        case TicketUpdated():
+            yield Details(data.category, data.service)
+        case TicketPrioritized():
+            yield Rank(data.priority)
+        case TicketAssigned():
+            yield Holder(data.group)
         case SlaPolicyPublished():
             yield PolicyDocument(data.version, msgspec.to_builtins(data.targets))
         case SlaCalendarPublished():
             yield CalendarDocument(data.version, msgspec.to_builtins(data))
         case ClockData():
             yield from _project_clock(data)  # pyright: ignore[reportArgumentType] all its kinds are ClockEvent
+        case _:
+            yield from _project_service(event)
+
+
+def _project_service(event: Recorded) -> Iterator[Any]:
+    data = event.data
+    match data:
+        case OutageRecorded():
+            yield Outage(
+                service=data.service,
+                started_at=data.started_at,
+                ended_at=data.ended_at,
+                source=data.source,
+                ticket_id=data.ticket_id,
+                is_withdrawn=data.is_withdrawn,
+            )
+        case MaintenanceScheduled():
+            yield Maintenance(data.service, data.starts_at, data.ends_at, data.is_cancelled)
+        case AvailabilityPromised():
+            yield PromisedAvailability(event.sequence, event.time, data.share_min, data.calendar)
         case _:
             return
 

@@ -1,9 +1,16 @@
-"""Sla's read model: one row per clock, the published rules, and every fact about a ticket."""
+"""Sla's read model: clocks, the tickets they belong to, published rules, every fact of a ticket."""
 
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from services.sla.domain.attainment import Dimension
+from shared.contracts.availability import (
+    AvailabilityPromised,
+    MaintenanceScheduled,
+    OutageRecorded,
+)
+from shared.contracts.base import EventData
 from shared.runtime.read_model import HISTORY, Facet, Table
 
 
@@ -62,6 +69,34 @@ class Outcome(Facet, frozen=True):
     source_system: str | None
 
 
+class Record(Facet, frozen=True):
+    """What a ticket was reported as, and by whose people."""
+
+    ticket_kind: str
+    customer: str | None
+    site: str | None
+    created_at: datetime
+
+
+class Details(Facet, frozen=True):
+    """What the ticket is about."""
+
+    category: str | None
+    service: str | None
+
+
+class Rank(Facet, frozen=True):
+    """How urgent it is."""
+
+    priority: str
+
+
+class Holder(Facet, frozen=True):
+    """Whose work it is."""
+
+    assigned_group: str
+
+
 class PolicyDocument(Facet, frozen=True):
     """The newest version of a policy, whole."""
 
@@ -76,12 +111,102 @@ class CalendarDocument(Facet, frozen=True):
     document: dict[str, Any]
 
 
+class Outage(Facet, frozen=True):
+    """The newest recording of an outage."""
+
+    service: str
+    started_at: datetime
+    ended_at: datetime | None
+    source: str
+    ticket_id: UUID | None
+    is_withdrawn: bool
+
+
+class Maintenance(Facet, frozen=True):
+    """The newest word on a maintenance."""
+
+    service: str
+    starts_at: datetime
+    ends_at: datetime
+    is_cancelled: bool
+
+
+class PromisedAvailability(Facet, frozen=True):
+    """What was promised for a service, each promise by itself; `version` is its sequence."""
+
+    version: int
+    promised_at: datetime
+    share_min: float
+    calendar: str
+
+
 CLOCKS: Final = Table(
     "clock",
     {"ticket_id": UUID, "target": str, "cycle": int, "generation": int},
     (Promise, Course, Warned, Breach, Outcome),
     indexes=("due_at",),
 )
+TICKETS: Final = Table("ticket", {"ticket_id": UUID}, (Record, Details, Rank, Holder))
 POLICIES: Final = Table("policy", {"policy_id": str}, (PolicyDocument,))
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))
-TABLES: Final = (CLOCKS, POLICIES, CALENDARS, HISTORY)
+OUTAGES: Final = Table(
+    "outage", {"outage_id": str}, (Outage,), indexes=("service, started_at", "started_at")
+)
+MAINTENANCE: Final = Table(
+    "maintenance", {"maintenance_id": str}, (Maintenance,), indexes=("service, starts_at",)
+)
+AVAILABILITY: Final = Table(
+    "availability", {"service": str, "version": int}, (PromisedAvailability,)
+)
+TABLES: Final = (
+    *(CLOCKS, TICKETS, POLICIES, CALENDARS, HISTORY),
+    *(OUTAGES, MAINTENANCE, AVAILABILITY),
+)
+DOCUMENTS: Final[dict[type[EventData], Table]] = {
+    OutageRecorded: OUTAGES,
+    MaintenanceScheduled: MAINTENANCE,
+    AvailabilityPromised: AVAILABILITY,
+}
+"""Where whole documents are shown."""
+
+# --- Verdicts, derived from the clocks: parts of the question how many promises were kept --------
+
+DIMENSIONS: Final[dict[Dimension, str]] = {
+    "policy": "v.policy_id",
+    "group": "t.assigned_group",
+    "month": "to_char(v.at AT TIME ZONE $4, 'YYYY-MM')",
+    "priority": "t.priority",
+    "customer": "t.customer",
+    "site": "t.site",
+    "service": "t.service",
+    "category": "t.category",
+}
+VERDICTS: Final = """
+WITH cycle AS (
+    SELECT ticket_id, target, cycle, max(kind) AS kind, max(source_system) AS source_system,
+        (array_agg(policy_id ORDER BY generation DESC))[1] AS policy_id,
+        bool_or(breached_at IS NOT NULL OR outcome = 'missed') AS missed,
+        bool_or(outcome = 'met') AS met, min(breached_at) AS breached_at,
+        bool_or(outcome IS NULL) AS running, max(stopped_at) AS stopped_at
+    FROM read.clock WHERE cardinality($5::text[]) = 0 OR target = ANY($5::text[])
+    GROUP BY ticket_id, target, cycle
+), verdict AS (
+    SELECT *, CASE WHEN missed THEN coalesce(breached_at, stopped_at) ELSE stopped_at END AS at,
+        CASE WHEN running THEN $3 ELSE coalesce(stopped_at, breached_at) END AS until
+    FROM cycle WHERE missed OR met
+)
+"""
+ATTAINMENT: Final = """
+SELECT v.target, v.kind, v.source_system, count(*) FILTER (WHERE NOT v.missed) AS met,
+    count(*) FILTER (WHERE v.missed) AS missed,
+    coalesce(sum(extract(epoch FROM least(v.until, $2, $3) - v.breached_at))
+        FILTER (WHERE v.missed AND v.until > v.breached_at), 0)::bigint AS late_seconds
+"""
+JUDGED: Final = """
+FROM verdict v LEFT JOIN read.ticket t USING (ticket_id)
+WHERE ($1::timestamptz IS NULL OR v.at >= $1) AND ($2::timestamptz IS NULL OR v.at < $2)
+    AND ($3::timestamptz IS NOT NULL) AND ($4::text IS NOT NULL)
+    AND (cardinality($6::text[]) = 0 OR t.priority = ANY($6::text[]))
+    AND (cardinality($7::text[]) = 0 OR t.customer = ANY($7::text[]))
+    AND (cardinality($8::text[]) = 0 OR t.service = ANY($8::text[]))
+"""

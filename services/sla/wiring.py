@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from services.sla.api import Sla
-from services.sla.handlers import Rulebook
+from services.sla.api import Services, Sla
+from services.sla.handlers import Rulebook, ServiceRecords
 from services.sla.projections import READ_MODEL
 from services.sla.reactions import on_due, react
 from services.sla.settings import SlaSettings
@@ -24,7 +24,10 @@ def room() -> Room:
         await Rulebook(service).publish_defaults(settings.zone)
 
     def routers(service: Service) -> Sequence[APIRouter]:
-        return [Sla(service, Rulebook(service)).router()]
+        return [
+            Sla(service, Rulebook(service)).router(),
+            Services(service, ServiceRecords(service)).router(),
+        ]
 
     return Room(
         ServiceInfo("sla", "Deskledger SLA", VERSION, "Promises: clocks, warnings, breaches."),

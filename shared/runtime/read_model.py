@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 
 from shared.contracts.registry import Recorded, decode_event, history_order
-from shared.postgres.pool import Connection
+from shared.postgres.pool import Connection, Pool
 
 _SQL_TYPES: Final[dict[type, str]] = {
     str: "text",
@@ -239,6 +239,14 @@ async def read_histories(
     for stream_id, event_type, value in rows:
         histories[stream_id].append(decode_event(event_type, value))
     return {stream_id: history_order(facts) for stream_id, facts in histories.items()}
+
+
+async def shown(pool: Pool, table: Table, stream_id: str) -> int:
+    """Return up to which sequence the live table knows a stream; 0 if it does not know it."""
+    guards = ", ".join(f"max({shape.guard})" for shape in table.shapes)
+    key = table.key_columns[0].name
+    sql = f"SELECT greatest({guards}) FROM read.{table.name} WHERE {key} = $1"  # noqa: S608 names are ours
+    return await pool.fetchval(sql, stream_id) or 0
 
 
 @dataclass(frozen=True)

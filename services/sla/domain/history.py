@@ -25,10 +25,11 @@ FactType = Literal[
     "cancelled",
     "merged",
     "updated",
+    "inherited",
 ]
 ENDS: Final = ("cancelled", "merged")
 _RELEASES: Final = frozenset(("resumed", "resolved", "closed", "cancelled"))
-_SILENT: Final = frozenset(("prioritized", "updated", "internal_note"))
+_SILENT: Final = frozenset(("prioritized", "updated", "internal_note", "inherited"))
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False):
@@ -36,7 +37,8 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 
     `time_us` is when it became true, `recorded_us` when the desk learnt it, both in microseconds
     since 1970. `rank` orders writers at one instant, `sequence` is the writer's own; together they
-    name the fact. `changes` are fields and their new values.
+    name the fact. `changes` are fields and their new values; of a due time inherited, `reason` is
+    the ticket it comes from and `changes` its target and microseconds.
     """
 
     time_us: int
@@ -118,6 +120,15 @@ def order(fact: Fact) -> tuple[int, int, int]:
     return fact.time_us, fact.rank, fact.sequence
 
 
+def last_value(facts: Sequence[Fact], name: str) -> str | None:
+    """Return the text that a field took last, None if it has none."""
+    for fact in reversed(facts):
+        if fact.changes is not None and name in fact.changes:
+            value = fact.changes[name]
+            return value if isinstance(value, str) else None
+    return None
+
+
 def moments(facts: Sequence[Fact]) -> list[Moment]:
     """Fold ordered facts into moments; of one instant, only the state after it counts."""
     found: list[Moment] = []
@@ -129,7 +140,7 @@ def moments(facts: Sequence[Fact]) -> list[Moment]:
         before = fields
         for fact in together:
             kind = fact.type
-            if fact.changes:
+            if fact.changes and kind != "inherited":
                 fields = {**fields, **fact.changes}
             if kind not in _SILENT:
                 acts.append(fact)

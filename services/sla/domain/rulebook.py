@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from shared.calendar import SECOND_US, WorkingCalendar, instant_us
+from shared.calendar import EARLIEST_US, LATEST_US, SECOND_US, WorkingCalendar, instant_us
 from shared.contracts.promises import AppliesTo, Condition, Target, Value
 from shared.errors import InvalidInputError
 
@@ -253,10 +253,11 @@ def _require_later(policy: PolicyVersion, pointer: str, others: Iterable[PolicyV
 
 @lru_cache(maxsize=10_000)
 def read_date(value: Value) -> int | None:
-    """Return an instant that a ticket's field names, None if it names none."""
+    """Return an instant that a ticket's field names, None if it names none that calendars reach."""
     if not isinstance(value, str):
         return None
     try:
-        return instant_us(value)
+        at_us = instant_us(value)
     except ValueError:
         return None
+    return at_us if EARLIEST_US <= at_us < LATEST_US else None

@@ -14,7 +14,7 @@ from services.sla.domain.rulebook import calendar_version
 from services.sla.domain.scenario import CalendarPart
 from services.sla.domain.simulate import calendars_of
 from shared.calendar import microseconds
-from shared.contracts.base import Instant, Key
+from shared.contracts.base import EventData, Instant, Key
 from shared.contracts.promises import AppliesTo, Target, Targets
 from shared.contracts.sla import SlaCalendarPublished, SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError
@@ -58,9 +58,9 @@ def decide(command: PublishRule, latest: RuleEvent | None) -> list[RuleEvent]:
     return [msgspec.structs.replace(document, version=version + 1)]
 
 
-def evolve(_before: RuleEvent | None, event: RuleEvent, _at: datetime) -> RuleEvent:
-    """The newest version replaces what was there."""
-    return event
+def evolve(before: RuleEvent | None, event: EventData, _at: datetime) -> RuleEvent | None:
+    """The newest version replaces what was there; an outage of the same id is no rule."""
+    return event if isinstance(event, RuleEvent) else before
 
 
 def plan(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -> list[RuleEvent]:
@@ -262,8 +262,8 @@ def differing(before: Any, after: Any, pointer: str = "") -> Iterator[Differs]: 
         old, new = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
         for name in sorted(old.keys() | new.keys()):
             yield from differing(old.get(name), new.get(name), f"{pointer}/{name}")
-    elif isinstance(before, list) and isinstance(after, list):
-        pairs = zip_longest(cast("list[Any]", before), cast("list[Any]", after))
+    elif isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
+        pairs = zip_longest(cast("Sequence[Any]", before), cast("Sequence[Any]", after))
         for place, (one, other) in enumerate(pairs):
             yield from differing(one, other, f"{pointer}/{place}")
     elif before != after:

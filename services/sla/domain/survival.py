@@ -6,10 +6,19 @@ seen. A clock that has run for t is breached with the probability S(goal) / S(t)
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import msgspec
+
+from services.sla.domain.clocks import Clock, read
+from services.sla.domain.explain import reading_of
+from services.sla.domain.history import Fact, last_value
+from services.sla.domain.ledger import courses, judge
+from services.sla.domain.rulebook import Rulebook
+from shared.calendar import SECOND_US, instant
+from shared.contracts.promises import ClockKind
 
 SAMPLE_MIN: Final = 30
 BINS: Final = 10
@@ -83,6 +92,100 @@ def _keys(target: str, priority: str | None, group: str | None) -> list[tuple[st
     return [(target, priority, group), (target, priority), (target,)]
 
 
+class AtRisk(msgspec.Struct, frozen=True, kw_only=True):
+    """A running clock and how likely it is to be breached, null if too little has happened yet.
+
+    `remaining_seconds` and `elapsed_seconds` are working time, `remaining_wall_seconds` is not;
+    both remaining times are negative once the clock is overdue. The probability was learnt from
+    `learnt_from` clocks like it.
+    """
+
+    ticket_id: str
+    target: str
+    cycle: int
+    generation: int
+    kind: ClockKind
+    priority: str | None
+    group: str | None
+    due_at: datetime
+    elapsed_seconds: int
+    remaining_seconds: int
+    remaining_wall_seconds: int
+    breach_probability: float | None
+    learnt_from: int
+
+
+def at_risk(
+    ticket_id: str, facts: Sequence[Fact], rules: Rulebook, curves: Curves, at_us: int
+) -> Iterator[AtRisk]:
+    """Yield the ticket's clocks that run at `at_us`; one that is paused cannot be breached."""
+    priority, group = last_value(facts, "priority"), last_value(facts, "group")
+    for clock in judge(facts, rules, at_us):
+        if clock.stopped_us is not None or clock.outcome == "paused":
+            continue
+        reading = reading_of(clock, at_us)
+        elapsed, remaining = reading.elapsed_seconds or 0, reading.remaining_seconds or 0
+        curve = curves.of(clock.target, priority, group)
+        chance = None if curve is None else curve.breach_probability(elapsed, elapsed + remaining)
+        yield AtRisk(
+            ticket_id=ticket_id,
+            target=clock.target,
+            cycle=clock.cycle,
+            generation=clock.generation,
+            kind=reading.kind,
+            priority=priority,
+            group=group,
+            due_at=instant(clock.due_us),
+            elapsed_seconds=elapsed,
+            remaining_seconds=remaining,
+            remaining_wall_seconds=reading.remaining_wall_seconds or 0,
+            breach_probability=1.0 if clock.breached_us is not None else chance,
+            learnt_from=0 if curve is None else curve.size,
+        )
+
+
+def lifetimes(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Iterator[Lifetime]:
+    """Yield how long each of a ticket's clocks ran, as far as was known at `at_us`."""
+    priority, group = last_value(facts, "priority"), last_value(facts, "group")
+    for clock in judge(facts, rules, at_us):
+        seconds = clock.elapsed_us / SECOND_US
+        yield Lifetime(clock.target, priority, group, seconds, has_ended=_has_verdict(clock))
+
+
+def predictions(
+    facts: Sequence[Fact], rules: Rulebook, curves: Curves, at_us: int
+) -> Iterator[tuple[float, bool]]:
+    """Yield what would have been said of the ticket's clocks at each checkpoint they ran past.
+
+    Each probability comes with what became of the clock, and knows the ticket only as it was known
+    then. A clock without a verdict proves nothing.
+    """
+    for course in courses(facts, rules, at_us):
+        clock = read(course)
+        if not _has_verdict(clock):
+            continue
+        whole_us = course.elapsed_us(course.cut_us) if clock.breached_us is None else None
+        goal_us = clock.definition.goal_us
+        if goal_us is None:
+            continue
+        for share in CHECKPOINTS:
+            passed_us = int(goal_us * share)
+            if whole_us is not None and whole_us <= passed_us:
+                break
+            seen_us = course.reaches_us(passed_us)
+            known = [fact for fact in facts if fact.time_us <= seen_us]
+            curve = curves.of(
+                clock.target, last_value(known, "priority"), last_value(known, "group")
+            )
+            if curve is not None:
+                chance = curve.breach_probability(passed_us / SECOND_US, goal_us / SECOND_US)
+                yield chance, clock.breached_us is not None
+
+
+def _has_verdict(clock: Clock) -> bool:
+    return clock.stopped_us is not None and clock.outcome in ("met", "missed")
+
+
 class Bin(msgspec.Struct, frozen=True):
     """Predictions of about one probability, and how many of them came true."""
 
@@ -97,7 +200,8 @@ class Calibration(msgspec.Struct, frozen=True):
     """How good predictions are that were made without knowing the end.
 
     `brier` is the mean squared error of the probabilities, `brier_base_rate` that of always saying
-    the breached share of the past from which the curves were made; lower is better.
+    the breached share itself, which nobody knows beforehand; lower is better. Source: Brier,
+    Verification of forecasts expressed in terms of probability, 1950.
     """
 
     learnt_from: int
@@ -109,34 +213,28 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 def calibration(
-    predictions: Sequence[tuple[float, bool]], base_rate: float, learnt_from: int, tested_on: int
+    made: Sequence[tuple[float, bool]], *, learnt_from: int, tested_on: int
 ) -> Calibration:
-    """Return how predictions compare with what became true.
-
-    `predictions` are probabilities of a breach, each with whether there was one.
-    """
+    """Return how probabilities of a breach compare with whether there was one."""
+    base_rate = _mean([came_true for _, came_true in made])
     bins: list[Bin] = []
     for number in range(BINS):
         low, high = number / BINS, (number + 1) / BINS
-        inside = [one for one in predictions if low <= one[0] < high or one[0] == high == 1]
-        count = len(inside)
+        inside = [one for one in made if low <= one[0] < high or one[0] == high == 1]
         bins.append(
             Bin(
-                low,
-                high,
-                count,
-                sum(p for p, _ in inside) / count if count else None,
-                sum(b for _, b in inside) / count if count else None,
+                low, high, len(inside), _mean([p for p, _ in inside]), _mean([b for _, b in inside])
             )
         )
-    count = len(predictions)
     return Calibration(
         learnt_from=learnt_from,
         tested_on=tested_on,
-        predictions=count,
-        brier=sum((p - b) ** 2 for p, b in predictions) / count if count else None,
-        brier_base_rate=sum((base_rate - b) ** 2 for _, b in predictions) / count
-        if count
-        else None,
+        predictions=len(made),
+        brier=_mean([(p - b) ** 2 for p, b in made]),
+        brier_base_rate=_mean([((base_rate or 0) - b) ** 2 for _, b in made]),
         bins=tuple(bins),
     )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -114,15 +114,6 @@ def facts_of_rows(rows: Iterable[Row], peaks: Peaks) -> list[Fact]:
     return found
 
 
-def group_of(facts: Sequence[Fact]) -> str | None:
-    """Return the group that had the ticket last."""
-    for fact in reversed(facts):
-        if fact.type == "assigned" and fact.changes:
-            group = fact.changes.get("group")
-            return group if isinstance(group, str) else None
-    return None
-
-
 def verdicts(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> dict[str, Verdict]:
     """Return how each target would have ended: missed if any of its clocks was ever breached."""
     found: dict[str, Verdict] = {}

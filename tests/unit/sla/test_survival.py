@@ -38,7 +38,9 @@ def test_a_small_past_falls_back_to_a_coarser_curve() -> None:
 
 
 def test_calibration_counts_what_came_true() -> None:
-    found = calibration([(0.05, False), (0.95, True), (0.95, False), (1.0, True)], 0.5, 10, 4)
+    found = calibration(
+        [(0.05, False), (0.95, True), (0.95, False), (1.0, True)], learnt_from=10, tested_on=4
+    )
     assert found.predictions == 4
     assert (found.bins[0].n, found.bins[0].breached_share) == (1, 0)
     assert (found.bins[9].n, found.bins[9].breached_share) == (3, pytest.approx(2 / 3))

@@ -1,0 +1,69 @@
+"""`desk sla calibrate`: how good the desk's probabilities of a breach would have been."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+
+from services.commands.past import chunks, read_rules
+from services.sla.domain.facts import Peaks
+from services.sla.domain.history import Fact
+from services.sla.domain.rules import RulesWanted
+from services.sla.domain.survival import (
+    Calibration,
+    Curves,
+    calibration,
+    lifetimes,
+    predictions,
+)
+from services.sla.domain.whatif import facts_of_rows
+from shared.calendar import microseconds
+from shared.errors import InvalidInputError
+
+LEARNT_SHARE: Final = 0.7
+_SPLIT: Final = """
+SELECT percentile_disc($1::float8) WITHIN GROUP (ORDER BY created_at) FROM read.ticket
+"""
+
+
+async def calibrate(dsn: str, rules: RulesWanted, at: datetime) -> Calibration:
+    """Learn from the older tickets as they were known then, and test on those created since.
+
+    Both are judged by the newest published rules with `rules` in their place.
+    Raises: InvalidInputError if there is no past.
+    """
+    connection = await asyncpg.connect(dsn)
+    try:
+        split: datetime | None = await connection.fetchval(_SPLIT, LEARNT_SHARE)
+        if split is None:
+            raise InvalidInputError("this desk has no tickets to learn from")
+        book, peaks = await read_rules(connection, rules)
+        at_us, split_us = microseconds(at), microseconds(split)
+        past = [
+            life
+            async for facts in _tickets(connection, peaks)
+            if facts[0].time_us < split_us
+            for life in lifetimes(facts, book, split_us)
+        ]
+        curves = Curves(past)
+        tested = 0
+        made: list[tuple[float, bool]] = []
+        async for facts in _tickets(connection, peaks):
+            if facts[0].time_us >= split_us:
+                tested += 1
+                made.extend(predictions(facts, book, curves, at_us))
+    finally:
+        await connection.close()
+    return calibration(made, learnt_from=len(past), tested_on=tested)
+
+
+async def _tickets(
+    connection: Any,  # noqa: ANN401 asyncpg's
+    peaks: Peaks,
+) -> AsyncIterator[list[Fact]]:
+    async for tickets in chunks(connection):
+        for _, rows in tickets:
+            facts = facts_of_rows(rows, peaks)
+            if facts:
+                yield facts

@@ -1,0 +1,249 @@
+"""`desk sla attainment|at-risk|whatif|calibrate`: what became of promises, and what would have."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+from rich.table import Table
+
+from services.commands.common import (
+    DEFAULT_DATA,
+    Data,
+    Json,
+    Target,
+    Token,
+    Url,
+    fail,
+    fetched,
+    out,
+    print_json,
+    run,
+    shown,
+)
+from services.commands.documents import read_rules
+from services.sla.domain.rules import RulesWanted
+from services.sla.domain.survival import Calibration
+from services.sla.domain.whatif import Comparison
+
+T = TypeVar("T")
+_DASH: Final = "-"
+
+From = Annotated[str | None, typer.Option("--from", help="At or after this date or instant.")]
+To = Annotated[str | None, typer.Option("--to", help="Before this date or instant.")]
+By = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="policy, group, month, priority, customer, site, service or category; may be repeated."
+    ),
+]
+Zone = Annotated[str, typer.Option(help="IANA time zone that months are of.")]
+Kafka = Annotated[
+    str | None, typer.Option("--kafka", envvar="DESK_KAFKA", help="The desk's broker, if any.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command("attainment", help="Promises kept, by policy, group, month and more.")(attainment)
+    app.command("at-risk", help="Running clocks by remaining time, with their chances.")(at_risk)
+    app.command("whatif", help="Judge the past again under other rules.")(whatif)
+    app.command("calibrate", help="How good the probabilities of a breach would have been.")(
+        calibrate
+    )
+
+
+def attainment(  # noqa: PLR0913, PLR0917 one parameter per option
+    by: By = None,
+    start: From = None,
+    end: To = None,
+    zone: Zone = "UTC",
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Print the verdicts of a period."""
+    query = {"by": by or [], "zone": zone, "from": _text(start), "to": _text(end)}
+    found = run(fetched(Target(data, url, token), "/sla/attainment", query))
+    if as_json:
+        print_json(found)
+        return
+    table = _table(*(by or []), "target", "judged by", "judged", "met", "missed", "share")
+    for one in found["attainment"]:
+        table.add_row(
+            *(one["key"][name] or _DASH for name in by or []),
+            one["target"],
+            one["source_system"] or "this desk",
+            *(str(one[name]) for name in ("judged", "met", "missed")),
+            f"{one['share']:.1%}",
+        )
+    out.print(table)
+
+
+def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many clocks.")] = 50,
+    group: Annotated[str | None, typer.Option(help="Only this group's.")] = None,
+    priority: Annotated[str | None, typer.Option(help="Only P1, P2, P3 or P4.")] = None,
+    overdue: Annotated[  # noqa: FBT002 a switch of the command line
+        bool, typer.Option("--overdue", help="Those overdue instead.")
+    ] = False,
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Print the clocks that are due next."""
+    query = {"limit": limit, "group": group, "priority": priority, "overdue": overdue}
+    found = run(fetched(Target(data, url, token), "/sla/at-risk", query))
+    if as_json:
+        print_json(found)
+        return
+    table = _table("ticket", "target", "priority", "group", "due", "remaining", "chance of breach")
+    for one in found["clocks"]:
+        chance = one["breach_probability"]
+        table.add_row(
+            one["ticket_id"],
+            one["target"],
+            one["priority"] or _DASH,
+            one["group"] or _DASH,
+            shown(one["due_at"]),
+            _hours(one["remaining_seconds"]),
+            "too little history" if chance is None else f"{chance:.0%}",
+        )
+    out.print(table)
+
+
+def whatif(
+    policy: Annotated[Path, typer.Option("--policy", help="Calendars and policies to judge by.")],
+    start: From = None,
+    end: To = None,
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    kafka: Kafka = None,
+) -> None:
+    """Compare the verdicts of tickets created in a period with those under other rules."""
+    from services.commands.whatif import Question, compare
+
+    question = Question(read_rules(policy), _instant(start), _instant(end), _now())
+
+    async def work(dsn: str) -> Comparison:
+        return await asyncio.to_thread(compare, dsn, question)
+
+    comparison = _on_database(data, kafka, work)
+    if as_json:
+        print_json(comparison)
+    else:
+        _print_comparison(comparison)
+
+
+def calibrate(
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="Judge by these calendars and policies.")
+    ] = None,
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    kafka: Kafka = None,
+) -> None:
+    """Learn from the older tickets, predict the younger ones, and compare with what happened."""
+    from services.commands.calibrate import calibrate as measure
+
+    rules = RulesWanted() if policy is None else read_rules(policy)
+
+    async def work(dsn: str) -> Calibration:
+        return await measure(dsn, rules, _now())
+
+    found = _on_database(data, kafka, work)
+    if as_json:
+        print_json(found)
+    else:
+        _print_calibration(found)
+
+
+def _on_database(data: Path, kafka: str | None, work: Callable[[str], Coroutine[Any, Any, T]]) -> T:
+    """Do the work on sla's database: that of the folder, or the one the environment names."""
+    from services.embedded import attached, service_dsns
+    from services.settings import database_url
+
+    if not data.exists():
+        if kafka is None:
+            fail(f"there is no desk in {data}")
+        return run(work(database_url("sla")))
+
+    async def with_server() -> T:
+        async with attached(data) as postgres:
+            return await work(service_dsns(postgres)["sla"])
+
+    return run(with_server())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 the reader's now
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no date or instant") from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _text(text: str | None) -> str | None:
+    found = _instant(text)
+    return None if found is None else found.isoformat()
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name)
+    return table
+
+
+def _hours(seconds: int) -> str:
+    sign = _DASH if seconds < 0 else ""
+    hours, rest = divmod(abs(seconds), 3600)
+    return f"{sign}{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    out.print(f"{comparison.tickets} tickets, {comparison.changed_tickets} with another verdict")
+    table = _table("target", "group", "before", "after", "tickets")
+    for difference in comparison.differences:
+        for before, row in difference.verdicts.items():
+            for after, many in row.items():
+                group = difference.group or "-"
+                table.add_row(difference.target, group, before, after, str(many))
+    out.print(table)
+
+
+def _print_calibration(found: Calibration) -> None:
+    out.print(
+        f"learnt from {found.learnt_from} clocks, tested on {found.tested_on} tickets:"
+        f" {found.predictions} predictions",
+        highlight=False,
+    )
+    if found.brier is None or found.brier_base_rate is None:
+        return
+    out.print(
+        f"Brier score {found.brier:.4f}; always saying the average: {found.brier_base_rate:.4f}",
+        highlight=False,
+    )
+    table = _table("predicted", "n", "mean predicted", "breached")
+    for one in found.bins:
+        table.add_row(
+            f"{one.predicted_from:.0%}-{one.predicted_to:.0%}",
+            str(one.n),
+            _share(one.predicted_mean),
+            _share(one.breached_share),
+        )
+    out.print(table)
+
+
+def _share(value: float | None) -> str:
+    return _DASH if value is None else f"{value:.1%}"

@@ -1,0 +1,89 @@
+"""The desk's past, ticket by ticket, straight from sla's database."""
+
+from collections.abc import AsyncIterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from services.sla.domain.facts import PLAIN, Peaks
+from services.sla.domain.published import Publication, as_if_always, rules_of
+from services.sla.domain.rulebook import PolicyVersion, Rulebook
+from services.sla.domain.rules import RulesWanted
+from services.sla.domain.simulate import calendars_of
+from services.sla.domain.whatif import Row
+from shared.calendar import microseconds
+from shared.contracts.registry import decode_event
+from shared.errors import InvalidInputError
+
+FIRST: Final = ""
+BEYOND: Final = "g"
+_ROWS: Final = 60_000
+_KEY: Final = itemgetter(0)
+_RULES: Final = """
+SELECT type, value FROM kernel.journal WHERE stream_id IN (
+    SELECT policy_id FROM read.policy UNION SELECT calendar_id FROM read.calendar
+    UNION VALUES ('peaks')
+) ORDER BY stream_id, sequence
+"""
+_HISTORY: Final = """
+SELECT stream_id, writer, sequence, type, time, CASE WHEN type = ANY($3) THEN NULL ELSE value END
+FROM read.history WHERE stream_id >= $1 AND stream_id < $2 AND writer IN ('intake', 'routing')
+ORDER BY stream_id, writer, sequence LIMIT $4
+"""
+
+Connection = Any
+"""A plain connection of asyncpg."""
+
+
+class PastRules(NamedTuple):
+    """Rules to judge the past by, and when there were peaks."""
+
+    rulebook: Rulebook
+    peaks: Peaks
+
+
+async def read_rules(connection: Connection, wanted: RulesWanted) -> PastRules:
+    """Return the newest published rules with those wanted in their place, as if always in force.
+
+    Raises: InvalidInputError naming the field that makes no sense.
+    """
+    published = [
+        Publication(event.data, microseconds(event.time))
+        for event in (
+            decode_event(row["type"], row["value"]) for row in await connection.fetch(_RULES)
+        )
+    ]
+    newest = {policy.id: place for place, policy in enumerate(wanted.policies)}
+    policies = [
+        PolicyVersion(
+            policy_id=policy.id,
+            version=policy.version or 1,
+            effective_us=0,
+            targets=policy.targets,
+            pointer=f"/policies/{place}",
+        )
+        for place, policy in enumerate(wanted.policies)
+        if newest[policy.id] == place
+    ]
+    book = as_if_always(published, policies, calendars_of(wanted.calendars))
+    return PastRules(book, rules_of(published).peaks)
+
+
+async def chunks(
+    connection: Connection, low: str = FIRST, high: str = BEYOND
+) -> AsyncIterator[Sequence[tuple[str, list[Row]]]]:
+    """Yield tickets by the thousands, each with its events; ids from `low` up to `high`.
+
+    Raises: InvalidInputError for a ticket with more events than are read at once.
+    """
+    is_last = False
+    while not is_last:
+        rows = await connection.fetch(_HISTORY, low, high, list(PLAIN), _ROWS)
+        is_last = len(rows) < _ROWS
+        tickets = [(key, list(group)) for key, group in groupby(rows, _KEY)]
+        if not is_last:
+            low = tickets.pop()[0]  # perhaps cut off; read again with the next
+            if not tickets:
+                raise InvalidInputError(f"ticket {low} has more than {_ROWS} events")
+        if tickets:
+            yield tickets
