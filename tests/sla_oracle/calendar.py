@@ -53,6 +53,8 @@ def after_gap(wall: datetime, zone: str) -> int:
     instant = int(wall.replace(tzinfo=UTC, second=0).timestamp()) - 27 * 3600
     while local(instant, zone) < wall:
         instant += 60
+    while local(instant - 1, zone) >= wall:
+        instant -= 1
     return instant
 
 

@@ -22,6 +22,15 @@ CLOCK_CHANGES = {
     "Asia/Kolkata": ("2024-02-28", "2025-12-30"),
     "Asia/Kathmandu": ("2024-02-28", "2025-12-30"),
     "UTC": ("2024-02-28", "2025-12-30"),
+    "Antarctica/Troll": ("2025-03-30", "2025-10-26"),
+    "Asia/Tehran": ("2022-03-22", "2022-09-21"),
+    "Pacific/Apia": ("2011-12-30", "2011-09-24"),
+    "Pacific/Kwajalein": ("1993-08-21", "1993-08-22"),
+    "America/Caracas": ("2007-12-09", "2016-05-01"),
+    "Asia/Pyongyang": ("2015-08-15", "2018-05-05"),
+    "Africa/Monrovia": ("1972-01-07", "1972-01-08"),
+    "Europe/Amsterdam": ("1937-05-22", "1937-07-01"),
+    "Europe/London": ("1947-04-13", "1947-08-10"),
 }
 WINDOWS: tuple[list[list[str]], ...] = (
     [["09:00", "17:00"]],
@@ -251,7 +260,7 @@ class Generator:
         shared = shared[: self.random.randint(1, 2)]
         found = []
         for policy in ("standard", "special")[: self.random.randint(1, 2)]:
-            since = "2000-01-01T00:00:00Z"
+            since = "1930-01-01T00:00:00Z"
             for version in range(1, self.random.choice((1, 1, 2, 3)) + 1):
                 found.append(
                     {
@@ -336,7 +345,7 @@ class Generator:
         """Return a warning rule of any kind."""
         kind = self.random.randrange(4)
         if kind == 0:
-            return {"percent": self.random.choice((50, 75, 100, 33.3, 0.1, 150, 200))}
+            return {"percent": self.random.choice((50, 75, 100, 33.3, 0.1, 200, 66.6667, 1000))}
         if kind == 1:
             return {"before_due_seconds": self.random.choice((0, 1, 900, 3600, 50000))}
         if kind == 2:
