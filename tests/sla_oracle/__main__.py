@@ -4,8 +4,21 @@ import argparse
 import json
 import sys
 import traceback
+from typing import Any
 
 from .differential import difference, made, shrunken
+
+
+def told(scenario: dict[str, Any]) -> str:
+    """Return what is to be printed of a scenario; nothing when product and evaluator agree."""
+    try:
+        how = difference(scenario)
+    except Exception:  # noqa: BLE001 - a crash is a finding like any other
+        return f"{traceback.format_exc()}\n{json.dumps(scenario)}"
+    if not how:
+        return ""
+    small = shrunken(scenario, how.split(":", 1)[0])
+    return f"{difference(small)}\n{json.dumps(small)}"
 
 
 def main() -> int:
@@ -19,19 +32,10 @@ def main() -> int:
     without = frozenset(filter(None, given.without.split(",")))
     found = 0
     for seed in range(given.seed, given.seed + given.count):
-        scenario = made(seed, without)
-        try:
-            how = difference(scenario)
-        except Exception:  # noqa: BLE001 - a crash is a finding like any other
-            print(f"seed {seed}: {traceback.format_exc()}\n{json.dumps(scenario)}")
-            how, part = "crash", ""
-        if not how:
-            continue
-        found += 1
-        if how != "crash":
-            part = how.split(":", 1)[0]
-            small = shrunken(scenario, part)
-            print(f"seed {seed}: {difference(small)}\n{json.dumps(small)}\n", flush=True)
+        what = told(made(seed, without))
+        if what:
+            found += 1
+            print(f"seed {seed}: {what}\n", flush=True)
         if found >= given.stop_after:
             break
     print(f"{found} differences")

@@ -6,7 +6,7 @@ from math import ceil
 from typing import Any
 
 from .calendar import ROUND_THE_CLOCK, Calendar, seconds, text
-from .facts import Fact, Instant, replay
+from .facts import Fact, Instant, replay, same
 
 
 class Rules:
@@ -38,7 +38,8 @@ class Rules:
                 if target["name"] != name or (date_field and promised is None):
                     continue
                 if all(matches(now, *wanted) for wanted in target.get("when", {}).items()):
-                    key = (version["id"], version["version"], place, promised)
+                    date = None if promised is None else seconds(promised)
+                    key = (version["id"], version["version"], place, date)
                     calendar = self.calendars[target.get("calendar", "24x7")]
                     return Definition(key, target, calendar, version["version"])
         return None
@@ -56,7 +57,8 @@ def judging(versions: list[dict[str, Any]], opened: int, now: int) -> dict[str, 
 
 def matches(now: Instant, name: str, wanted: Any) -> bool:
     """Tell whether a field has the value, or one of the values."""
-    return now.fields.get(name) in (wanted if isinstance(wanted, list) else [wanted])
+    choices = wanted if isinstance(wanted, list) else [wanted]
+    return any(same(now.fields.get(name), choice) for choice in choices)
 
 
 @dataclass(frozen=True)
@@ -315,8 +317,7 @@ class Reading:
         if "working_seconds" in self.goal:
             return self.reaches(self.goal["working_seconds"])
         if "date_field" in self.goal:
-            promised = seconds(self.definition.key[-1])
-            return calendar.held_or_next_opening(max(promised, started))
+            return calendar.held_or_next_opening(max(self.definition.key[-1], started))
         at = self.goal.get("at", "same_time")
         due = calendar.add_working_days(started, self.goal["working_days"], at)
         for begin, held in self.rests():

@@ -10,6 +10,11 @@ FROM_ROUTING = ("ticket.prioritized", "ticket.assigned")
 NOT_HELD = object()
 
 
+def same(one: Any, other: Any) -> bool:
+    """Tell whether two values of a field are the same: true is not 1."""
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
 @dataclass(frozen=True)
 class Fact:
     """One fact; `position` is where the file lists it first."""
@@ -60,7 +65,7 @@ class Instant:
         if isinstance(condition, str):
             return False
         return all(
-            self.fields.get(name) == value and self.fields_before.get(name) != value
+            same(self.fields.get(name), value) and not same(self.fields_before.get(name), value)
             for name, value in condition.items()
         )
 
@@ -71,7 +76,7 @@ class Instant:
     def in_state(self, condition: Condition) -> bool:
         """Tell whether one pause holds."""
         if not isinstance(condition, str):
-            return all(self.fields.get(name) == value for name, value in condition.items())
+            return all(same(self.fields.get(name), value) for name, value in condition.items())
         if condition == "held":
             return self.held is not NOT_HELD
         if condition.startswith("held:"):

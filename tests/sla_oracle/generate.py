@@ -72,6 +72,7 @@ CONDITIONS: tuple[Any, ...] = (
     {"stage": None},
     {"vip": True},
     {"level": 2},
+    {"level": True},
 )
 PAUSES: tuple[Any, ...] = (
     "held",
@@ -192,9 +193,9 @@ class Generator:
         if self.random.random() < 0.2:
             found["vip"] = self.random.choice((True, False, None))
         if self.random.random() < 0.2:
-            found["level"] = self.random.choice((2, 3.5, None))
+            found["level"] = self.random.choice((2, 2.0, 1, 0, True, False, 3.5, None))
         if self.wants("date_field", 0.4):
-            found["promised_at"] = text(self.instant())
+            found["promised_at"] = self.random.choice((text, elsewhere))(self.instant())
         elif self.random.random() < 0.05:
             found["promised_at"] = None
         return found
@@ -314,7 +315,10 @@ class Generator:
         elif self.random.random() < 0.2:
             found["when"] = {"stage": self.random.choice((*STAGES, [None, "repair"]))}
         elif self.random.random() < 0.2:
-            found["when"] = {"vip": self.random.choice((True, [False, None])), "level": [2, None]}
+            found["when"] = {
+                "vip": self.random.choice((True, [False, None])),
+                "level": [2, 1, None],
+            }
         return found
 
     def goal(self) -> dict[str, Any]:
