@@ -126,6 +126,19 @@ def read(course: "Course") -> Clock:
     )
 
 
+def verdict(course: "Course") -> Literal["met", "missed", "open"] | None:
+    """Return only what became of the clock; one that was ever breached is missed.
+
+    None for a clock that ended without a verdict.
+    """
+    if course.due_us() < course.cut_us:
+        return "missed"
+    ending = course.life.ending
+    if ending is None:
+        return "open"
+    return "met" if ending == "stopped" else None
+
+
 def _outcome(life: Life, *, is_past: bool, is_paused: bool) -> Outcome:
     if life.ended_us is not None and life.ending is not None and life.ending != "stopped":
         return life.ending
@@ -341,6 +354,7 @@ def _fraction(percent: float) -> Fraction:
     return Fraction(str(percent)) / 100
 
 
+@lru_cache(maxsize=1_000)
 def _share_us(percent: float, whole_us: int) -> int:
     """Return the share of the whole, exact, rounded up to a second."""
     return ceil(_fraction(percent) * whole_us / SECOND_US) * SECOND_US

@@ -141,17 +141,21 @@ def of_equal_worth(scenario: dict[str, Any], order: list[int]) -> list[dict[str,
     """Return the events in another order that keeps the writer's sequence of each instant."""
     events = scenario["events"]
     shuffled = sorted(range(len(events)), key=lambda place: order[place])
-    queues: dict[str, list[dict[str, Any]]] = {}
+    queues: dict[datetime, list[dict[str, Any]]] = {}
     for event in events:
-        queues.setdefault(event["time"], []).append(event)
-    return [queues[events[place]["time"]].pop(0) for place in shuffled]
+        queues.setdefault(instant_of(event), []).append(event)
+    return [queues[instant_of(events[place])].pop(0) for place in shuffled]
+
+
+def instant_of(event: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["time"])
 
 
 @CHECKED
 @given(seed=st.integers(0, 10_000), data=st.data())
 def test_neither_order_nor_repetition_of_events_matters(seed: int, data: st.DataObject) -> None:
     scenario = made(seed, frozenset({"duplicates"}))
-    scenario["until"] = scenario["until"] or max(event["time"] for event in scenario["events"])
+    scenario["until"] = scenario["until"] or max(map(instant_of, scenario["events"])).isoformat()
     count = len(scenario["events"])
     places = st.lists(st.integers(0, 99), min_size=count, max_size=count)
     events = of_equal_worth(scenario, data.draw(places))
