@@ -6,8 +6,6 @@ from typing import Any
 
 INSTANTS = ("_at", "time", "at", "from", "to", "gives")
 
-ENDS = ("sla.met", "sla.missed", "sla.cancelled")
-
 
 def plain(value: Any, name: str = "") -> Any:
     """Return the value with every instant written in UTC."""
@@ -27,24 +25,6 @@ def comparable(actual: dict[str, Any]) -> dict[str, Any]:
     for ledger in (found, *found["known_at"]):
         ledger["clocks"] = in_order(ledger["clocks"])
     found["warnings"] = in_order(found["warnings"])
-    found["emitted"] = without_repeated_ends(found["emitted"])
-    return found
-
-
-def without_repeated_ends(emitted: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what was published, an end that says the same again left out.
-
-    Whether an end is told anew when only its numbers change is not what this suite decides.
-    """
-    last: dict[tuple[Any, ...], dict[str, Any]] = {}
-    found = []
-    for said in emitted:
-        key = said["target"], said["cycle"], said["generation"]
-        if said["type"] in ENDS:
-            if last.get(key) == said:
-                continue
-            last[key] = said
-        found.append(said)
     return found
 
 

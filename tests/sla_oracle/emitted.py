@@ -92,6 +92,8 @@ class Publisher:
         if reading and key not in self.started:
             self.started.add(key)
             self.say("started", key, reading.clock.started)
+        if reading and reading.clock.ended is None:
+            self.ended.pop(key, None)
         if key in self.breached and self.breached[key] != breached:
             del self.breached[key]
             self.say("breach_retracted", key, moment)
