@@ -93,7 +93,7 @@ PAUSES: tuple[Any, ...] = (
 )
 PRIORITIES = ("P1", "P2", "P3")
 STAGES = ("repair", "parts", "done", None)
-MINUTE, HOUR = 60, 3600
+MINUTE, HOUR, DAY = 60, 3600, 86400
 ELSEWHERE = timezone(timedelta(hours=5, minutes=30))
 
 
@@ -129,7 +129,9 @@ class Generator:
         calendars = [self.calendar(name) for name in ("office", "night")]
         events = self.events()
         latest = text(max(seconds(self.recorded(event)) for event in events))
-        until = self.random.choice((None, latest, text_later(latest, 40 * HOUR), "pool"))
+        until = self.random.choice(
+            (None, latest, text_later(latest, self.random.choice((40, 40, 4000)) * HOUR), "pool")
+        )
         if until == "pool":
             instant = text(self.random.choice(self.pool))
             until = instant if self.wants("early_until", 1) else latest
@@ -176,14 +178,17 @@ class Generator:
         """Return a question to a calendar."""
         asked = {"calendar": self.random.choice(("office", "night", "24x7"))}
         asked["from"] = text(self.instant())
+        is_long = self.random.random() < 0.1
         kind = self.random.randrange(4)
         if kind == 0:
-            return asked | {"to": text(self.instant())}
+            later = self.random.randrange(400 * DAY) if is_long else 0
+            return asked | {"to": text(self.instant() + later)}
         if kind == 1:
             return asked | {"next_opening": True}
         if kind == 2:
-            return asked | {"add_working_seconds": self.random.choice((0, 1, 900, 7200, 36000))}
-        days = self.random.randint(-3, 4)
+            amount = self.random.choice((0, 1, 900, 7200, 36000))
+            return asked | {"add_working_seconds": amount * (100 if is_long else 1)}
+        days = self.random.randint(-3, 4) * (30 if is_long else 1)
         asked["add_working_days"] = days or (0 if self.wants("zero_days", 1) else 1)
         return asked | {"at": self.random.choice(("same_time", "end_of_day"))}
 
