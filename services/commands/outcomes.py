@@ -40,6 +40,10 @@ By = Annotated[
     ),
 ]
 Zone = Annotated[str, typer.Option(help="IANA time zone that months are of.")]
+Policy = Annotated[
+    Path | None,
+    typer.Option("--policy", help="Calendars and policies to judge by; else those in force."),
+]
 Kafka = Annotated[
     str | None, typer.Option("--kafka", envvar="DESK_KAFKA", help="The desk's broker, if any.")
 ]
@@ -117,7 +121,7 @@ def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
 
 
 def whatif(
-    policy: Annotated[Path, typer.Option("--policy", help="Calendars and policies to judge by.")],
+    policy: Policy = None,
     start: From = None,
     end: To = None,
     as_json: Json = False,  # noqa: FBT002 a switch of the command line
@@ -127,7 +131,7 @@ def whatif(
     """Compare the verdicts of tickets created in a period with those under other rules."""
     from services.commands.whatif import Question, compare
 
-    question = Question(read_rules(policy), _instant(start), _instant(end), _now())
+    question = Question(_rules(policy), _instant(start), _instant(end), _now())
 
     async def work(dsn: str) -> Comparison:
         return await asyncio.to_thread(compare, dsn, question)
@@ -140,9 +144,7 @@ def whatif(
 
 
 def calibrate(
-    policy: Annotated[
-        Path | None, typer.Option("--policy", help="Judge by these calendars and policies.")
-    ] = None,
+    policy: Policy = None,
     as_json: Json = False,  # noqa: FBT002 a switch of the command line
     data: Data = DEFAULT_DATA,
     kafka: Kafka = None,
@@ -150,7 +152,7 @@ def calibrate(
     """Learn from the older tickets, predict the younger ones, and compare with what happened."""
     from services.commands.calibrate import calibrate as measure
 
-    rules = RulesWanted() if policy is None else read_rules(policy)
+    rules = _rules(policy)
 
     async def work(dsn: str) -> Calibration:
         return await measure(dsn, rules, _now())
@@ -177,6 +179,10 @@ def _on_database(data: Path, kafka: str | None, work: Callable[[str], Coroutine[
             return await work(service_dsns(postgres)["sla"])
 
     return run(with_server())
+
+
+def _rules(policy: Path | None) -> RulesWanted:
+    return RulesWanted() if policy is None else read_rules(policy)
 
 
 def _now() -> datetime:

@@ -49,6 +49,7 @@ def run(case: Scenario) -> Verdict:
     rules = rulebook([policy_version(part) for part in case.policies], calendars)
     facts = in_order(facts_of(case))
     _require_dates(case, rules)
+    _require_created_first(case)
     ends = max(microseconds(event.time) for event in case.events)
     until_us = ends if case.until is None else microseconds(case.until)
     facts = [fact for fact in facts if fact.time_us <= until_us]
@@ -229,6 +230,17 @@ def _require_dates(case: Scenario, rules: Rulebook) -> None:
                     " before the year 2200",
                     field=field,
                 )
+
+
+def _require_created_first(case: Scenario) -> None:
+    """Refuse what happened to a ticket before it was there."""
+    created = [event.time for event in case.events if isinstance(event, scenario.Created)]
+    for place, event in enumerate(case.events):
+        if created and event.time < min(created):
+            field = f"/events/{place}/time"
+            raise InvalidInputError(
+                f"{field}: {event.time.isoformat()} is before the ticket was created", field=field
+            )
 
 
 def _clock(clock: Clock) -> ClockPart:

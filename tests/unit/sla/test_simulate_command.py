@@ -101,6 +101,7 @@ def wrong(**changes: Any) -> dict[str, Any]:
         (wrong(events=[{"time": "2025-06-02T09:00:00Z", "type": "ticket.eaten"}]), "/events/0"),
         (wrong(events=[event("09:00", "created", known="08:00")]), "/events/0/recorded_at"),
         (wrong(events=[event("09:00", "commented")]), "/events/0/data/author"),
+        (wrong(events=[event("09:00", "created"), event("08:59", "held")]), "/events/1/time"),
         (
             case(event("09:00", "created"), targets=[target(calendar="moon")]),
             "/policies/0/targets/0/calendar",
