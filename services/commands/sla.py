@@ -10,7 +10,7 @@ import typer
 from msgspec import UNSET
 from rich.table import Table
 
-from services.commands import availability, outcomes, promises, sla_files
+from services.commands import agreements, availability, outcomes, promises, sla_files
 from services.commands.common import Json, out
 from services.commands.documents import STANDARD_INPUT, read_document, refuse, say, shaped
 from services.sla.domain.expectations import differences
@@ -25,6 +25,7 @@ promises.add_to(app)
 outcomes.add_to(app)
 sla_files.add_to(app)
 availability.add_to(app)
+app.add_typer(agreements.app, name="agreement")
 
 
 @app.command()

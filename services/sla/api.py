@@ -16,8 +16,9 @@ from services.sla.domain.periods import YEAR_US, By, span_asked
 from services.sla.domain.published import Rules
 from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted
 from services.sla.domain.scenario import CalendarPart
-from services.sla.handlers import Rulebook, ServiceRecords
-from services.sla.tables import DOCUMENTS
+from services.sla.domain.views import agreement_view
+from services.sla.handlers import Agreements, Rulebook, ServiceRecords
+from services.sla.tables import AGREEMENTS, DOCUMENTS
 from shared.calendar import instant, microseconds
 from shared.contracts.availability import ServiceEvent
 from shared.contracts.sla import SlaPeakDeclared
@@ -331,3 +332,62 @@ class Services:
 
     async def _shown(self, document: ServiceEvent) -> int:
         return await shown(self._service.pool, DOCUMENTS[type(document)], document.stream_id)
+
+
+class AgreementRoutes:
+    """The routes about agreements: versions, signatures, reviews."""
+
+    def __init__(self, service: Service, agreements: Agreements) -> None:
+        self._service = service
+        self._agreements = agreements
+
+    def router(self) -> APIRouter:
+        """Return all routes about agreements."""
+        router = APIRouter(tags=["agreements"])
+        DocumentRoutes(self._agreements.tell, self._shown).add(router, schemas.AGREEMENT_DOCUMENTS)
+        router.get("/agreements", summary="Agreements with their versions")(self.agreements)
+        router.get("/agreements/{id}", summary="An agreement with its versions")(self.agreement)
+        router.get("/agreements/{id}/remedies", summary="Reviews, the last period first")(
+            self.remedies
+        )
+        router.post(
+            "/agreements/{id}/reviews",
+            summary="Review a period again now",
+            openapi_extra=openapi_body(schemas.NewReview, schemas.REVIEW_EXAMPLE),
+        )(self.review)
+        return router
+
+    async def agreements(self, _: _Reader) -> Response:
+        """Return every agreement."""
+        now_us = microseconds(self._service.clock.now())
+        found = await queries.read_versions(self._service.pool)
+        views = [agreement_view(*one, now_us) for one in found.items()]
+        return answer({"agreements": views})
+
+    async def agreement(self, id: _Id, _: _Reader) -> Response:
+        """Return an agreement with its ETag."""
+        found, sequence = await self._agreements.agreement(id)
+        now_us = microseconds(self._service.clock.now())
+        return answer(agreement_view(id, found.versions, now_us), sequence=sequence)
+
+    async def remedies(
+        self,
+        id: _Id,
+        _: _Reader,
+        limit: _Limit = 200,
+        revisions: Annotated[bool, Query(description="all, not only the highest")] = False,  # noqa: FBT002 a switch of the query
+    ) -> Response:
+        """Return what was due for each period, 0 included."""
+        await self._agreements.agreement(id)
+        found = await queries.list_remedies(
+            self._service.pool, id, is_every_revision=revisions, limit=limit
+        )
+        return answer({"remedies": found})
+
+    async def review(self, id: _Id, request: Request, _: _Manager) -> Response:
+        """Review a period; tell a further revision if late facts changed anything."""
+        body = await read_struct(request, schemas.NewReview)
+        return answer(await self._agreements.review(id, body.period))
+
+    async def _shown(self, word: schemas.AgreementWord) -> int:
+        return await shown(self._service.pool, AGREEMENTS, word[0].stream_id)

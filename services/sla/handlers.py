@@ -1,17 +1,22 @@
-"""Sla's commands: publishing policies and calendars, declaring peaks, telling of services."""
+"""Sla's commands: publishing rules, telling of services, agreements and their reviews."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from services.sla.domain import availability
+from services.sla.domain import agreements, availability
+from services.sla.domain.agreements import Agreement, Due, Publish, Review, Sign
+from services.sla.domain.attainment import Asked
 from services.sla.domain.availability import Newest, Record
 from services.sla.domain.defaults import default_calendars, default_policy
 from services.sla.domain.facts import PEAKS
 from services.sla.domain.preview import RunningClocks, changes
 from services.sla.domain.published import Publication, rules_of
+from services.sla.domain.remedies import Figures, attained, available, remedy
 from services.sla.domain.rules import (
+    Differs,
     PublishRule,
     RuleEvent,
     RulesWanted,
@@ -20,14 +25,30 @@ from services.sla.domain.rules import (
     evolve,
     plan,
 )
-from services.sla.queries import open_tickets, published_calendars, read_publications
-from shared.calendar import ROUND_THE_CLOCK, microseconds
+from services.sla.queries import (
+    open_tickets,
+    published_calendars,
+    read_attainment,
+    read_publications,
+    read_told,
+    read_versions,
+    reviewed_periods,
+)
+from shared.calendar import ROUND_THE_CLOCK, instant, microseconds
+from shared.contracts.agreements import (
+    AgreementPublished,
+    AgreementSigned,
+    Measure,
+    SlaRemedyDue,
+)
 from shared.contracts.availability import AvailabilityPromised, ServiceEvent
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
-from shared.errors import InvalidInputError, StaleSequenceError
+from shared.errors import InvalidInputError, NotFoundError, StaleSequenceError, UnavailableError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
+from shared.postgres.pool import Connection
+from shared.runtime.catch_up import catch_up
 from shared.runtime.service import Service
 from shared.telemetry import context
 
@@ -161,3 +182,134 @@ class ServiceRecords:
             raise InvalidInputError(
                 f"/calendar: no calendar {name!r} is published", field="/calendar"
             )
+
+
+_REVIEW_TRIES: Final = 5
+AGREEMENTS_DECIDER: Final = Decider[agreements.Command, Agreement](
+    Agreement(), agreements.decide, agreements.evolve
+)
+
+
+class ReviewResult(msgspec.Struct, frozen=True):
+    """What a review came to; `differs` is what changed since the one before, if one was told."""
+
+    changed: bool
+    remedy: SlaRemedyDue
+    differs: list[Differs]
+
+
+class Agreements:
+    """Publishes agreements, records who signed them, and reviews their periods."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._handler = CommandHandler(
+            AGREEMENTS_DECIDER, service.journal, service.committer, service.pool
+        )
+
+    async def tell(
+        self,
+        word: tuple[AgreementPublished | AgreementSigned, datetime | None],
+        expected: int | None = None,
+    ) -> Written:
+        """Publish a version, or sign one, since an instant; what was told before changes nothing.
+
+        Raises: InvalidInputError naming the field; IllegalTransitionError for a change of what is
+        signed; StaleSequenceError if the stream is not at `expected`.
+        """
+        document, signed_at = word
+        at = agreements.signing_instant(signed_at, self._service.clock.now())
+        if isinstance(document, AgreementPublished):
+            agreements.require_sound(document)
+        command = Publish(document) if isinstance(document, AgreementPublished) else Sign(document)
+        return await self._handler.handle(
+            Intent[agreements.Command](document.stream_id, command, at, context.lineage(), expected)
+        )
+
+    async def agreement(self, agreement_id: str) -> tuple[Agreement, int]:
+        """Return an agreement and its stream's sequence. Raises: NotFoundError."""
+        found, sequence = await self._handler.state(agreement_id)
+        if not found.versions:
+            raise NotFoundError(f"no agreement {agreement_id!r} is published")
+        return found, sequence
+
+    async def review(self, agreement_id: str, name: str) -> ReviewResult:
+        """Review a period again now; a further revision is told only if anything changed.
+
+        Raises: NotFoundError; InvalidInputError and IllegalTransitionError naming the period.
+        """
+        now_us = microseconds(self._service.clock.now())
+        agreement, _ = await self.agreement(agreement_id)
+        agreements.require_due(agreement, name, now_us)
+        await catch_up(self._service)
+        for _ in range(_REVIEW_TRIES):
+            agreement, sequence = await self.agreement(agreement_id)
+            due = agreements.require_due(agreement, name, now_us)
+            try:
+                return await self._review(agreement, due, sequence, context.lineage())
+            except StaleSequenceError:
+                continue
+        raise UnavailableError("the agreement keeps changing; try again")
+
+    async def review_all(self) -> int:
+        """Review every period that ended and was not reviewed; return how many were told."""
+        now_us = microseconds(self._service.clock.now())
+        reviewed = await reviewed_periods(self._service.pool)
+        waiting = [
+            agreement_id
+            for agreement_id, versions in (await read_versions(self._service.pool)).items()
+            if any(agreements.due_periods(versions, reviewed.get(agreement_id, ()), now_us))
+        ]
+        if waiting:
+            await catch_up(self._service)
+        return sum([await self._review_due(agreement_id, now_us) for agreement_id in waiting])
+
+    async def _review_due(self, agreement_id: str, now_us: int) -> int:
+        """Review what is due of an agreement; leave it to the next look if another is quicker."""
+        told = 0
+        agreement, sequence = await self._handler.state(agreement_id)
+        for due in agreements.due_periods(agreement.versions, agreement.remedies, now_us):
+            lineage = Lineage(actor="sla", correlation_id="review")
+            try:
+                await self._review(agreement, due, sequence, lineage)
+            except StaleSequenceError:
+                return told
+            told, sequence = told + 1, sequence + 1
+        return told
+
+    async def _review(
+        self, agreement: Agreement, due: Due, sequence: int, lineage: Lineage
+    ) -> ReviewResult:
+        now = self._service.clock.now()
+        async with self._service.pool.acquire() as connection:
+            figures = [
+                await self._measure(connection, due, measure, now)
+                for measure in due.document.measures
+            ]
+        found = remedy(due.document, due.reviewed, figures)
+        written = await self._handler.handle(
+            Intent[agreements.Command](found.stream_id, Review(found), now, lineage, sequence)
+        )
+        last = agreement.remedies.get(found.period_start)
+        news = next((one for one in written.events if isinstance(one, SlaRemedyDue)), last or found)
+        return ReviewResult(bool(written.events), news, agreements.changes(last, news))
+
+    async def _measure(
+        self, connection: Connection, due: Due, measure: Measure, now: datetime
+    ) -> Figures:
+        span = due.reviewed.measured
+        if measure.availability is not None:
+            service, now_us = measure.availability.service, microseconds(now)
+            told = await read_told(connection, self._service.journal, service, span, now_us)
+            return available(service, told.measure(span, now_us))
+        wanted = measure.attainment
+        asked = Asked(
+            start=instant(span.start_us),
+            end=instant(span.end_us),
+            zone=due.document.zone,
+            targets=() if wanted is None else wanted.targets,
+            priorities=() if wanted is None else wanted.priorities,
+            customers=(due.document.customer,),
+            services=due.document.services,
+        )
+        return attained(await read_attainment(connection, asked, now))

@@ -7,9 +7,11 @@ import msgspec
 
 from services.sla.tables import (
     TABLES,
+    AgreementDocument,
     Breach,
     CalendarDocument,
     Course,
+    CustomerSignature,
     Details,
     Holder,
     Maintenance,
@@ -18,10 +20,13 @@ from services.sla.tables import (
     PolicyDocument,
     Promise,
     PromisedAvailability,
+    ProviderSignature,
     Rank,
     Record,
+    Remedy,
     Warned,
 )
+from shared.contracts.agreements import AgreementPublished, AgreementSigned, SlaRemedyDue
 from shared.contracts.availability import (
     AvailabilityPromised,
     MaintenanceScheduled,
@@ -48,6 +53,7 @@ from shared.contracts.sla import (
 )
 from shared.runtime.read_model import History, ReadModel
 
+_SIGNATURES: Final = {"customer": CustomerSignature, "provider": ProviderSignature}
 _OUTCOMES: Final = {SlaMet: "met", SlaMissed: "missed", SlaCancelled: "cancelled"}
 
 
@@ -93,6 +99,13 @@ def _project_service(event: Recorded) -> Iterator[Any]:
             yield Maintenance(data.service, data.starts_at, data.ends_at, data.is_cancelled)
         case AvailabilityPromised():
             yield PromisedAvailability(event.sequence, event.time, data.share_min, data.calendar)
+        case AgreementPublished():
+            yield AgreementDocument(data.version, msgspec.to_builtins(data))
+        case AgreementSigned():
+            signature = _SIGNATURES[data.party]
+            yield signature(data.version, data.signatory, event.time)
+        case SlaRemedyDue():
+            yield Remedy(data.period_start, data.revision, msgspec.to_builtins(data))
         case _:
             return
 

@@ -1,19 +1,20 @@
 """What sla's clocks and rules answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
+from services.sla.domain.agreements import Versions
 from services.sla.domain.attainment import Asked, Attainment
 from services.sla.domain.availability import (
     Outage,
     Promise,
     Question,
-    Reading,
     ServiceReadings,
     Told,
     failures_of,
@@ -27,7 +28,13 @@ from services.sla.domain.history import Fact, in_order
 from services.sla.domain.periods import Span
 from services.sla.domain.published import Publication, Rules, calendar_names, rules_of
 from services.sla.domain.survival import AtRisk, Curves, Lifetime, at_risk, lifetimes
-from services.sla.domain.views import AtRiskAsked, ClockView, MaintenanceView, OutageView
+from services.sla.domain.views import (
+    AtRiskAsked,
+    ClockView,
+    MaintenanceView,
+    OutageView,
+    versions_of,
+)
 from services.sla.domain.voice import hear
 from services.sla.tables import ATTAINMENT, DIMENSIONS, JUDGED, VERDICTS
 from shared.calendar import SECOND_US, WorkingCalendar, instant, microseconds
@@ -299,15 +306,18 @@ async def read_availability(
         if question.service not in services:
             raise NotFoundError(f"nothing was ever told of the service {question.service!r}")
         services = [question.service]
-    return [
-        ServiceReadings(name, await _readings(connection, journal, name, question, at_us))
-        for name in services
-    ]
+    found: list[ServiceReadings] = []
+    for name in services:
+        told = await read_told(connection, journal, name, question.whole, at_us)
+        periods = [reading(told.measure(period, at_us)) for period in question.periods()]
+        found.append(ServiceReadings(name, periods))
+    return found
 
 
-async def _readings(
-    connection: Connection, journal: Journal, service: str, question: Question, at_us: int
-) -> list[Reading]:
+async def read_told(
+    connection: Connection, journal: Journal, service: str, whole: Span, at_us: int
+) -> Told:
+    """Return what was told of a service, as far as it matters for a span read at an instant."""
     rows = await connection.fetch(
         "SELECT promised_at, share_min, calendar FROM read.availability WHERE service = $1"
         " ORDER BY version",
@@ -318,22 +328,17 @@ async def _readings(
     rows = await connection.fetch(
         "SELECT started_at, ended_at FROM read.outage WHERE service = $1 AND NOT is_withdrawn"
         " AND coalesce(ended_at >= $2, true)",
-        *(service, instant(question.whole.start_us)),
+        *(service, instant(whole.start_us)),
     )
-    failures = failures_of((Outage(microseconds(s), _us(e)) for s, e in rows), at_us)
-    since_us = min([question.whole.start_us, *(failure.start_us for failure in failures)])
+    failures = failures_of((Outage.of(*row) for row in rows), at_us)
+    since_us = min([whole.start_us, *(failure.start_us for failure in failures)])
     rows = await connection.fetch(
         "SELECT starts_at, ends_at FROM read.maintenance WHERE service = $1 AND NOT is_cancelled"
         " AND ends_at > $2 AND starts_at < $3",
-        *(service, instant(since_us), instant(question.whole.end_us)),
+        *(service, instant(since_us), instant(whole.end_us)),
     )
-    maintenance = joined(Span(microseconds(start), microseconds(end)) for start, end in rows)
-    told = Told(promises, calendars, failures, maintenance)
-    return [reading(told.measure(period, at_us)) for period in question.periods()]
-
-
-def _us(at: datetime | None) -> int | None:
-    return None if at is None else microseconds(at)
+    maintenance = joined(Span.of(*row) for row in rows)
+    return Told(promises, calendars, failures, maintenance)
 
 
 async def published_calendars(
@@ -356,3 +361,40 @@ def _calendar(event_type: str, value: bytes) -> tuple[str, int, WorkingCalendar]
         raise TypeError(event_type)
     calendar = WorkingCalendar.published(published.data)
     return published.data.calendar_id, published.time_us, calendar
+
+
+# --- Agreements ------------------------------------------------------------------------------
+
+
+async def read_versions(pool: Pool) -> Mapping[str, Versions]:
+    """Return the versions of every agreement, by its id."""
+    rows = await pool.fetch(
+        "SELECT agreement_id, version, document, customer_signatory, customer_signed_at,"
+        " provider_signatory, provider_signed_at FROM read.agreement"
+        " WHERE document IS NOT NULL ORDER BY agreement_id, version"
+    )
+    return versions_of(rows)
+
+
+async def reviewed_periods(pool: Pool) -> dict[str, set[datetime]]:
+    """Return the starts of the periods that were reviewed, by agreement."""
+    found: defaultdict[str, set[datetime]] = defaultdict(set)
+    for agreement_id, start in await pool.fetch(
+        "SELECT agreement_id, period_start FROM read.remedy WHERE revision = 1"
+    ):
+        found[agreement_id].add(start)
+    return found
+
+
+async def list_remedies(
+    pool: Pool, agreement_id: str, *, is_every_revision: bool, limit: int
+) -> list[object]:
+    """Return the reviews of an agreement, the last period first; its highest revision, or all."""
+    rows = await pool.fetch(
+        "SELECT document FROM read.remedy r WHERE agreement_id = $1 AND ($2 OR NOT EXISTS ("
+        "   SELECT FROM read.remedy later WHERE later.agreement_id = r.agreement_id"
+        "   AND later.period_start = r.period_start AND later.revision > r.revision))"
+        " ORDER BY period_start DESC, revision DESC LIMIT $3",
+        *(agreement_id, is_every_revision, limit),
+    )
+    return [row["document"] for row in rows]

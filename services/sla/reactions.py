@@ -1,5 +1,6 @@
 """What sla does of its own accord: judge a ticket again whenever something about it is known."""
 
+import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -16,6 +17,7 @@ from services.sla.domain.inheritance import Bequest, bequests, due_times, inheri
 from services.sla.domain.ledger import Ledger, judge
 from services.sla.domain.publication import Knowledge, Said, learn
 from services.sla.domain.voice import event_of, hear
+from services.sla.handlers import Agreements
 from shared.calendar import instant, microseconds
 from shared.contracts.base import TicketData
 from shared.contracts.envelope import Lineage
@@ -24,11 +26,13 @@ from shared.contracts.sla import SlaDueInherited, SlaPolicyPublished
 from shared.errors import InvalidInputError
 from shared.journal.journal import Draft
 from shared.runtime.read_model import read_histories
+from shared.runtime.service import Service
 from shared.runtime.unit import Batch, Timer, Unit, lineage_after
 
 _WRITER: Final = "sla"
 _NEVER_US: Final = 0
 _AGAIN: Final = timedelta(hours=1)
+REVIEW_PAUSE_SECONDS: Final = 20
 _log: Final = structlog.get_logger()
 
 
@@ -70,6 +74,12 @@ def _is_of_a_ticket(event: Recorded) -> bool:
 async def on_due(due: Sequence[Timer], unit: Unit) -> None:
     """Judge the tickets whose warning or breach has come."""
     await _judge_again(unit, {timer.stream_id for timer in due}, {})
+
+
+async def review_periods(service: Service) -> None:
+    """Review the periods of agreements that ended; then pause. Several replicas may."""
+    await Agreements(service).review_all()
+    await asyncio.sleep(REVIEW_PAUSE_SECONDS)
 
 
 async def _wake_all(unit: Unit, at: datetime) -> None:

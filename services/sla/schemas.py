@@ -8,6 +8,21 @@ from fastapi import Query
 from msgspec import Meta
 from msgspec.structs import asdict
 
+from shared.contracts.agreements import (
+    DAY_SECONDS,
+    AgreementPublished,
+    AgreementSigned,
+    AttainmentOf,
+    AvailabilityOf,
+    Band,
+    Day,
+    Measure,
+    Minor,
+    Party,
+    RemedyKind,
+    ReviewPeriod,
+    Version,
+)
 from shared.contracts.availability import (
     AvailabilityPromised,
     MaintenanceScheduled,
@@ -16,7 +31,7 @@ from shared.contracts.availability import (
     ServiceEvent,
     Share,
 )
-from shared.contracts.base import Instant, Key
+from shared.contracts.base import Count, Instant, Key, Name
 from shared.contracts.promises import AppliesTo, Target
 from shared.contracts.sla import SpecialDate, Weekday, Window
 from shared.http.auth import Role
@@ -127,5 +142,96 @@ SERVICE_DOCUMENTS: Final[list[Document[ServiceEvent]]] = [
         lambda body, key: AvailabilityPromised(service=key, **asdict(body)),
         (Role.MANAGER,),
         "Promise how available a service shall be",
+    ),
+]
+
+
+class NewAgreement(Body, frozen=True, kw_only=True):
+    """A version of an agreement, whole, as `agreement.published` has it."""
+
+    version: Version
+    customer: Key
+    provider: Key
+    services: Annotated[tuple[Key, ...], Meta(max_length=1000)] = ()
+    valid_from: Instant
+    valid_until: Instant | None = None
+    review_date: Day
+    review_period: ReviewPeriod
+    zone: Key
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+    fee_minor: Minor
+    measures: Annotated[tuple[Measure, ...], Meta(min_length=1, max_length=100)]
+    credit_share_max: Share = 1.0
+    kind: RemedyKind = "credit"
+    settling_seconds: Count = DAY_SECONDS
+
+
+class NewSignature(Body, frozen=True, kw_only=True):
+    """A party signs a version, now or at an instant that is past."""
+
+    version: Version
+    party: Party
+    signatory: Name
+    signed_at: Instant | None = None
+
+
+class NewReview(Body, frozen=True, kw_only=True):
+    """The period to review: `2026-03`, `2026-Q1` or `2026`, as the agreement reviews."""
+
+    period: Key
+
+
+REVIEW_EXAMPLE: Final = NewReview(period="2026-03")
+_AGREEMENT_EXAMPLE: Final = NewAgreement(
+    version=1,
+    customer="acme",
+    provider="desk",
+    services=("mail",),
+    valid_from=datetime(2026, 1, 1, tzinfo=UTC),
+    review_date="2026-12-01",
+    review_period="month",
+    zone="Europe/Berlin",
+    currency="EUR",
+    fee_minor=1_000_000,
+    measures=(
+        Measure(
+            name="solved in time",
+            attainment=AttainmentOf(targets=("resolution",), priorities=("P1", "P2")),
+            bands=(Band(below=0.95, credit_share=0.05), Band(below=0.9, credit_share=0.1)),
+        ),
+        Measure(
+            name="mail is up",
+            availability=AvailabilityOf(service="mail"),
+            bands=(Band(below=0.999, credit_share=0.05),),
+            impact_cost_minor_per_hour=50_000,
+        ),
+    ),
+    credit_share_max=0.15,
+)
+
+AgreementWord = tuple[AgreementPublished | AgreementSigned, datetime | None]
+"""What is told about an agreement, and since when it is so; None is now."""
+AGREEMENT_DOCUMENTS: Final[list[Document[AgreementWord]]] = [
+    Document(
+        "/agreements/{id}",
+        NewAgreement,
+        _AGREEMENT_EXAMPLE,
+        lambda body, key: (AgreementPublished(agreement_id=key, **asdict(body)), None),
+        (Role.MANAGER,),
+        "Publish a version of an agreement",
+    ),
+    Document(
+        "/agreements/{id}/sign-offs",
+        NewSignature,
+        NewSignature(version=1, party="customer", signatory="Ann Example"),
+        lambda body, key: (
+            AgreementSigned(
+                agreement_id=key, version=body.version, party=body.party, signatory=body.signatory
+            ),
+            body.signed_at,
+        ),
+        (Role.MANAGER,),
+        "Sign a version for a party",
+        method="POST",
     ),
 ]

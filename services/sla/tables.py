@@ -140,6 +140,37 @@ class PromisedAvailability(Facet, frozen=True):
     calendar: str
 
 
+class AgreementDocument(Facet, frozen=True):
+    """A version of an agreement, whole."""
+
+    version: int
+    document: dict[str, Any]
+
+
+class CustomerSignature(Facet, frozen=True):
+    """Who signed a version for the customer."""
+
+    version: int
+    customer_signatory: str
+    customer_signed_at: datetime
+
+
+class ProviderSignature(Facet, frozen=True):
+    """Who signed a version for the provider."""
+
+    version: int
+    provider_signatory: str
+    provider_signed_at: datetime
+
+
+class Remedy(Facet, frozen=True):
+    """A review of a period, whole."""
+
+    period_start: datetime
+    revision: int
+    document: dict[str, Any]
+
+
 CLOCKS: Final = Table(
     "clock",
     {"ticket_id": UUID, "target": str, "cycle": int, "generation": int},
@@ -158,9 +189,17 @@ MAINTENANCE: Final = Table(
 AVAILABILITY: Final = Table(
     "availability", {"service": str, "version": int}, (PromisedAvailability,)
 )
+AGREEMENTS: Final = Table(
+    "agreement",
+    {"agreement_id": str, "version": int},
+    (AgreementDocument, CustomerSignature, ProviderSignature),
+)
+REMEDIES: Final = Table(
+    "remedy", {"agreement_id": str, "period_start": datetime, "revision": int}, (Remedy,)
+)
 TABLES: Final = (
     *(CLOCKS, TICKETS, POLICIES, CALENDARS, HISTORY),
-    *(OUTAGES, MAINTENANCE, AVAILABILITY),
+    *(OUTAGES, MAINTENANCE, AVAILABILITY, AGREEMENTS, REMEDIES),
 )
 DOCUMENTS: Final[dict[type[EventData], Table]] = {
     OutageRecorded: OUTAGES,

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from services.sla.api import Services, Sla
-from services.sla.handlers import Rulebook, ServiceRecords
+from services.sla.api import AgreementRoutes, Services, Sla
+from services.sla.handlers import Agreements, Rulebook, ServiceRecords
 from services.sla.projections import READ_MODEL
-from services.sla.reactions import on_due, react
+from services.sla.reactions import on_due, react, review_periods
 from services.sla.settings import SlaSettings
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
@@ -27,6 +27,7 @@ def room() -> Room:
         return [
             Sla(service, Rulebook(service)).router(),
             Services(service, ServiceRecords(service)).router(),
+            AgreementRoutes(service, Agreements(service)).router(),
         ]
 
     return Room(
@@ -43,6 +44,7 @@ def room() -> Room:
             react=react,
             on_due=on_due,
             on_start=on_start,
+            chores={"reviews": review_periods},
         ),
         routers,
     )

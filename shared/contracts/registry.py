@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, cast, get_args
 
 import msgspec
 
-from shared.contracts import availability, intake, knowledge, reporting, routing, sla
+from shared.contracts import agreements, availability, intake, knowledge, reporting, routing, sla
 from shared.contracts.base import EventData
 from shared.contracts.envelope import (
     SEQUENCE_DIGITS,
@@ -41,7 +41,11 @@ def _types(union: UnionType) -> tuple[type[EventData], ...]:
 EVENTS: Final[dict[str, tuple[type[EventData], ...]]] = {
     "intake": _types(intake.TicketEvent),
     "routing": _types(routing.RoutingEvent),
-    "sla": _types(sla.SlaEvent) + _types(availability.ServiceEvent),
+    "sla": (
+        *_types(sla.SlaEvent),
+        *_types(availability.ServiceEvent),
+        *_types(agreements.AgreementEvent),
+    ),
     "knowledge": _types(knowledge.ArticleEvent),
     "reporting": (reporting.AuditCheckpointed,),
 }

@@ -6,19 +6,18 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
-from shared.contracts.base import EventData
 from shared.http import conditional, preferences
 from shared.http.answers import answer, settle
 from shared.http.auth import Principal, Role, requires
 from shared.http.body import openapi_body, read_struct
 from shared.journal.handler import Written
 
-D = TypeVar("D", bound=EventData)
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
-class Document(Generic[D]):
-    """A kind of document: where it is put, its body, and how body and id become the event.
+class Document(Generic[C]):
+    """A kind of document: where it is put, its body, and how body and id become the command.
 
     The path has `{id}` in it. `example` goes into the description of the route.
     """
@@ -26,45 +25,48 @@ class Document(Generic[D]):
     path: str
     body: type[Any]
     example: Any
-    event: Callable[[Any, str], D]
+    command: Callable[[Any, str], C]
     roles: tuple[Role, ...]
     summary: str
+    method: str = "PUT"
 
 
 @dataclass(frozen=True)
-class DocumentRoutes(Generic[D]):
+class DocumentRoutes(Generic[C]):
     """What the routes call.
 
-    `record` is given the event and the sequence that the caller has seen, if any; `shown` tells up
-    to which sequence the read model knows the event's stream.
+    `carry_out` is given the command and the sequence that the caller has seen, if any; `shown`
+    tells up to which sequence the read model knows the stream of such a command.
     """
 
-    record: Callable[[D, int | None], Awaitable[Written]]
-    shown: Callable[[D], Awaitable[int]]
+    carry_out: Callable[[C, int | None], Awaitable[Written]]
+    shown: Callable[[C], Awaitable[int]]
 
-    def add(self, router: APIRouter, documents: Sequence[Document[D]]) -> None:
+    def add(self, router: APIRouter, documents: Sequence[Document[C]]) -> None:
         """Add a route for every kind of document."""
         parameters = [conditional.OPENAPI_PARAMETER, preferences.OPENAPI_PARAMETER]
         for document in documents:
-            router.put(
+            router.add_api_route(
                 document.path,
+                self._route(document),
+                methods=[document.method],
                 summary=document.summary,
-                name=f"put {document.path.split('/')[1]}",
+                name=f"{document.method.lower()} {document.path}",
                 openapi_extra=openapi_body(document.body, document.example, parameters=parameters),
-            )(self._route(document))
+            )
 
-    def _route(self, document: Document[D]) -> Callable[..., Awaitable[Response]]:
+    def _route(self, document: Document[C]) -> Callable[..., Awaitable[Response]]:
         async def route(
             request: Request,
             id: Annotated[str, Path(min_length=1, max_length=200)],  # noqa: A002 as in the path
             _: Annotated[Principal, Depends(requires(*document.roles))],
         ) -> Response:
-            event = document.event(await read_struct(request, document.body), id)
+            command = document.command(await read_struct(request, document.body), id)
             expected = conditional.parse_if_match(request.headers.get(conditional.HEADER))
-            written = await self.record(event, expected)
+            written = await self.carry_out(command, expected)
 
             async def shown() -> int:
-                return await self.shown(event)
+                return await self.shown(command)
 
             return answer(
                 {"id": id, "sequence": written.sequence, "changed": bool(written.events)},

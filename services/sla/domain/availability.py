@@ -14,6 +14,7 @@ from shared.calendar import (
     SECOND_US,
     WorkingCalendar,
     instant,
+    microseconds,
     round_the_clock,
 )
 from shared.contracts.availability import (
@@ -83,6 +84,11 @@ class Outage(NamedTuple):
 
     start_us: int
     end_us: int | None
+
+    @classmethod
+    def of(cls, start: datetime, end: datetime | None) -> "Outage":
+        """Return the outage between two instants."""
+        return cls(microseconds(start), None if end is None else microseconds(end))
 
 
 class Promise(NamedTuple):

@@ -24,6 +24,11 @@ class Span(NamedTuple):
     start_us: int
     end_us: int
 
+    @classmethod
+    def of(cls, start: datetime, end: datetime) -> "Span":
+        """Return the span between two instants."""
+        return cls(microseconds(start), microseconds(end))
+
 
 def period_at(by: By, zone: ZoneInfo, at_us: int) -> Span:
     """Return the period that holds an instant; its edges are local midnights."""
