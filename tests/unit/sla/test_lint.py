@@ -52,6 +52,17 @@ def beside(*targets: dict[str, Any], **more: Any) -> Rules:
     return {"policies": made}
 
 
+def replaced(applies_to: str, later: dict[str, Any], until: str | None = None) -> Rules:
+    """Return a policy for all tickets, in 2010 for few, and after it one that waits for that."""
+    few = target(when={"site": "north"})
+    second = {"version": 2, "effective_from": "2010-01-01T00:00:00Z", "applies_to": applies_to}
+    made = [policy(target()), policy(few, **second), policy(later, id="other")]
+    if until is not None:
+        next_one = {"version": 2, "effective_from": f"{until}-01-01T00:00:00Z"}
+        made.append(policy(later, id="other", **next_one))
+    return {"policies": made}
+
+
 def found(file: Rules) -> list[tuple[str, str, str]]:
     calendars = msgspec.convert(file.get("calendars", []), tuple[CalendarPart, ...])
     policies = msgspec.convert(file["policies"], tuple[PolicyPart, ...])
@@ -166,6 +177,14 @@ FINDINGS: list[tuple[str, Rules, list[tuple[str, str]]]] = [
         rules(target(when={"priority": ["P1", "P2"]})),
         [("warning", f"{TARGET}/when/priority")],
     ),
+    (
+        "priority_gap",
+        rules(
+            target(60, when={"priority": "P1", "kind": "incident"}),
+            target(when={"priority": "P1"}),
+        ),
+        [("warning", "/policies/0/targets/1/when/priority")],
+    ),
     ("calendar_missing", rules(target(calendar="moon")), [("error", f"{TARGET}/calendar")]),
     (
         "goal_unreachable",
@@ -277,6 +296,18 @@ FINDINGS: list[tuple[str, Rules, list[tuple[str, str]]]] = [
         rules(target(keep_pauses=False, pause=["held"])),
         [("warning", f"{TARGET}/keep_pauses")],
     ),
+    (
+        "keep_pauses_without_effect",
+        rules(
+            target(
+                keep_pauses=False,
+                on_change="change_time",
+                pause=["held"],
+                when={"kind": "incident"},
+            )
+        ),
+        [("warning", f"{TARGET}/keep_pauses")],
+    ),
 ]
 
 
@@ -340,6 +371,8 @@ CLEAN: list[tuple[str, Rules]] = [
         rules(target(goal={"date_field": "customer"}), target(when={"kind": "incident"})),
     ),
     ("definition_shadowed", rules(target(when={"peak": True}), target(when={"peak": False}))),
+    ("definition_shadowed", replaced("new", target(60))),
+    ("definition_shadowed", replaced("running", target(60), until="2005")),
     (
         "definition_shadowed",
         beside(target(), target(60), effective_from="1999-01-01T00:00:00Z"),
@@ -404,6 +437,18 @@ def test_what_only_looks_like_a_fault_is_left_alone(code: str, file: Rules) -> N
 
 def test_every_code_has_a_file_that_only_looks_like_it() -> None:
     assert {code for code, _ in CLEAN} == set(get_args(Code))
+
+
+def test_a_definition_over_before_its_turn_never_counts() -> None:
+    assert found(replaced("new", target(60), until="2005")) == [
+        ("warning", "definition_shadowed", "/policies/2/targets/0")
+    ]
+
+
+def test_definitions_for_very_many_kinds_of_tickets_are_not_compared() -> None:
+    many = [str(number) for number in range(40)]
+    when = {"site": many, "customer": many}
+    assert found(rules(target(when=when), target(60, when=when))) == []
 
 
 def test_errors_come_before_warnings_each_in_the_order_of_the_file() -> None:
