@@ -26,12 +26,15 @@ _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _CORE: Final = "tag:yaml.org,2002:"
 
 
-def read_bytes(file: Path) -> bytes:
-    """Return the content of a file, or of standard input for `-`; else end with exit code 2."""
+def read_bytes(file: Path, option: str = "") -> bytes:
+    """Return the content of a file, or of standard input for `-`; else end with exit code 2.
+
+    `option` is what the file was given for, if it is not the command's own.
+    """
     try:
         return sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes()
     except OSError as error:
-        refuse(f"{file}: {error.strerror}")
+        refuse(f"{option} {file}: {error.strerror}".lstrip())
 
 
 def read_document(file: Path) -> Any:  # noqa: ANN401 any document
