@@ -104,6 +104,23 @@ def test_a_make_up_day_has_the_hours_of_the_weekday_it_replaces() -> None:
     assert found["special_days"]["2026-02-28"] == usual  # for Monday, 23 February
 
 
+@pytest.mark.parametrize(
+    ("country", "year", "day", "for_day"),
+    [
+        ("CN", "2005", "2005-12-31", "2006-01-03"),
+        ("CN", "2006", "2006-12-30", "2007-01-02"),
+        ("MM", "2026", "2026-01-03", "2025-12-26"),
+        ("HU", "2024", "2024-12-14", "2024-12-27"),
+    ],
+)
+def test_a_make_up_day_may_replace_one_of_another_year(
+    country: str, year: str, day: str, for_day: str
+) -> None:
+    hours = ("--hours", "mon-fri 09:00-17:00", "--country", country, "--years", year)
+    (line,) = [line for line in run(*hours).stdout.splitlines() if f'"{day}"' in line]
+    assert line.endswith(f"make-up working day for {for_day}")
+
+
 def test_the_file_says_why_a_date_is_in_it() -> None:
     options = ("--country", "CN", "--years", "2026", "--name", "Shanghai\noffice")
     lines = run(*options, zone="Asia/Shanghai").stdout.splitlines()
@@ -188,6 +205,10 @@ NOON = [["12:00", "18:00"]]
                 "EXDATE;VALUE=DATE:20260112,20260119",
             ],
             [MONDAYS[0], MONDAYS[3]],
+        ),
+        (
+            ["DTSTART;VALUE=DATE:20260105", "RRULE:FREQ=WEEKLY;COUNT=2", "EXDATE:20260112T090000"],
+            MONDAYS[:1],
         ),
         (
             ["DTSTART;VALUE=DATE:20260105", "RDATE;VALUE=DATE:20260112"],
@@ -312,6 +333,12 @@ def test_a_zone_that_the_file_defines_itself_is_known() -> None:
     )
     content = ics("DTSTART;TZID=Ours:20260105T160000", "DURATION:PT3H", more=zone)
     assert disturbed(content) == ([], {"2026-01-05": NOON})
+
+
+def test_a_date_is_no_instant_in_any_zone() -> None:
+    series = ics("DTSTART;VALUE=DATE:20260105", "RRULE:FREQ=WEEKLY;UNTIL=20260112T000000Z")
+    found = drawn("--ics", "-", typed=series, zone="America/New_York")
+    assert found["holidays"] == MONDAYS[:2]
 
 
 def test_years_bound_what_recurs_for_ever() -> None:
