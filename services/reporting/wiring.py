@@ -6,7 +6,7 @@ from pathlib import Path
 from fastapi import APIRouter
 
 from services.reporting.api import Reporting
-from services.reporting.handlers import archive
+from services.reporting.handlers import Rollups, archive
 from services.reporting.projections import READ_MODEL
 from services.reporting.settings import ReportingSettings
 from shared.contracts.registry import TOPICS
@@ -30,6 +30,7 @@ def room() -> Room:
             topics=TOPICS,
             read_model=READ_MODEL,
             archive=archive,
+            chores={"rollups": Rollups().keep},
             migrations={"reporting": Path(__file__).parent / "migrations"},
         ),
         routers,

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -49,6 +50,7 @@ class Spec:
     """What one service is made of: its name, the topics it reads, its folds and its reactions.
 
     `on_start` publishes what must exist before anything else, such as a default policy;
+    `chores` are done for ever by those who work, each in a loop of its name, with its own pauses;
     `migrations` are its own tables beside the kernel's.
     """
 
@@ -59,6 +61,9 @@ class Spec:
     on_due: OnDue | None = None
     archive: Archive | None = None
     on_start: "Callable[[Service], Awaitable[None]] | None" = None
+    chores: "Mapping[str, Callable[[Service], Awaitable[None]]]" = field(
+        default_factory=dict[str, "Callable[[Service], Awaitable[None]]"]
+    )
     migrations: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
 
@@ -170,6 +175,7 @@ class Service:
                 metrics=self.around.metrics,
             )
             loops.append(Loop("timers", _or_sleep(timers.step, 0.1)))
+        loops += [Loop(name, partial(chore, self)) for name, chore in self.spec.chores.items()]
         return loops
 
     async def stop(self) -> None:

@@ -1,0 +1,157 @@
+"""Many durations in little space: their exact sum, and how many lie in each bin of a histogram.
+
+Everything is whole microseconds and whole counts, so that what is added in any order, in any parts,
+is the same to the last bit.
+"""
+
+from array import array
+from bisect import bisect_right
+from collections import defaultdict
+from itertools import accumulate
+from typing import Final
+
+import msgspec
+
+HOUR_US: Final = 3_600_000_000
+RELATIVE_ERROR_MAX: Final = 1 / 128
+_BINS_LOG2: Final = 6
+_EXACT_BITS: Final = _BINS_LOG2 + 1
+
+
+class PackedTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Times at rest: two little-endian arrays, of bins in order (int16) and of counts (uint32)."""
+
+    total_us: int
+    bins: bytes
+    counts: bytes
+
+
+class Distribution(msgspec.Struct, frozen=True, kw_only=True):
+    """`n` values and where they lie; percentiles by linear interpolation."""
+
+    n: int
+    mean: float | None
+    median: float | None
+    p90: float | None
+    p95: float | None
+
+
+def bin_of(value_us: int) -> int:
+    """Return the bin of a duration: 64 to each doubling, one for each value below 128 µs.
+
+    A negative duration (a clock that was wrong) has the mirrored bin.
+    """
+    if value_us < 0:
+        return -bin_of(-value_us)
+    shift = max(0, value_us.bit_length() - _EXACT_BITS)
+    return (shift << _BINS_LOG2) + (value_us >> shift)
+
+
+def middle_us(number: int) -> float:
+    """Return the middle of a bin; no value in it is further off than `RELATIVE_ERROR_MAX`."""
+    if number < 0:
+        return -middle_us(-number)
+    shift = max(0, (number >> _BINS_LOG2) - 1)
+    first = (number - (shift << _BINS_LOG2)) << shift
+    return first + ((1 << shift) - 1) / 2
+
+
+def percentile(ordered: list[float], share: float) -> float:
+    """Return the value below which `share` of the sorted, non-empty list lies.
+
+    Source: linear interpolation at rank (n − 1) × share (Hyndman and Fan, type 7).
+    """
+    rank = (len(ordered) - 1) * share
+    below = int(rank)
+    if below + 1 >= len(ordered):
+        return ordered[-1]
+    return ordered[below] + (ordered[below + 1] - ordered[below]) * (rank - below)
+
+
+class Times:
+    """Durations being added up: single ones, and many at once that were packed."""
+
+    __slots__ = ("_bins", "_n", "_total_us", "_values_us")
+
+    def __init__(self) -> None:
+        self._bins: defaultdict[int, int] = defaultdict(int)
+        self._n = 0
+        self._total_us = 0
+        self._values_us = array("q")
+
+    @property
+    def n(self) -> int:
+        """How many durations there are."""
+        return self._n + len(self._values_us)
+
+    def add(self, value_us: int) -> None:
+        """Add one duration."""
+        self._values_us.append(value_us)
+
+    def take_packed(self, packed: PackedTimes) -> None:
+        """Add many; which they were is known no more closely than their bins."""
+        counts = array("I", packed.counts)
+        self._n += sum(counts)
+        self._total_us += packed.total_us
+        bins = self._bins
+        for number, count in zip(array("h", packed.bins), counts, strict=True):
+            bins[number] += count
+
+    def take(self, other: "Times") -> None:
+        """Add what another has."""
+        self._values_us.extend(other._values_us)  # noqa: SLF001 its like
+        self._n += other._n  # noqa: SLF001
+        self._total_us += other._total_us  # noqa: SLF001
+        for number, count in other._bins.items():  # noqa: SLF001
+            self._bins[number] += count
+
+    def packed(self) -> PackedTimes:
+        """Return all that was added, packed: the same bytes for the same durations."""
+        bins = self._all_bins()
+        return PackedTimes(
+            self._sum_us(),
+            array("h", [number for number, _ in bins]).tobytes(),
+            array("I", [count for _, count in bins]).tobytes(),
+        )
+
+    def distribution(self, *, is_exact: bool) -> Distribution:
+        """Return mean and percentiles in hours; exact only if single durations were added."""
+        n = self.n
+        if not n:
+            return Distribution(n=0, mean=None, median=None, p90=None, p95=None)
+        if is_exact:
+            ordered = [float(value) for value in sorted(self._values_us)]
+            median, p90, p95 = (percentile(ordered, share) for share in (0.5, 0.9, 0.95))
+        else:
+            median, p90, p95 = self._estimates(n, (0.5, 0.9, 0.95))
+        return Distribution(
+            n=n,
+            mean=self._sum_us() / (n * HOUR_US),
+            median=median / HOUR_US,
+            p90=p90 / HOUR_US,
+            p95=p95 / HOUR_US,
+        )
+
+    def _sum_us(self) -> int:
+        return self._total_us + sum(self._values_us)
+
+    def _all_bins(self) -> list[tuple[int, int]]:
+        bins = self._bins.copy()
+        for value_us in self._values_us:
+            bins[bin_of(value_us)] += 1
+        return sorted(bins.items())
+
+    def _estimates(self, n: int, shares: tuple[float, ...]) -> list[float]:
+        bins = self._all_bins()
+        passed = list(accumulate(count for _, count in bins))
+
+        def at_rank(rank: int) -> float:
+            place = bisect_right(passed, rank)
+            return middle_us(bins[min(place, len(bins) - 1)][0])
+
+        found: list[float] = []
+        for share in shares:
+            rank = (n - 1) * share
+            below = at_rank(int(rank))
+            found.append(below + (at_rank(int(rank) + 1) - below) * (rank - int(rank)))
+        return found
