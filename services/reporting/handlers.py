@@ -1,27 +1,19 @@
-"""What reporting writes: the archive with its Merkle trees, checkpoints of them, and rollups."""
+"""What reporting writes: the archive with its Merkle trees, and checkpoints of them."""
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
 
-from services.reporting.domain.buckets import SIZES, ranges_us
 from services.reporting.domain.merkle import Tree, append, leaf, root
-from services.reporting.domain.rollup import Contents, WorkingContents
-from services.reporting.domain.times import HOUR_US
-from services.reporting.queries import read_hours, read_tickets
-from services.reporting.tables import HOUR, ROLLUP_LOCK
-from shared.calendar import WorkingCalendar
 from shared.contracts.registry import INBOUND, UndecodableError, decode_shared_record
 from shared.contracts.reporting import AuditCheckpointed
 from shared.journal.handler import CommandHandler, Decider, Intent
 from shared.log.port import Record, TopicPartition
-from shared.postgres.pool import Connection, Pool
+from shared.postgres.pool import Connection
 from shared.runtime.quarantine import Parked
 from shared.runtime.service import Service
-from shared.runtime.unit import IN_NO_HURRY
 from shared.telemetry.context import lineage
 
 _INSERT: Final = """
@@ -49,33 +41,6 @@ JOIN archive.record b USING (writer, subject, sequence)
 WHERE a.value <> b.value AND (b.timestamp_ms, b.topic, b.partition, b.record_offset)
     < (a.timestamp_ms, a.topic, a.partition, a.record_offset)
 """
-_FIND: Final = f"""
-WITH found AS (DELETE FROM read.mark WHERE ticket_id IS NOT NULL RETURNING ticket_id)
-INSERT INTO read.mark (size, number, calendar)
-SELECT DISTINCT 1, {HOUR}, '' FROM found JOIN read.ticket USING (ticket_id)
-WHERE birth_seq IS NOT NULL
-"""  # noqa: S608 text of ours
-_TAKE: Final = """
-DELETE FROM read.mark WHERE size = $1 AND number IN (
-    SELECT DISTINCT number FROM read.mark WHERE size = $1 AND ticket_id IS NULL LIMIT $2
-) RETURNING number, calendar
-"""
-_PARTS: Final = """
-SELECT calendar, number, whole, priority, assigned_group, category, flow FROM read.rollup
-WHERE size = $1 AND number >= $2 AND number < $3 AND calendar = ANY($4::text[])
-"""
-_KEEP: Final = """
-INSERT INTO read.rollup
-    (size, number, calendar, whole, priority, assigned_group, category, flow)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (calendar, size, number) DO UPDATE SET whole = EXCLUDED.whole,
-    priority = EXCLUDED.priority, assigned_group = EXCLUDED.assigned_group,
-    category = EXCLUDED.category, flow = EXCLUDED.flow
-"""
-_BUCKETS_MAX: Final = 32
-_PASS_SECONDS_MAX: Final = 5
-_ROUND_SECONDS: Final = 1.0
-_GIVE_WAY: Final = 9
 
 Identity = tuple[str | None, str | None, int | None]
 
@@ -233,108 +198,3 @@ class Auditor:
             [Intent(point.stream_id, point, at, lineage()) for point in checkpoints]
         )
         return checkpoints
-
-
-class Rollups:
-    """Keeps the KPIs' rollups up to date, behind the projector's back and never in its way.
-
-    A mark is deleted in the transaction that computes its bucket anew, and the bucket above is
-    marked in it, so that at each instant an unmarked bucket is what its tickets make of it.
-    """
-
-    def __init__(self) -> None:
-        self._calendars: dict[str, WorkingCalendar] = {}
-
-    async def keep(self, service: Service) -> None:
-        """Refresh what is marked, from hours up, with pauses; the longer the more others do."""
-        loop = asyncio.get_running_loop()
-        busy = 0.0
-        for size in SIZES:
-            until = loop.time() + _PASS_SECONDS_MAX
-            refreshed = _BUCKETS_MAX
-            while refreshed == _BUCKETS_MAX and loop.time() < until:
-                began = loop.time()
-                refreshed = await self.refresh(service.pool, size)
-                took = loop.time() - began
-                busy += took
-                await asyncio.sleep(took * (_GIVE_WAY if service.behind else 1))
-        await asyncio.sleep(max(_ROUND_SECONDS, busy))
-
-    async def refresh(self, pool: Pool, size: int) -> int:
-        """Compute some marked buckets of a size anew; return how many, 0 if another is at it."""
-        async with pool.acquire() as connection, connection.transaction():
-            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", ROLLUP_LOCK):
-                return 0
-            await connection.execute(IN_NO_HURRY)
-            if size == SIZES[0]:
-                await connection.execute(_FIND)
-            marked: defaultdict[int, set[str]] = defaultdict(set)
-            for number, calendar in await connection.fetch(_TAKE, size, _BUCKETS_MAX):
-                marked[number].add(calendar)
-            if not marked:
-                return 0
-            calendars = await self._published(connection)
-            wanted = {
-                number: {"", *calendars} if "" in names else names & calendars.keys()
-                for number, names in marked.items()
-            }
-            count = self._count if size == SIZES[0] else self._add_up
-            await count(connection, size, wanted)
-            if size != SIZES[-1]:
-                above = SIZES[SIZES.index(size) + 1]
-                ratio = above // size
-                upward = {
-                    (above, n // ratio, name) for n, names in marked.items() for name in names
-                }
-                await connection.executemany(
-                    "INSERT INTO read.mark (size, number, calendar) VALUES ($1, $2, $3)",
-                    sorted(upward),
-                )
-            return len(marked)
-
-    async def _published(self, connection: Connection) -> Mapping[str, WorkingCalendar]:
-        rows = await connection.fetch("SELECT digest FROM read.hours")
-        if {row["digest"] for row in rows} != self._calendars.keys():
-            self._calendars = await read_hours(connection)
-        return self._calendars
-
-    async def _count(
-        self, connection: Connection, size: int, wanted: Mapping[int, set[str]]
-    ) -> None:
-        """Count the tickets of hours."""
-        contents = {number: self._contents(names) for number, names in wanted.items()}
-        async for ticket in read_tickets(connection, ranges_us(wanted)):
-            for counted in contents[ticket.created_us // HOUR_US].values():
-                counted.add(ticket)
-        for number, counted in contents.items():
-            await _keep(connection, size, number, counted)
-
-    async def _add_up(
-        self, connection: Connection, size: int, wanted: Mapping[int, set[str]]
-    ) -> None:
-        """Add up what the smaller buckets hold."""
-        below = SIZES[SIZES.index(size) - 1]
-        ratio = size // below
-        for number, names in wanted.items():
-            counted = self._contents(names)
-            rows = await connection.fetch(
-                _PARTS, below, number * ratio, (number + 1) * ratio, sorted(names)
-            )
-            for calendar, _, *packed in rows:
-                counted[calendar].take(packed)
-            await _keep(connection, size, number, counted)
-
-    def _contents(self, names: set[str]) -> dict[str, Contents | WorkingContents]:
-        return {
-            name: WorkingContents(self._calendars[name]) if name else Contents() for name in names
-        }
-
-
-async def _keep(
-    connection: Connection,
-    size: int,
-    number: int,
-    counted: Mapping[str, Contents | WorkingContents],
-) -> None:
-    rows = [(size, number, name, *contents.packed()) for name, contents in counted.items()]
-    await connection.executemany(_KEEP, rows)

@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import msgspec
 
-from services.reporting.domain.buckets import Broken, Bucket, Span, joined, ranges_us
-from services.reporting.domain.flow import Flow, FlowReport, Months, Passages
-from services.reporting.domain.kpi import EXACT_TICKETS_MAX, GroupBy, KpiReport, Period, report
+from services.reporting.domain.buckets import Span
+from services.reporting.domain.flow import Passages
+from services.reporting.domain.kpi import GroupBy, KpiReport, Period
 from services.reporting.domain.merkle import Tree, append, leaf, root
-from services.reporting.domain.tally import Tallies, TicketRow
-from services.reporting.domain.times import HOUR_US
-from services.reporting.tables import HOUR
+from services.reporting.domain.reading import EXACT_TICKETS_MAX, Question, Reading
+from services.reporting.domain.rollup import NO_CALENDAR
+from services.reporting.domain.tally import TicketRow
 from shared.calendar import WorkingCalendar, instant, microseconds
 from shared.contracts.envelope import Envelope
 from shared.contracts.registry import UndecodableError, decode_envelope
@@ -25,7 +25,7 @@ from shared.errors import InvalidInputError, NotFoundError
 from shared.postgres.pool import Connection, Pool
 
 _REASONS: Final = ("reasons", "reason", "note", "code")
-_PREFETCH: Final = 1_000
+_PREFETCH: Final = 200
 _TIMES: Final = 5
 _COLUMNS: Final[Mapping[GroupBy | None, str]] = {
     None: "whole",
@@ -38,16 +38,17 @@ _ENDS: Final = """
 SELECT min(created_at) AS first, max(created_at) AS last FROM read.ticket
 HAVING min(created_at) IS NOT NULL
 """
-_STALE: Final = f"""
-SELECT DISTINCT size, number, calendar FROM read.mark
-WHERE calendar IN ('', $1) AND ticket_id IS NULL
-UNION
-SELECT 1, {HOUR}, '' FROM read.mark JOIN read.ticket USING (ticket_id) WHERE birth_seq IS NOT NULL
+_COUNT: Final = """
+SELECT count(*) FROM (
+    SELECT FROM read.ticket WHERE birth_seq IS NOT NULL
+    AND created_at >= coalesce($1, '-infinity') AND created_at < coalesce($2, 'infinity') LIMIT $3
+) few
 """
 _CELLS: Final = """
 SELECT r.size, r.number, r.{column} AS cells
 FROM unnest($2::int[], $3::bigint[], $4::bigint[]) s(size, first, last)
-JOIN read.rollup r ON r.calendar = $1 AND r.size = s.size AND r.number BETWEEN s.first AND s.last
+JOIN read.rollup r ON r.size = s.size AND r.number BETWEEN s.first AND s.last
+WHERE r.calendar = ANY($1::text[])
 """
 _TICKETS: Final = """
 SELECT m.* FROM unnest($1::timestamptz[], $2::timestamptz[]) r(first, after), LATERAL (
@@ -110,14 +111,61 @@ class PartitionAudit(msgspec.Struct, frozen=True, kw_only=True):
 async def kpis(pool: Pool, measures: Measures) -> KpiReport:
     """Return the KPIs. Raises: NotFoundError for an unknown calendar.
 
-    Whole buckets come from rollups; tickets of buckets that are out of date, or only partly in the
+    Whole buckets come from rollups; tickets of hours that are out of date, or only partly in the
     period, are read one by one. All is seen at one instant, so the answer is never stale.
     """
     async with (
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        return await _Reading(connection, measures).report()
+        hours = await connection.fetchrow(
+            "SELECT document, digest FROM read.hours WHERE calendar_id = $1", measures.calendar
+        )
+        if hours is None:
+            raise NotFoundError(f"no calendar is called {measures.calendar!r}", field="calendar")
+        question = Question(
+            Period(measures.start, measures.end),
+            measures.by,
+            measures.zone,
+            _working_calendar(hours["document"]),
+        )
+        reading = await _read(connection, question, hours["digest"])
+        flow = reading.flow()
+        known: dict[int, Passages] = {}
+        for at_us, from_us in flow.cuts.items():
+            row = await connection.fetchrow(_PASSAGES, instant(from_us), instant(at_us))
+            known[at_us] = Passages(*(row or ()))
+        return reading.report(flow, known)
+
+
+async def _read(connection: Connection, question: Question, digest: str) -> Reading:
+    """Return all that was counted of the tickets."""
+    ends = await connection.fetchrow(_ENDS)
+    if ends is None:
+        return Reading(question, (0, -1), (), is_exact=True)
+    period = question.period
+    count = await connection.fetchval(_COUNT, period.start, period.end, EXACT_TICKETS_MAX + 1)
+    reading = Reading(
+        question,
+        (microseconds(ends["first"]), microseconds(ends["last"])),
+        [row["hour"] for row in await connection.fetch("SELECT hour FROM read.outdated")],
+        is_exact=count <= EXACT_TICKETS_MAX,
+    )
+    for _, _, flow in await _cells(connection, "flow", [NO_CALENDAR], reading.flow_spans):
+        reading.take_flow(flow)
+    column = _COLUMNS[question.by]
+    for row in await _cells(connection, column, [NO_CALENDAR, digest], reading.spans):
+        reading.take(*row)
+    async for ticket in read_tickets(connection, reading.ranges):
+        reading.add(ticket)
+    return reading
+
+
+async def _cells(
+    connection: Connection, column: str, calendars: Sequence[str], spans: Sequence[Span]
+) -> list[asyncpg.Record]:
+    sizes, firsts, lasts = ([span[place] for span in spans] for place in (0, 1, 2))
+    return await connection.fetch(_CELLS.format(column=column), calendars, sizes, firsts, lasts)
 
 
 async def read_hours(connection: Connection) -> dict[str, WorkingCalendar]:
@@ -142,122 +190,6 @@ async def read_tickets(
         values: list[Any] = list(row)
         values[:_TIMES] = [None if at is None else microseconds(at) for at in values[:_TIMES]]
         yield TicketRow(*values)
-
-
-class _Reading:
-    """One report being made, in one snapshot. Instants are microseconds since 1970."""
-
-    def __init__(self, connection: Connection, measures: Measures) -> None:
-        self._connection = connection
-        self._measures = measures
-        start, end = measures.start, measures.end
-        self._bounds = (
-            None if start is None else microseconds(start),
-            None if end is None else microseconds(end),
-        )
-        self._flow = Flow()
-        self._tallies = Tallies()
-        self._months: Months | None = None
-
-    async def report(self) -> KpiReport:
-        """Return the figures."""
-        measures = self._measures
-        hours = await self._connection.fetchrow(
-            "SELECT document, digest FROM read.hours WHERE calendar_id = $1", measures.calendar
-        )
-        if hours is None:
-            raise NotFoundError(f"no calendar is called {measures.calendar!r}", field="calendar")
-        calendar = _working_calendar(hours["document"])
-        ends = await self._connection.fetchrow(_ENDS)
-        if ends is not None:
-            ends = microseconds(ends["first"]), microseconds(ends["last"])
-            await self._count(ends, calendar, hours["digest"])
-        flow = FlowReport(self._flow, measures.zone, *self._bounds)
-        known: dict[int, Passages] = {}
-        for at_us, from_us in flow.cuts.items():
-            row = await self._connection.fetchrow(_PASSAGES, instant(from_us), instant(at_us))
-            known[at_us] = Passages(*(row or ()))
-        period = Period(measures.start, measures.end)
-        return report(self._tallies, flow.months(known), period=period, by=measures.by)
-
-    async def _count(self, ends: tuple[int, int], calendar: WorkingCalendar, digest: str) -> None:
-        """Count all there is, created between these instants, in flow and tallies."""
-        broken, broken_working = await self._stale(digest)
-        for row in await self._cells("flow", "", broken.whole(*ends)):
-            self._flow.take_packed(row["cells"])
-        start, end = self._bounds
-        period = max(ends[0], start or ends[0]), min(ends[1], (end or ends[1] + 1) - 1)
-        stale = frozenset(broken.hours)
-        ranges = ranges_us(stale)
-        is_small = False
-        if period[0] <= period[1]:
-            for edge_us in self._edges(period):
-                broken.cut(edge_us)
-                broken_working.cut(edge_us)
-            await self._take_cells("", broken.whole(*period))
-            is_small = self._tallies.tickets <= EXACT_TICKETS_MAX
-            if is_small:
-                self._tallies = Tallies()
-                ranges = joined([*ranges, (period[0], period[1] + 1)])
-            else:
-                await self._take_cells(digest, broken_working.whole(*period))
-                ranges = ranges_us(stale | broken_working.hours)
-        async for ticket in read_tickets(self._connection, ranges):
-            created_us = ticket.created_us
-            hour = created_us // HOUR_US
-            if hour in stale:
-                self._flow.add(ticket)
-            if period[0] <= created_us <= period[1]:
-                tally = self._tallies.at(self._key(ticket))
-                if is_small or hour in broken.hours:
-                    tally.add(ticket)
-                if is_small or hour in broken_working.hours:
-                    tally.add_working(ticket.worked_us(calendar))
-
-    async def _stale(self, digest: str) -> tuple[Broken, Broken]:
-        """Return the buckets out of date, and those whose working times are, which are more."""
-        stale, stale_working = Broken(), Broken()
-        for size, number, calendar in await self._connection.fetch(_STALE, digest):
-            stale_working.add(Bucket(size, number))
-            if not calendar:
-                stale.add(Bucket(size, number))
-        return stale, stale_working
-
-    def _edges(self, period: tuple[int, int]) -> list[int]:
-        edges = [bound for bound in self._bounds if bound is not None]
-        if self._measures.by == "month":
-            self._months = Months(self._measures.zone, *period)
-            edges += self._months.starts_us
-        return edges
-
-    async def _take_cells(self, calendar: str, spans: Sequence[Span]) -> None:
-        for size, number, cells in await self._cells(_COLUMNS[self._measures.by], calendar, spans):
-            if self._months is None:
-                self._tallies.take_cells(cells)
-            else:
-                month = self._months.name(Bucket(size, number).start_us)
-                self._tallies.take_cells_as(month, cells)
-
-    async def _cells(
-        self, column: str, calendar: str, spans: Sequence[Span]
-    ) -> list[asyncpg.Record]:
-        sizes, firsts, lasts = ([span[place] for span in spans] for place in (0, 1, 2))
-        return await self._connection.fetch(
-            _CELLS.format(column=column), calendar, sizes, firsts, lasts
-        )
-
-    def _key(self, ticket: TicketRow) -> str | None:
-        match self._measures.by:
-            case "month":
-                return None if self._months is None else self._months.name(ticket.created_us)
-            case "priority":
-                return ticket.priority
-            case "group":
-                return ticket.group
-            case "category":
-                return ticket.category
-            case None:
-                return None
 
 
 async def timeline(pool: Pool, ticket_id: UUID) -> list[Moment]:

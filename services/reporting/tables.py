@@ -100,8 +100,6 @@ VERDICTS: Final = Table(
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))
 TABLES: Final = (TICKETS, REPLIES, VERDICTS, CALENDARS)
 
-ROLLUP_LOCK: Final = 0x726F6C6C
-"""Advisory: who refreshes rollups, or changes of which calendars there are any, is alone in it."""
 HOUR: Final = "floor(extract(epoch FROM created_at) / 3600)::bigint"
 _MEASURED: Final = """CREATE VIEW measured AS
     SELECT t.ticket_id, t.created_at, t.resolved_at, t.closed_at, t.cancelled_at, t.priority,
@@ -117,54 +115,36 @@ _MEASURED: Final = """CREATE VIEW measured AS
 _HOURS: Final = """CREATE VIEW hours AS
     SELECT calendar_id, document, md5(document::text) AS digest FROM calendar"""
 _ROLLUP: Final = """CREATE TABLE rollup (
-    calendar text NOT NULL, size integer NOT NULL, number bigint NOT NULL,
+    size integer NOT NULL, number bigint NOT NULL, calendar text NOT NULL,
     whole bytea NOT NULL, priority bytea NOT NULL, assigned_group bytea NOT NULL,
     category bytea NOT NULL, flow bytea,
-    PRIMARY KEY (calendar, size, number)
+    PRIMARY KEY (size, number, calendar)
 )"""
-_MARK: Final = """CREATE TABLE mark (
-    size integer NOT NULL, number bigint, calendar text NOT NULL, ticket_id uuid
-)"""
-_MARK_ALL: Final = f"""INSERT INTO mark (size, number, calendar)
-    SELECT DISTINCT 1, {HOUR}, '' FROM ticket WHERE birth_seq IS NOT NULL"""  # noqa: S608 text of ours
-_MARK_TICKETS: Final = f"""CREATE FUNCTION mark_tickets() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE format($sql$ INSERT INTO %I.mark (size, number, calendar)
-        SELECT DISTINCT 1, {HOUR}, '' FROM changed WHERE birth_seq IS NOT NULL
-    $sql$, TG_TABLE_SCHEMA);
-    RETURN NULL;
-END $$"""  # noqa: S608
-_MARK_PARTS: Final = f"""CREATE FUNCTION mark_parts() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE format($sql$ INSERT INTO %1$I.mark (size, number, calendar, ticket_id)
-        SELECT DISTINCT 1, {HOUR}, '', CASE WHEN birth_seq IS NULL THEN ticket_id END
-        FROM changed LEFT JOIN %1$I.ticket USING (ticket_id)
-    $sql$, TG_TABLE_SCHEMA);
-    RETURN NULL;
-END $$"""  # noqa: S608
-_MARK_CALENDARS: Final = f"""CREATE FUNCTION mark_calendars() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock({ROLLUP_LOCK});
-    EXECUTE format($sql$ DELETE FROM %1$I.rollup
-        WHERE calendar <> '' AND calendar NOT IN (SELECT digest FROM %1$I.hours)
-    $sql$, TG_TABLE_SCHEMA);
-    EXECUTE format($sql$ DELETE FROM %1$I.mark
-        WHERE calendar <> '' AND calendar NOT IN (SELECT digest FROM %1$I.hours)
-    $sql$, TG_TABLE_SCHEMA);
-    EXECUTE format($sql$ INSERT INTO %1$I.mark (size, number, calendar)
-        SELECT 1, r.number, h.digest
-        FROM changed JOIN %1$I.hours h USING (calendar_id)
-        JOIN %1$I.rollup r ON r.calendar = '' AND r.size = 1
-        WHERE NOT EXISTS (SELECT FROM %1$I.rollup o WHERE o.calendar = h.digest AND o.size = 1)
-    $sql$, TG_TABLE_SCHEMA);
-    RETURN NULL;
-END $$"""  # noqa: S608
+_OUTDATED: Final = f"""CREATE VIEW outdated AS
+    SELECT hour FROM stale
+    UNION
+    SELECT {HOUR} FROM touched o, LATERAL (
+        SELECT created_at FROM ticket t
+        WHERE t.ticket_id = o.ticket_id AND birth_seq IS NOT NULL OFFSET 0
+    ) t
+    UNION
+    SELECT {HOUR} FROM ticket
+    WHERE birth_seq IS NOT NULL AND EXISTS (SELECT FROM touched WHERE ticket_id IS NULL)"""  # noqa: S608 text of ours
 
 
-def _triggers(table: str, function: str) -> tuple[str, ...]:
+_TOUCH: Final = """CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('INSERT INTO %I.touched SELECT %s FROM changed', TG_TABLE_SCHEMA, TG_ARGV[0]);
+    RETURN NULL;
+END $$"""
+_ANY: Final = "NULL::uuid"
+
+
+def _triggers(table: str, what: str) -> tuple[str, ...]:
+    """Return what has `touch` note the rows written, in whatever schema the table then is."""
     return tuple(
-        f"CREATE TRIGGER mark_{verb.lower()} AFTER {verb} ON {table}"
-        f" REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+        f"CREATE TRIGGER touch_{verb.lower()} AFTER {verb} ON {table}"
+        f" REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION touch('{what}')"
         for verb in ("INSERT", "UPDATE")
     )
 
@@ -173,16 +153,19 @@ VIEWS: Final = (
     _MEASURED,
     _HOURS,
     _ROLLUP,
-    _MARK,
-    _MARK_ALL,
-    "CREATE INDEX ON mark (size, number)",
-    _MARK_TICKETS,
-    _MARK_PARTS,
-    _MARK_CALENDARS,
-    *_triggers("ticket", "mark_tickets"),
-    *_triggers("reply", "mark_parts"),
-    *_triggers("verdict", "mark_parts"),
-    *_triggers("calendar", "mark_calendars"),
+    "CREATE TABLE touched (ticket_id uuid)",
+    "INSERT INTO touched VALUES (NULL)",
+    "CREATE TABLE stale (hour bigint PRIMARY KEY)",
+    _OUTDATED,
+    _TOUCH,
+    *_triggers("ticket", "ticket_id"),
+    *_triggers("reply", "ticket_id"),
+    *_triggers("verdict", "ticket_id"),
+    *_triggers("calendar", _ANY),
 )
-"""All that is derived. A row of `rollup` is a function of the rows of its bucket's tickets, and of
-a calendar where it has one; a `mark` says that it is out of date (ADR 0012)."""
+"""All that is derived (ADR 0012).
+
+A row of `rollup` is a function of the rows of its bucket's tickets, and of a calendar if it names
+one. `touched` are the tickets that changed since anyone looked, null for all of them; `stale` the
+hours to count anew; `outdated` the hours of both, whose buckets must not be used.
+"""

@@ -6,8 +6,9 @@ from pathlib import Path
 from fastapi import APIRouter
 
 from services.reporting.api import Reporting
-from services.reporting.handlers import Rollups, archive
+from services.reporting.handlers import archive
 from services.reporting.projections import READ_MODEL
+from services.reporting.reactions import Rollups
 from services.reporting.settings import ReportingSettings
 from shared.contracts.registry import TOPICS
 from shared.http.app import ServiceInfo

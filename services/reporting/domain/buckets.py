@@ -12,19 +12,7 @@ from typing import Final, NamedTuple
 from services.reporting.domain.times import HOUR_US
 
 SIZES: Final = (1, 24, 192, 1_536, 12_288)
-"""Hours: an hour, a day, 8, 64 and 512 days."""
-
-
-class Bucket(NamedTuple):
-    """The `number`-th `size` hours."""
-
-    size: int
-    number: int
-
-    @property
-    def start_us(self) -> int:
-        """The bucket's first instant."""
-        return self.number * self.size * HOUR_US
+"""Hours: an hour, a day, 8, 64 and 512 days. Fewer would do for correctness, not for speed."""
 
 
 class Span(NamedTuple):
@@ -36,28 +24,24 @@ class Span(NamedTuple):
 
 
 class Broken:
-    """Buckets that cannot be taken whole: stale ones, those with an edge within, and all above."""
+    """Buckets that cannot be taken whole: hours out of date or with an edge within, all above."""
 
     __slots__ = ("_numbers",)
 
-    def __init__(self) -> None:
-        self._numbers: dict[int, set[int]] = {size: set() for size in SIZES}
+    def __init__(self, stale_hours: Iterable[int]) -> None:
+        hours = set(stale_hours)
+        self._numbers = {size: {hour // size for hour in hours} for size in SIZES}
 
     @property
     def hours(self) -> AbstractSet[int]:
         """The hours among them: their tickets must be read one by one."""
         return self._numbers[1]
 
-    def add(self, stale: Bucket) -> None:
-        """Break a bucket and those it is part of."""
-        for size in SIZES[SIZES.index(stale.size) :]:
-            self._numbers[size].add(stale.number * stale.size // size)
-
     def cut(self, at_us: int) -> None:
         """Break the buckets that have the instant within, not at their start."""
-        for size in SIZES:
+        for size, numbers in self._numbers.items():
             if at_us % (size * HOUR_US):
-                self._numbers[size].add(at_us // (size * HOUR_US))
+                numbers.add(at_us // (size * HOUR_US))
 
     def whole(self, first_us: int, last_us: int) -> list[Span]:
         """Return the fewest buckets that hold all between two instants but the broken hours.
@@ -65,24 +49,24 @@ class Broken:
         Where anything lies beyond one of the instants, that one must have been cut.
         """
         first_hour, last_hour = first_us // HOUR_US, last_us // HOUR_US
-        spans: list[Span] = []
         top = SIZES[-1]
         asked = [(first_hour // top, last_hour // top)]
-        for size in reversed(SIZES):
+        spans: list[Span] = []
+        for place in reversed(range(len(SIZES))):
+            size = SIZES[place]
             numbers = sorted(self._numbers[size])
-            below: list[tuple[int, int]] = []
             for first, last in asked:
                 spans += _without(size, first, last, numbers)
-            if size == 1:
-                break
-            smaller = SIZES[SIZES.index(size) - 1]
-            ratio = size // smaller
-            for number in numbers:
-                begin = max(number * ratio, first_hour // smaller)
-                end = min(number * ratio + ratio - 1, last_hour // smaller)
-                if begin <= end:
-                    below.append((begin, end))
-            asked = below
+            if place:
+                smaller = SIZES[place - 1]
+                asked = [
+                    (
+                        max(number * size, first_hour) // smaller,
+                        min(number * size + size - 1, last_hour) // smaller,
+                    )
+                    for number in numbers
+                    if number * size <= last_hour and first_hour < (number + 1) * size
+                ]
         return spans
 
 

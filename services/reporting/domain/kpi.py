@@ -1,7 +1,7 @@
 """The desk's key figures, from what was counted of its tickets."""
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -10,8 +10,6 @@ from services.reporting.domain.tally import Kpis, Tallies, Tally, in_order
 from services.reporting.domain.times import RELATIVE_ERROR_MAX
 
 GroupBy = Literal["priority", "month", "group", "category"]
-EXACT_TICKETS_MAX: Final = 5_000
-"""Reports of so many tickets have exact percentiles; beyond, they come from histograms."""
 
 
 class GroupKpis(Kpis, frozen=True, kw_only=True):
@@ -48,17 +46,21 @@ class KpiReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report(
-    tallies: Tallies, flow: tuple[MonthFlow, ...], *, period: Period, by: GroupBy | None
+    tallies: Tallies,
+    flow: tuple[MonthFlow, ...],
+    *,
+    period: Period,
+    by: GroupBy | None,
+    is_exact: bool,
 ) -> KpiReport:
     """Return the figures of what was tallied, whole and by key.
 
-    Groups are sorted by key, those without one last. Up to `EXACT_TICKETS_MAX` tickets must have
-    been tallied one by one.
+    Groups are sorted by key, those without one last. `is_exact` says that every ticket was added
+    by itself, and that the percentiles are to be those of the tickets.
     """
     overall = Tally()
     for tally in tallies.of.values():
         overall.take(tally)
-    is_exact = overall.counts["tickets"] <= EXACT_TICKETS_MAX
     groups: list[GroupKpis] = []
     for key in in_order(tallies.of) if by is not None else ():
         figures = tallies.of[key].figures(is_exact=is_exact)

@@ -220,11 +220,6 @@ class Tallies:
     def __init__(self) -> None:
         self.of: dict[str | None, Tally] = {}
 
-    @property
-    def tickets(self) -> int:
-        """How many tickets were counted."""
-        return sum(tally.counts["tickets"] for tally in self.of.values())
-
     def at(self, key: str | None) -> Tally:
         """Return the tally of a key, a new one at its first ticket."""
         tally = self.of.get(key)
