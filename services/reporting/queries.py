@@ -34,6 +34,7 @@ _COLUMNS: Final[Mapping[GroupBy | None, str]] = {
     "group": "assigned_group",
     "category": "category",
 }
+_OUTDATED: Final = "SELECT hour FROM read.stale UNION SELECT hour FROM read.touched_hour"
 _ENDS: Final = """
 SELECT min(created_at) AS first, max(created_at) AS last FROM read.ticket
 HAVING min(created_at) IS NOT NULL
@@ -41,14 +42,16 @@ HAVING min(created_at) IS NOT NULL
 _COUNT: Final = """
 SELECT count(*) FROM (
     SELECT FROM read.ticket WHERE birth_seq IS NOT NULL
-    AND created_at >= coalesce($1, '-infinity') AND created_at < coalesce($2, 'infinity') LIMIT $3
+    AND created_at >= coalesce($1::timestamptz, '-infinity')
+    AND created_at < coalesce($2::timestamptz, 'infinity') LIMIT $3
 ) few
 """
 _CELLS: Final = """
-SELECT r.size, r.number, r.{column} AS cells
-FROM unnest($2::int[], $3::bigint[], $4::bigint[]) s(size, first, last)
-JOIN read.rollup r ON r.size = s.size AND r.number BETWEEN s.first AND s.last
-WHERE r.calendar = ANY($1::text[])
+SELECT r.* FROM unnest($2::int[], $3::bigint[], $4::bigint[]) s(size, first, last), LATERAL (
+    SELECT size, number, {column} AS cells FROM read.rollup b
+    WHERE b.size = s.size AND b.number BETWEEN s.first AND s.last AND calendar = ANY($1::text[])
+    OFFSET 0
+) r
 """
 _TICKETS: Final = """
 SELECT m.* FROM unnest($1::timestamptz[], $2::timestamptz[]) r(first, after), LATERAL (
@@ -148,7 +151,7 @@ async def _read(connection: Connection, question: Question, digest: str) -> Read
     reading = Reading(
         question,
         (microseconds(ends["first"]), microseconds(ends["last"])),
-        [row["hour"] for row in await connection.fetch("SELECT hour FROM read.outdated")],
+        [row["hour"] for row in await connection.fetch(_OUTDATED)],
         is_exact=count <= EXACT_TICKETS_MAX,
     )
     for _, _, flow in await _cells(connection, "flow", [NO_CALENDAR], reading.flow_spans):

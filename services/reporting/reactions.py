@@ -18,7 +18,7 @@ _LOCK: Final = "SELECT pg_try_advisory_xact_lock(1919905900)"
 """Only one replica is at the rollups at a time."""
 _FIND: Final = """
 WITH seen AS (DELETE FROM read.touched)
-INSERT INTO read.stale SELECT hour FROM read.outdated ON CONFLICT DO NOTHING
+INSERT INTO read.stale SELECT hour FROM read.touched_hour ON CONFLICT DO NOTHING
 """
 _TAKE: Final = """
 DELETE FROM read.stale WHERE hour IN (SELECT hour FROM read.stale ORDER BY hour LIMIT $1)

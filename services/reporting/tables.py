@@ -100,7 +100,7 @@ VERDICTS: Final = Table(
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))
 TABLES: Final = (TICKETS, REPLIES, VERDICTS, CALENDARS)
 
-HOUR: Final = "floor(extract(epoch FROM created_at) / 3600)::bigint"
+_HOUR: Final = "floor(extract(epoch FROM created_at) / 3600)::bigint"
 _MEASURED: Final = """CREATE VIEW measured AS
     SELECT t.ticket_id, t.created_at, t.resolved_at, t.closed_at, t.cancelled_at, t.priority,
         t.category, t.assigned_group,
@@ -120,15 +120,13 @@ _ROLLUP: Final = """CREATE TABLE rollup (
     category bytea NOT NULL, flow bytea,
     PRIMARY KEY (size, number, calendar)
 )"""
-_OUTDATED: Final = f"""CREATE VIEW outdated AS
-    SELECT hour FROM stale
-    UNION
-    SELECT {HOUR} FROM touched o, LATERAL (
+_TOUCHED_HOUR: Final = f"""CREATE VIEW touched_hour (hour) AS
+    SELECT {_HOUR} FROM touched o, LATERAL (
         SELECT created_at FROM ticket t
         WHERE t.ticket_id = o.ticket_id AND birth_seq IS NOT NULL OFFSET 0
     ) t
     UNION
-    SELECT {HOUR} FROM ticket
+    SELECT {_HOUR} FROM ticket
     WHERE birth_seq IS NOT NULL AND EXISTS (SELECT FROM touched WHERE ticket_id IS NULL)"""  # noqa: S608 text of ours
 
 
@@ -156,7 +154,7 @@ VIEWS: Final = (
     "CREATE TABLE touched (ticket_id uuid)",
     "INSERT INTO touched VALUES (NULL)",
     "CREATE TABLE stale (hour bigint PRIMARY KEY)",
-    _OUTDATED,
+    _TOUCHED_HOUR,
     _TOUCH,
     *_triggers("ticket", "ticket_id"),
     *_triggers("reply", "ticket_id"),
@@ -167,5 +165,5 @@ VIEWS: Final = (
 
 A row of `rollup` is a function of the rows of its bucket's tickets, and of a calendar if it names
 one. `touched` are the tickets that changed since anyone looked, null for all of them; `stale` the
-hours to count anew; `outdated` the hours of both, whose buckets must not be used.
+hours to count anew. Buckets that hold an hour of either must not be used.
 """
