@@ -30,12 +30,13 @@ _TICKETS: Final = """
 INSERT INTO read.ticket (ticket_id, birth_seq, number, kind, channel, created_at, label_seq, title,
     category, resolution_seq, resolved_at, closing_seq, closed_at, reopening_seq, reopen_count,
     rating_seq, score, ranking_seq, priority, assignment_seq, assigned_group, reassignment_count)
-SELECT md5(n::text)::uuid, 1, 'INC-' || n, 'incident', 'portal', at, 1, 'title', 'category ' || n % 9,
-    2, at + spent, 3, at + spent + interval '3 days', 3, (n % 40 = 0)::int, 4, 1 + n % 5,
-    1, 'P' || 1 + n % 4, 1, 'group ' || n * 7 % 71, n % 3
+SELECT md5(n::text)::uuid, 1, 'INC-' || n, 'incident', 'portal', at, 1, 'title',
+    'category ' || n % 9, 2, at + spent, 3, at + spent + interval '3 days', 3, (n % 40 = 0)::int,
+    4, 1 + n % 5, 1, 'P' || 1 + n % 4, 1, 'group ' || n * 7 % 71, n % 3
 FROM generate_series(1, $1::int) n, LATERAL (
     SELECT timestamptz '2021-01-01Z' + n * (interval '1826 days' / $1::int) AS at,
-        CASE WHEN n % 20 > 0 THEN interval '1 minute' * exp(3 + n * 7919 % 1000 / 150.0) END AS spent
+        CASE WHEN n % 20 > 0 THEN interval '1 minute' * exp(3 + n * 7919 % 1000 / 150.0) END
+            AS spent
 ) made
 """
 _VERDICTS: Final = """
@@ -131,7 +132,7 @@ _CASES: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def _measures(**more: Any) -> Measures:
+def _measures(**more: Any) -> Measures:  # noqa: ANN401 what a question has
     asked = {"start": None, "end": None, "by": None, "zone": ZoneInfo("Europe/Berlin")} | more
     return Measures(calendar="office", **asked)
 
