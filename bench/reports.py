@@ -33,8 +33,8 @@ INSERT INTO read.ticket (ticket_id, birth_seq, number, kind, channel, created_at
 SELECT md5(n::text)::uuid, 1, 'INC-' || n, 'incident', 'portal', at, 1, 'title',
     'category ' || n % 9, 2, at + spent, 3, at + spent + interval '3 days', 3, (n % 40 = 0)::int,
     4, 1 + n % 5, 1, 'P' || 1 + n % 4, 1, 'group ' || n * 7 % 71, n % 3
-FROM generate_series(1, $1::int) n, LATERAL (
-    SELECT timestamptz '2021-01-01Z' + n * (interval '1826 days' / $1::int) AS at,
+FROM generate_series(1, $1::bigint) n, LATERAL (
+    SELECT timestamptz '2021-01-01Z' + n * (interval '1826 days' / $1::bigint) AS at,
         CASE WHEN n % 20 > 0 THEN interval '1 minute' * exp(3 + n * 7919 % 1000 / 150.0) END
             AS spent
 ) made

@@ -6,11 +6,10 @@ from random import Random
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.kpi_rollups import Stored, reported, rolled_up
-from support.kpi_scan import scanned
+from support.kpi_scan import close_to, scanned
 
 from services.reporting.domain.buckets import SIZES
 from services.reporting.domain.kpi import GroupBy, Period
@@ -29,7 +28,6 @@ ZONES = [
     *("Pacific/Niue", "Australia/Lord_Howe"),
 ]
 SPANS_DAYS = [0.01, 2, 40, 800]
-PERCENTILES = ("median", "p90", "p95")
 
 
 def some_tickets(chance: Random, span: timedelta) -> list[TicketRow]:
@@ -82,18 +80,6 @@ def scan(tickets: Sequence[TicketRow], question: Question) -> dict[str, Any]:
         zone=question.zone,
         calendar=question.calendar,
     )
-
-
-def close_to(expected: Any, error_max: float, name: str = "") -> Any:
-    """Return what compares equal: percentiles within the error, other floats but for rounding."""
-    if isinstance(expected, dict):
-        return {name: close_to(value, error_max, name) for name, value in expected.items()}
-    if isinstance(expected, list):
-        return [close_to(value, error_max) for value in expected]
-    if isinstance(expected, float):
-        relative = error_max if name in PERCENTILES else 0
-        return pytest.approx(expected, rel=max(1e-9, relative), abs=1e-9)
-    return expected
 
 
 def compare(found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -10,10 +10,13 @@ from statistics import median, quantiles
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from services.reporting.domain.tally import TicketRow
 from shared.calendar import WorkingCalendar, instant
 
 HOUR = timedelta(hours=1)
+PERCENTILES = ("median", "p90", "p95")
 
 
 def scanned(
@@ -160,3 +163,15 @@ def _between(months: list[str]) -> list[str]:
         year, month = (year, month + 1) if month < 12 else (year + 1, 1)
         found.append(f"{year}-{month:02}")
     return found
+
+
+def close_to(expected: Any, error_max: float, name: str = "") -> Any:
+    """Return what compares equal: percentiles within the error, other floats but for rounding."""
+    if isinstance(expected, dict):
+        return {name: close_to(value, error_max, name) for name, value in expected.items()}
+    if isinstance(expected, list):
+        return [close_to(value, error_max) for value in expected]
+    if isinstance(expected, float):
+        relative = error_max if name in PERCENTILES else 0
+        return pytest.approx(expected, rel=max(1e-9, relative), abs=1e-9)
+    return expected
