@@ -93,7 +93,7 @@ def compare(found: dict[str, Any], expected: dict[str, Any]) -> None:
     st.sampled_from(SPANS_DAYS),
     st.sampled_from(["exact", "histogram"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_report_of_rollups_is_that_of_a_scan(
     chance: Random, span_days: float, method: str
 ) -> None:
@@ -105,7 +105,7 @@ def test_a_report_of_rollups_is_that_of_a_scan(
 
 
 @given(st.randoms(use_true_random=False), st.sampled_from(SPANS_DAYS), st.floats(0, 1))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_is_out_of_date_is_never_used(chance: Random, span_days: float, share: float) -> None:
     """Rollups of stale hours, and of all above them, hold other tickets: no report shows it."""
     span = timedelta(days=span_days)

@@ -68,10 +68,10 @@ def reported(
 
 def _within(stored: Stored, spans: Iterable[Span]) -> list[tuple[int, int]]:
     return [
-        (size, number)
+        (span.size, number)
         for span in spans
-        for size, number in stored
-        if size == span.size and span.first <= number <= span.last
+        for number in range(span.first, span.last + 1)
+        if (span.size, number) in stored
     ]
 
 
