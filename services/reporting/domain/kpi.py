@@ -51,19 +51,18 @@ def report(
     *,
     period: Period,
     by: GroupBy | None,
-    is_exact: bool,
 ) -> KpiReport:
     """Return the figures of what was tallied, whole and by key.
 
-    Groups are sorted by key, those without one last. `is_exact` says that every ticket was added
-    by itself, and that the percentiles are to be those of the tickets.
+    Groups are sorted by key, those without one last.
     """
-    overall = Tally()
+    is_exact = tallies.is_exact
+    overall = Tally(is_exact=is_exact)
     for tally in tallies.of.values():
         overall.take(tally)
     groups: list[GroupKpis] = []
     for key in in_order(tallies.of) if by is not None else ():
-        figures = tallies.of[key].figures(is_exact=is_exact)
+        figures = tallies.of[key].figures()
         named = {name: getattr(figures, name) for name in Kpis.__struct_fields__}
         groups.append(GroupKpis(key=key, **named))
     return KpiReport(
@@ -72,7 +71,7 @@ def report(
             method="exact" if is_exact else "histogram",
             relative_error_max=0 if is_exact else RELATIVE_ERROR_MAX,
         ),
-        overall=overall.figures(is_exact=is_exact),
+        overall=overall.figures(),
         groups=tuple(groups),
         flow=flow,
     )

@@ -44,7 +44,6 @@ class Reading:
 
     __slots__ = (
         "_flow",
-        "_is_exact",
         "_months",
         "_period",
         "_question",
@@ -69,9 +68,8 @@ class Reading:
         `is_exact` says that the period has no more than `EXACT_TICKETS_MAX` tickets.
         """
         self._question = question
-        self._is_exact = is_exact
         self._flow = Flow()
-        self._tallies = Tallies()
+        self._tallies = Tallies(is_exact=is_exact)
         start, end = question.bounds_us
         first = ends_us[0] if start is None else max(ends_us[0], start)
         last = ends_us[1] if end is None else min(ends_us[1], end - 1)
@@ -117,7 +115,7 @@ class Reading:
         if hour in self._stale:
             self._flow.add(ticket)
         first, last = self._period
-        if first <= ticket.created_us <= last and (self._is_exact or hour in self._singles):
+        if first <= ticket.created_us <= last and (self._tallies.is_exact or hour in self._singles):
             tally = self._tallies.at(self._key(ticket))
             tally.add(ticket)
             tally.add_working(ticket.worked_us(self._question.calendar))
@@ -142,10 +140,4 @@ class Reading:
     def report(self, flow: FlowReport, known: Mapping[int, Passages]) -> KpiReport:
         """Return the figures; `known` is what happened up to each of the flow's cuts."""
         question = self._question
-        return report(
-            self._tallies,
-            flow.months(known),
-            period=question.period,
-            by=question.by,
-            is_exact=self._is_exact,
-        )
+        return report(self._tallies, flow.months(known), period=question.period, by=question.by)

@@ -115,15 +115,15 @@ class Kpis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tally:
-    """The tickets of one key, being counted."""
+    """The tickets of one key, being counted; `is_exact` as for `Times`."""
 
     __slots__ = ("art", "counts", "ttc", "ttr", "ttr_working")
 
-    def __init__(self) -> None:
-        self.ttr = Times()
-        self.ttr_working = Times()
-        self.ttc = Times()
-        self.art = Times()
+    def __init__(self, *, is_exact: bool = False) -> None:
+        self.ttr = Times(is_exact=is_exact)
+        self.ttr_working = Times(is_exact=is_exact)
+        self.ttc = Times(is_exact=is_exact)
+        self.art = Times(is_exact=is_exact)
         self.counts: Counter[str] = Counter()
 
     def add(self, row: TicketRow) -> None:
@@ -183,16 +183,16 @@ class Tally:
         """Return all that is measured."""
         return self.ttr, self.ttr_working, self.ttc, self.art
 
-    def figures(self, *, is_exact: bool) -> Kpis:
-        """Return the figures; percentiles from the histograms unless `is_exact`."""
+    def figures(self) -> Kpis:
+        """Return the figures."""
         counts = self.counts
         closed, judged = self.ttc.n, counts["met"] + counts["missed"]
         return Kpis(
             tickets=counts["tickets"],
-            ttr_hours=self.ttr.distribution(is_exact=is_exact),
-            ttr_working_hours=self.ttr_working.distribution(is_exact=is_exact),
-            ttc_hours=self.ttc.distribution(is_exact=is_exact),
-            art_hours=self.art.distribution(is_exact=is_exact),
+            ttr_hours=self.ttr.distribution(),
+            ttr_working_hours=self.ttr_working.distribution(),
+            ttc_hours=self.ttc.distribution(),
+            art_hours=self.art.distribution(),
             fcr=FirstContact(
                 n=closed,
                 share=_share(counts["closed_at_once"], closed),
@@ -213,18 +213,19 @@ class Tally:
 
 
 class Tallies:
-    """Tickets counted by a key."""
+    """Tickets counted by a key; `is_exact` as for `Times`."""
 
-    __slots__ = ("of",)
+    __slots__ = ("is_exact", "of")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_exact: bool = False) -> None:
+        self.is_exact = is_exact
         self.of: dict[str | None, Tally] = {}
 
     def at(self, key: str | None) -> Tally:
         """Return the tally of a key, a new one at its first ticket."""
         tally = self.of.get(key)
         if tally is None:
-            tally = self.of[key] = Tally()
+            tally = self.of[key] = Tally(is_exact=self.is_exact)
         return tally
 
     def take_cells(self, packed: bytes) -> None:

@@ -6,7 +6,6 @@ is the same to the last bit.
 
 from array import array
 from bisect import bisect_right
-from collections import defaultdict
 from itertools import accumulate
 from typing import Final
 
@@ -24,6 +23,9 @@ class PackedTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
     total_us: int
     bins: bytes
     counts: bytes
+
+
+_NO_TIMES: Final = PackedTimes(0, b"", b"")
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,80 +71,77 @@ def percentile(ordered: list[float], share: float) -> float:
 
 
 class Times:
-    """Durations being added up: single ones, and many at once that were packed."""
+    """Durations being added up: single ones, and many at once that were packed.
 
-    __slots__ = ("_bins", "_n", "_total_us", "_values_us")
+    Where they are to be `exact`, each is kept, and none can be taken packed; else only its bin.
+    """
 
-    def __init__(self) -> None:
-        self._bins: defaultdict[int, int] = defaultdict(int)
-        self._n = 0
+    __slots__ = ("_bins", "_total_us", "_values_us", "n")
+
+    def __init__(self, *, is_exact: bool = False) -> None:
+        self.n = 0
         self._total_us = 0
-        self._values_us = array("q")
-
-    @property
-    def n(self) -> int:
-        """How many durations there are."""
-        return self._n + len(self._values_us)
+        self._bins: dict[int, int] = {}
+        self._values_us: list[int] | None = [] if is_exact else None
 
     def add(self, value_us: int) -> None:
         """Add one duration."""
-        self._values_us.append(value_us)
+        self.n += 1
+        self._total_us += value_us
+        if self._values_us is None:
+            number = bin_of(value_us)
+            self._bins[number] = self._bins.get(number, 0) + 1
+        else:
+            self._values_us.append(value_us)
 
     def take_packed(self, packed: PackedTimes) -> None:
         """Add many; which they were is known no more closely than their bins."""
         counts = array("I", packed.counts)
-        self._n += sum(counts)
+        self.n += sum(counts)
         self._total_us += packed.total_us
         bins = self._bins
         for number, count in zip(array("h", packed.bins), counts, strict=True):
-            bins[number] += count
+            bins[number] = bins.get(number, 0) + count
 
     def take(self, other: "Times") -> None:
         """Add what another has."""
-        self._values_us.extend(other._values_us)  # noqa: SLF001 its like
-        self._n += other._n  # noqa: SLF001
-        self._total_us += other._total_us  # noqa: SLF001
+        self.n += other.n
+        self._total_us += other._total_us  # noqa: SLF001 its like
         for number, count in other._bins.items():  # noqa: SLF001
-            self._bins[number] += count
+            self._bins[number] = self._bins.get(number, 0) + count
+        if self._values_us is not None:
+            self._values_us += other._values_us or ()  # noqa: SLF001
 
     def packed(self) -> PackedTimes:
         """Return all that was added, packed: the same bytes for the same durations."""
-        bins = self._all_bins()
+        if not self.n:
+            return _NO_TIMES
+        bins = sorted(self._bins.items())
         return PackedTimes(
-            self._sum_us(),
+            self._total_us,
             array("h", [number for number, _ in bins]).tobytes(),
             array("I", [count for _, count in bins]).tobytes(),
         )
 
-    def distribution(self, *, is_exact: bool) -> Distribution:
-        """Return mean and percentiles in hours; exact only if single durations were added."""
-        n = self.n
-        if not n:
+    def distribution(self) -> Distribution:
+        """Return mean and percentiles in hours."""
+        if not self.n:
             return Distribution(n=0, mean=None, median=None, p90=None, p95=None)
-        if is_exact:
+        if self._values_us is None:
+            median, p90, p95 = self._estimates((0.5, 0.9, 0.95))
+        else:
             ordered = [float(value) for value in sorted(self._values_us)]
             median, p90, p95 = (percentile(ordered, share) for share in (0.5, 0.9, 0.95))
-        else:
-            median, p90, p95 = self._estimates(n, (0.5, 0.9, 0.95))
         return Distribution(
-            n=n,
-            mean=self._sum_us() / (n * HOUR_US),
+            n=self.n,
+            mean=self._total_us / (self.n * HOUR_US),
             median=median / HOUR_US,
             p90=p90 / HOUR_US,
             p95=p95 / HOUR_US,
         )
 
-    def _sum_us(self) -> int:
-        return self._total_us + sum(self._values_us)
-
-    def _all_bins(self) -> list[tuple[int, int]]:
-        bins = self._bins.copy()
-        for value_us in self._values_us:
-            bins[bin_of(value_us)] += 1
-        return sorted(bins.items())
-
-    def _estimates(self, n: int, shares: tuple[float, ...]) -> list[float]:
-        bins = self._all_bins()
+    def _estimates(self, shares: tuple[float, ...]) -> list[float]:
+        bins = sorted(self._bins.items())
         passed = list(accumulate(count for _, count in bins))
 
         def at_rank(rank: int) -> float:
@@ -151,7 +150,7 @@ class Times:
 
         found: list[float] = []
         for share in shares:
-            rank = (n - 1) * share
+            rank = (self.n - 1) * share
             below = at_rank(int(rank))
             found.append(below + (at_rank(int(rank) + 1) - below) * (rank - int(rank)))
         return found
