@@ -1,13 +1,12 @@
 """What came and went: how many tickets were created, resolved, closed and gone, and when.
 
-Counts are kept by slot: a day of UTC; on the first and last day of a month, where some zone's month
-begins, a quarter of an hour. An instant within a slot, such as the start of a period, cuts it: then
-the caller counts what lies before it in its slot.
+Counts are kept by slot: a day of UTC, and a quarter of an hour where some zone's month begins, from
+10:00 on the last day of a month to 12:00 on the first. An instant within a slot, such as the start
+of a period, cuts it: then the caller counts what lies before it in its slot.
 """
 
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -22,6 +21,8 @@ from shared.calendar import instant, microseconds
 
 _QUARTER_US: Final = 900_000_000
 _QUARTERS: Final = 96
+_EARLIEST: Final = 40
+_LATEST: Final = 48
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _YEAR_MONTHS: Final = 12
 
@@ -81,16 +82,24 @@ def _month_start_us(zone: ZoneInfo, month: int) -> int:
 
 
 @cache
-def _is_edge(day: int) -> bool:
+def _edges(day: int) -> tuple[int, int]:
+    """Return from where to where in the day, in quarters of an hour, months may begin."""
     on = date.fromordinal(_EPOCH_DAY + day)
-    return on.day == 1 or (on + timedelta(days=1)).day == 1
+    if on.day == 1:
+        return 0, _LATEST
+    if (on + timedelta(days=1)).day == 1:
+        return _EARLIEST, _QUARTERS
+    return 0, 0
 
 
 def _slot(at_us: int) -> int:
     """Return the slot of an instant, named by its first quarter of an hour since 1970."""
     quarter = at_us // _QUARTER_US
-    day = quarter // _QUARTERS
-    return quarter if _is_edge(day) else day * _QUARTERS
+    first, after = _edges(quarter // _QUARTERS)
+    within = quarter % _QUARTERS
+    if first <= within < after:
+        return quarter
+    return quarter - within + (after if within >= after else 0)
 
 
 class Flow:
@@ -99,19 +108,20 @@ class Flow:
     __slots__ = ("_counts",)
 
     def __init__(self) -> None:
-        self._counts = tuple(defaultdict[int, int](int) for _ in Passages._fields)
+        self._counts = tuple(dict[int, int]() for _ in Passages._fields)
 
     def add(self, row: TicketRow) -> None:
         """Count a ticket."""
         for counts, at_us in zip(self._counts, passages_us(row), strict=True):
             if at_us is not None:
-                counts[_slot(at_us)] += 1
+                slot = _slot(at_us)
+                counts[slot] = counts.get(slot, 0) + 1
 
     def take_packed(self, packed: bytes) -> None:
         """Count what was counted before."""
         for mine, (slots, counts) in zip(self._counts, _decode(packed), strict=True):
             for slot, count in zip(array("i", slots), array("I", counts), strict=True):
-                mine[slot] += count
+                mine[slot] = mine.get(slot, 0) + count
 
     def packed(self) -> bytes:
         """Return all counts, the same bytes for the same tickets."""
@@ -130,13 +140,6 @@ class Flow:
         """Return the counts of each kind of passage by slot, in order."""
         return [sorted(counts.items()) for counts in self._counts]
 
-    def span_us(self) -> tuple[int, int] | None:
-        """Return the first and the last instant that could have been counted."""
-        slots = [slot for counts in self._counts for slot in counts]
-        if not slots:
-            return None
-        return min(slots) * _QUARTER_US, (max(slots) + _QUARTERS) * _QUARTER_US - 1
-
 
 def passages_us(row: TicketRow) -> tuple[int | None, ...]:
     """Return when the ticket was created, resolved, closed and gone."""
@@ -153,10 +156,14 @@ class FlowReport:
     def __init__(
         self, flow: Flow, zone: ZoneInfo, start_us: int | None, end_us: int | None
     ) -> None:
-        span = flow.span_us()
-        self._months = None if span is None else Months(zone, *span)
-        self._bounds = start_us, end_us
         ordered = flow.in_order()
+        used = [counts for counts in ordered if counts]
+        self._months = None
+        if used:
+            first, last = min(c[0][0] for c in used), max(c[-1][0] for c in used)
+            last_us = (last + _QUARTERS) * _QUARTER_US - 1
+            self._months = Months(zone, first * _QUARTER_US, last_us)
+        self._bounds = start_us, end_us
         self._sums = [
             (
                 [slot for slot, _ in counts],
@@ -169,11 +176,14 @@ class FlowReport:
 
     def _find_cuts(self) -> Iterator[tuple[int, int]]:
         months = [] if self._months is None else self._months.starts_us
-        used = {slot for slots, _ in self._sums for slot in slots}
         for at_us in (*(bound for bound in self._bounds if bound is not None), *months):
             slot = _slot(at_us)
-            if slot in used and slot * _QUARTER_US != at_us:
+            if slot * _QUARTER_US != at_us and self._has(slot):
                 yield at_us, slot * _QUARTER_US
+
+    def _has(self, slot: int) -> bool:
+        places = ((slots, bisect_left(slots, slot)) for slots, _ in self._sums)
+        return any(slots[place : place + 1] == [slot] for slots, place in places)
 
     def months(self, known: Mapping[int, Passages]) -> tuple[MonthFlow, ...]:
         """Return every month in which something happened, and those between.

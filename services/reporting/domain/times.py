@@ -6,6 +6,7 @@ is the same to the last bit.
 
 from array import array
 from bisect import bisect_right
+from collections import Counter
 from itertools import accumulate
 from typing import Final
 
@@ -15,10 +16,14 @@ HOUR_US: Final = 3_600_000_000
 RELATIVE_ERROR_MAX: Final = 1 / 128
 _BINS_LOG2: Final = 6
 _EXACT_BITS: Final = _BINS_LOG2 + 1
+_LOOSE_MAX: Final = 3  # a bin of 2 bytes, beside a bin and a count of 6
 
 
 class PackedTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Times at rest: two little-endian arrays, of bins in order (int16) and of counts (uint32)."""
+    """Times at rest: two little-endian arrays, of bins in order (int16) and of counts (uint32).
+
+    Without counts, each bin stands as often as it counts: where that is shorter, it is quicker too.
+    """
 
     total_us: int
     bins: bytes
@@ -76,12 +81,13 @@ class Times:
     Where they are to be `exact`, each is kept, and none can be taken packed; else only its bin.
     """
 
-    __slots__ = ("_bins", "_total_us", "_values_us", "n")
+    __slots__ = ("_bins", "_loose", "_total_us", "_values_us", "n")
 
     def __init__(self, *, is_exact: bool = False) -> None:
         self.n = 0
         self._total_us = 0
-        self._bins: dict[int, int] = {}
+        self._bins: Counter[int] = Counter()
+        self._loose = array("h")
         self._values_us: list[int] | None = [] if is_exact else None
 
     def add(self, value_us: int) -> None:
@@ -89,26 +95,30 @@ class Times:
         self.n += 1
         self._total_us += value_us
         if self._values_us is None:
-            number = bin_of(value_us)
-            self._bins[number] = self._bins.get(number, 0) + 1
+            self._loose.append(bin_of(value_us))
         else:
             self._values_us.append(value_us)
 
     def take_packed(self, packed: PackedTimes) -> None:
         """Add many; which they were is known no more closely than their bins."""
+        self._total_us += packed.total_us
+        numbers = array("h", packed.bins)
+        if not packed.counts:
+            self.n += len(numbers)
+            self._loose.extend(numbers)
+            return
         counts = array("I", packed.counts)
         self.n += sum(counts)
-        self._total_us += packed.total_us
         bins = self._bins
-        for number, count in zip(array("h", packed.bins), counts, strict=True):
+        for number, count in zip(numbers, counts, strict=True):
             bins[number] = bins.get(number, 0) + count
 
     def take(self, other: "Times") -> None:
         """Add what another has."""
         self.n += other.n
         self._total_us += other._total_us  # noqa: SLF001 its like
-        for number, count in other._bins.items():  # noqa: SLF001
-            self._bins[number] = self._bins.get(number, 0) + count
+        self._bins.update(other._bins)  # noqa: SLF001
+        self._loose.extend(other._loose)  # noqa: SLF001
         if self._values_us is not None:
             self._values_us += other._values_us or ()  # noqa: SLF001
 
@@ -116,7 +126,10 @@ class Times:
         """Return all that was added, packed: the same bytes for the same durations."""
         if not self.n:
             return _NO_TIMES
-        bins = sorted(self._bins.items())
+        bins = self._counted()
+        if self.n <= _LOOSE_MAX * len(bins):
+            loose = [number for number, count in bins for _ in range(count)]
+            return PackedTimes(self._total_us, array("h", loose).tobytes(), b"")
         return PackedTimes(
             self._total_us,
             array("h", [number for number, _ in bins]).tobytes(),
@@ -140,8 +153,15 @@ class Times:
             p95=p95 / HOUR_US,
         )
 
+    def _counted(self) -> list[tuple[int, int]]:
+        """Return the bins in order, each with its count."""
+        if self._loose:
+            self._bins.update(self._loose)
+            self._loose = array("h")
+        return sorted(self._bins.items())
+
     def _estimates(self, shares: tuple[float, ...]) -> list[float]:
-        bins = sorted(self._bins.items())
+        bins = self._counted()
         passed = list(accumulate(count for _, count in bins))
 
         def at_rank(rank: int) -> float:
