@@ -60,16 +60,19 @@ SELECT m.* FROM unnest($1::timestamptz[], $2::timestamptz[]) r(first, after), LA
     FROM read.measured WHERE created_at >= r.first AND created_at < r.after OFFSET 0
 ) m
 """
-_PASSAGES: Final = """
+_PASSED: Final = " UNION ".join(
+    "SELECT ticket_id, created_at, resolved_at, closed_at, cancelled_at FROM read.ticket"
+    f" WHERE {name} >= $1 AND {name} < $2 AND birth_seq IS NOT NULL"
+    for name in ("created_at", "resolved_at", "closed_at", "cancelled_at")
+)
+_PASSAGES: Final = f"""
 SELECT count(*) FILTER (WHERE created_at >= $1 AND created_at < $2),
     count(*) FILTER (WHERE resolved_at >= $1 AND resolved_at < $2),
     count(*) FILTER (WHERE closed_at >= $1 AND closed_at < $2),
     count(*) FILTER (WHERE least(closed_at, cancelled_at) < $2
         AND greatest(created_at, least(closed_at, cancelled_at)) >= $1
         AND created_at < $2)
-FROM read.ticket WHERE birth_seq IS NOT NULL AND (
-    created_at >= $1 AND created_at < $2 OR resolved_at >= $1 AND resolved_at < $2
-    OR closed_at >= $1 AND closed_at < $2 OR cancelled_at >= $1 AND cancelled_at < $2)
+FROM ({_PASSED}) passed
 """
 
 

@@ -89,7 +89,12 @@ TICKETS: Final = Table(
     "ticket",
     {"ticket_id": UUID},
     (Birth, Label, Resolution, Closing, Reopening, Rating, Ranking, Assignment),
-    indexes=("created_at", "number", "USING brin (resolved_at, closed_at, cancelled_at)"),
+    indexes=(
+        "created_at",
+        "number",
+        "USING brin (resolved_at, closed_at)",
+        "cancelled_at WHERE cancelled_at IS NOT NULL",
+    ),
 )
 REPLIES: Final = Table("reply", {"ticket_id": UUID, "comment_id": UUID}, (Reply,))
 VERDICTS: Final = Table(
