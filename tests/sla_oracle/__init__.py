@@ -19,13 +19,6 @@ def parts(scenario: dict[str, Any]) -> tuple[Rules, list[Fact], int]:
     return Rules(scenario), [fact for fact in facts if fact.time <= until], until
 
 
-def publishes_a_breach_in_pause(scenario: dict[str, Any]) -> bool:
-    """Tell whether a breach is published whose due moves on, for the pause lasts."""
-    publisher = Publisher(*parts(scenario))
-    publisher.run()
-    return publisher.breached_in_pause
-
-
 def actual(scenario: dict[str, Any]) -> dict[str, Any]:
     """Return what `desk sla simulate --json` must print under `actual`."""
     rules, facts, until = parts(scenario)

@@ -361,11 +361,6 @@ class Reading:
                 found.append((place, at, rule))
         return found
 
-    def is_breached_in_pause(self) -> bool:
-        """Tell whether the clock is past a due that its open pause still moves."""
-        is_moved = "working_days" in self.goal and self.is_paused and self.clock.ended is None
-        return is_moved and self.breached is not None
-
     def outcome(self) -> str:
         """Return what became of the clock."""
         if self.clock.ended is not None and self.clock.how != "stopped":

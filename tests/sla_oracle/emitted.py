@@ -24,7 +24,6 @@ class Publisher:
         self.breached: dict[Key, int] = {}
         self.ended: dict[Key, tuple[str, int]] = {}
         self.warned: set[tuple[Key, str]] = set()
-        self.breached_in_pause = False
 
     def say(self, word: str, key: Key, time: int, rule: dict[str, Any] | None = None) -> None:
         """Publish."""
@@ -68,7 +67,6 @@ class Publisher:
             if at < moment and (key, str(rule)) not in self.warned:
                 found.append((at, False, *order, place, rule))
         if reading.breached is not None and reading.due < moment and key not in self.breached:
-            self.breached_in_pause |= reading.is_breached_in_pause()
             found.append((reading.due, True, *order, 0, None))
         return found
 
@@ -99,7 +97,6 @@ class Publisher:
             self.say("breach_retracted", key, moment)
         if reading and breached is not None and key not in self.breached:
             self.breached[key] = breached
-            self.breached_in_pause |= reading.is_breached_in_pause()
             self.say("breached", key, breached)
         if reading and reading.clock.ended is not None:
             end = ENDS.get(reading.outcome(), "cancelled"), reading.clock.ended

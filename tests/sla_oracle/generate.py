@@ -377,7 +377,7 @@ def retime(scenario: dict[str, Any], instants: list[str], seed: int) -> dict[str
         return scenario
     moved: dict[str, str] = {}
     for event in scenario["events"]:
-        if event["type"] != "ticket.created" and "id" in event and chance.random() < 0.3:
+        if event["type"] != "ticket.created" and "id" in event and chance.random() < 0.35:
             moved[event["id"]] = chance.choice(later)
     events = []
     for event in scenario["events"]:
@@ -385,6 +385,9 @@ def retime(scenario: dict[str, Any], instants: list[str], seed: int) -> dict[str
         if event.get("recorded_at"):
             found["recorded_at"] = max(event["recorded_at"], found["time"], key=seconds)
         events.append(found)
+    for word in ("ticket.held", "ticket.resumed"):
+        if chance.random() < 0.3:
+            events.append({"time": chance.choice(later), "type": word, "data": {}})
     until = scenario["until"]
     if until is not None:
         latest = [event.get("recorded_at") or event["time"] for event in events]
