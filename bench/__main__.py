@@ -23,6 +23,7 @@ from bench.doors import of_intake
 from bench.figures import Figure, machine
 from bench.growth import of_growth
 from bench.pipeline import of_projectors
+from bench.reports import of_reports
 from bench.whole import of_an_embedded_desk
 from shared.testing.kafka import KafkaNode, unavailable
 
@@ -87,11 +88,14 @@ def main() -> int:
     parser.add_argument(
         "--growth", type=int, nargs="*", default=[], help="numbers of tickets, such as 10000 100000"
     )
+    parser.add_argument(
+        "--reports", type=int, nargs="*", default=[], help="KPI reports of so many tickets"
+    )
     parser.add_argument("--json", type=Path, default=ROOT / "bench-results" / "latest.json")
     options = parser.parse_args()
     facts = machine()
     out.print(f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
-    parts = options.only or ([] if options.growth else list(PARTS))
+    parts = options.only or ([] if options.growth or options.reports else list(PARTS))
     results: dict[str, list[Figure]] = {}
     if options.log != "kafka":
         results["embedded log"] = measure(parts, None, is_quick=options.quick)
@@ -103,6 +107,10 @@ def main() -> int:
         found = of_growth(tickets)
         show("growth", found)
         results.setdefault("growth", []).extend(found)
+    for tickets in options.reports:
+        found = of_reports(tickets)
+        show("reports", found)
+        results.setdefault("reports", []).extend(found)
     _keep(options.json, {"machine": facts, **{n: _plain(f) for n, f in results.items()}})
     return 0
 

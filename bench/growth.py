@@ -13,8 +13,9 @@ from bench.desk import Desk, a_desk
 from bench.figures import Figure, rate
 from bench.history import Past, fill_log, ticket_id, title
 from services.host import ROOMS
+from services.reporting.reactions import Rollups
 from shared.log.embedded import EmbeddedLog
-from shared.postgres.pool import open_pool
+from shared.postgres.pool import Pool, open_pool
 from shared.replay.rebuild import rebuild
 
 _PARTITIONS: Final = 6
@@ -62,11 +63,23 @@ async def _grow(desk: Desk, tickets: int) -> list[Figure]:
                 f"{took:.1f} s, {rate(total / took, ' records/s')}",
             )
         )
+        if name == "reporting":
+            figures.append(await _settle(pool, tickets))
         await pool.close()
         await connection.execute("VACUUM ANALYZE")
         await connection.close()
     await log.close()
     return figures
+
+
+async def _settle(pool: Pool, tickets: int) -> Figure:
+    """Count all rollups, as the chore does behind a desk's back; this desk answers only."""
+    rollups = Rollups()
+    began = time.perf_counter()
+    while await rollups.refresh(pool):
+        pass
+    took = time.perf_counter() - began
+    return Figure(f"{tickets:,} tickets: all rollups of the KPIs", "–", f"{took:.1f} s")
 
 
 async def _reads(desk: Desk, tickets: int) -> list[Figure]:
@@ -90,7 +103,7 @@ async def _reads(desk: Desk, tickets: int) -> list[Figure]:
         await _read(desk, f"{tickets:,} tickets: 50 open ones by priority and age", page, 20),
         await _read(desk, f"{tickets:,} tickets: full-text search, four words", search, 50),
         await _read(desk, f"{tickets:,} tickets: full-text search, one word", common_word, 50),
-        await _read(desk, f"{tickets:,} tickets: KPI report over all history", report, 200, 3),
+        await _read(desk, f"{tickets:,} tickets: KPI report over all history", report, 200),
     ]
 
 

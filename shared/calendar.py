@@ -18,8 +18,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _DAY: Final = timedelta(days=1)
 _MINUTE_US: Final = 60 * SECOND_US
 _DAY_US: Final = 86_400 * SECOND_US
-_EARLIEST_US: Final = (datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
-_LATEST_US: Final = (datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+EARLIEST_US: Final = (datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+LATEST_US: Final = (datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _DATE_LENGTH: Final = len("2025-06-02")
 _BLOCK_DAYS: Final = 64
 _BLOCK_US: Final = _BLOCK_DAYS * _DAY_US
@@ -349,7 +349,7 @@ def _asked_us(at: datetime) -> int:
 
 
 def _refuse_beyond(from_us: int, to_us: int) -> None:
-    if to_us <= _EARLIEST_US or from_us >= _LATEST_US:
+    if to_us <= EARLIEST_US or from_us >= LATEST_US:
         raise InvalidInputError("calendars reach from 1900 to 2199")
 
 

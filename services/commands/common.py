@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from shared.errors import DeskError, StartupError, UnavailableError
 
 T = TypeVar("T")
 DEFAULT_DATA: Final = Path(".desk")
-out: Final = Console()
+_PIPE_COLUMNS: Final = 200
+out: Final = Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 err: Final = Console(stderr=True)
 
 Data = Annotated[Path, typer.Option("--data", envvar="DESK_DATA", help="Folder of the desk.")]
@@ -55,6 +57,11 @@ def fail(sentence: str) -> NoReturn:
     """Print one line to standard error and end with exit code 1."""
     err.print(f"[red]desk:[/red] {sentence}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+def shown(instant: str | None) -> str:
+    """Return an RFC 3339 instant as tables show it, to the second; nothing for none."""
+    return "" if instant is None else f"{instant[:19].replace('T', ' ')}Z"
 
 
 def print_json(value: object) -> None:

@@ -21,6 +21,7 @@ from services.commands.common import (
     out,
     print_json,
     run,
+    shown,
 )
 from services.commands.documents import read_rules
 from services.sla.domain.rules import RulesWanted
@@ -39,6 +40,10 @@ By = Annotated[
     ),
 ]
 Zone = Annotated[str, typer.Option(help="IANA time zone that months are of.")]
+Policy = Annotated[
+    Path | None,
+    typer.Option("--policy", help="Calendars and policies to judge by; else those in force."),
+]
 Kafka = Annotated[
     str | None, typer.Option("--kafka", envvar="DESK_KAFKA", help="The desk's broker, if any.")
 ]
@@ -108,7 +113,7 @@ def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
             one["target"],
             one["priority"] or _DASH,
             one["group"] or _DASH,
-            one["due_at"],
+            shown(one["due_at"]),
             _hours(one["remaining_seconds"]),
             "too little history" if chance is None else f"{chance:.0%}",
         )
@@ -116,7 +121,7 @@ def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
 
 
 def whatif(
-    policy: Annotated[Path, typer.Option("--policy", help="Calendars and policies to judge by.")],
+    policy: Policy = None,
     start: From = None,
     end: To = None,
     as_json: Json = False,  # noqa: FBT002 a switch of the command line
@@ -126,7 +131,7 @@ def whatif(
     """Compare the verdicts of tickets created in a period with those under other rules."""
     from services.commands.whatif import Question, compare
 
-    question = Question(read_rules(policy), _instant(start), _instant(end), _now())
+    question = Question(_rules(policy), _instant(start), _instant(end), _now())
 
     async def work(dsn: str) -> Comparison:
         return await asyncio.to_thread(compare, dsn, question)
@@ -139,9 +144,7 @@ def whatif(
 
 
 def calibrate(
-    policy: Annotated[
-        Path | None, typer.Option("--policy", help="Judge by these calendars and policies.")
-    ] = None,
+    policy: Policy = None,
     as_json: Json = False,  # noqa: FBT002 a switch of the command line
     data: Data = DEFAULT_DATA,
     kafka: Kafka = None,
@@ -149,7 +152,7 @@ def calibrate(
     """Learn from the older tickets, predict the younger ones, and compare with what happened."""
     from services.commands.calibrate import calibrate as measure
 
-    rules = RulesWanted() if policy is None else read_rules(policy)
+    rules = _rules(policy)
 
     async def work(dsn: str) -> Calibration:
         return await measure(dsn, rules, _now())
@@ -176,6 +179,10 @@ def _on_database(data: Path, kafka: str | None, work: Callable[[str], Coroutine[
             return await work(service_dsns(postgres)["sla"])
 
     return run(with_server())
+
+
+def _rules(policy: Path | None) -> RulesWanted:
+    return RulesWanted() if policy is None else read_rules(policy)
 
 
 def _now() -> datetime:

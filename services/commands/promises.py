@@ -23,6 +23,7 @@ from services.commands.common import (
     out,
     print_json,
     run,
+    shown,
 )
 from services.commands.documents import read_rules
 from services.sla.domain.rules import RulesWanted
@@ -31,7 +32,9 @@ File = Annotated[Path, typer.Argument(help="Calendars and policies, JSON or YAML
 Ticket = Annotated[str, typer.Argument(help="The ticket's id.")]
 At = Annotated[str | None, typer.Option("--at", help="As known at this instant, and read at it.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Now = Annotated[bool, typer.Option("--now", help="In force now, whatever the file says.")]
+Now = Annotated[
+    bool, typer.Option("--now", help="As next versions, in force now, whatever the file says.")
+]
 _MARKS: Final = {"counts": "+", "will count": "+", "paused": "=", "excluded": "x"}
 
 
@@ -126,7 +129,8 @@ def _wanted(file: Path, *, now: bool) -> RulesWanted:
     if not now:
         return wanted
     policies = tuple(
-        msgspec.structs.replace(policy, effective_from=None) for policy in wanted.policies
+        msgspec.structs.replace(policy, version=None, effective_from=None)
+        for policy in wanted.policies
     )
     return msgspec.structs.replace(wanted, policies=policies)
 
@@ -194,8 +198,8 @@ def _print_explanation(explanation: dict[str, Any]) -> None:
     for step in explanation["steps"]:
         table.add_row(
             f"  {_MARKS.get(step['what'], '>')} {step['what']}",
-            step["from"],
-            step["to"],
+            shown(step["from"]),
+            shown(step["to"]),
             _duration(step.get("seconds", 0)),
             _duration(step.get("counted_seconds")),
             step.get("why") or "",

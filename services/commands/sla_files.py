@@ -180,7 +180,7 @@ def _with_holidays(draft: Draft, country: str, subdivision: str | None, years: r
 
 
 def _with_file(draft: Draft, file: Path, years: range | None) -> Draft:
-    content = read_bytes(file)
+    content = read_bytes(file, "--ics")
     found = _checked(f"--ics {file}", disruptions, content, read_zone(draft.zone), years)
     return draft._replace(
         closures=(*draft.closures, *found.closures),

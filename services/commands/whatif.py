@@ -14,7 +14,7 @@ import msgspec
 from services.commands.past import BEYOND, chunks, read_rules
 from services.sla.domain.history import last_value
 from services.sla.domain.rules import RulesWanted
-from services.sla.domain.whatif import Comparison, Row, Verdict, facts_of_rows, verdicts
+from services.sla.domain.whatif import Comparison, Row, Tally, Verdict, facts_of_rows, verdicts
 from shared.calendar import microseconds
 
 _HEX: Final = "0123456789abcdef"
@@ -55,12 +55,12 @@ def compare(dsn: str, question: Question) -> Comparison:
     edges = [_HEX[len(_HEX) * n // count] for n in range(count)] + [BEYOND]
     encoded = msgspec.msgpack.encode(question)
     parts = [_Part(dsn, encoded, edges[n], edges[n + 1]) for n in range(count)]
-    whole = Comparison()
+    whole = Tally()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context) as pool:
         for answered in pool.map(_compare_part, parts):
             whole.take(msgspec.msgpack.decode(answered, type=Comparison))
-    return whole
+    return whole.comparison()
 
 
 async def _require_sound(dsn: str, question: Question) -> None:
@@ -78,7 +78,7 @@ def _compare_part(part: _Part) -> bytes:
 
 async def _judge_part(part: _Part, question: Question) -> Comparison:
     at_us = microseconds(question.at)
-    comparison = Comparison()
+    tally = Tally()
     connection = await asyncpg.connect(part.dsn)
     try:
         book, peaks = await read_rules(connection, question.rules)
@@ -89,10 +89,10 @@ async def _judge_part(part: _Part, question: Question) -> Comparison:
                     facts = facts_of_rows(events, peaks)
                     after = verdicts(facts, book, at_us)
                     group = last_value(facts, "group")
-                    comparison.add(ticket_id, group, told.get(ticket_id, {}), after)
+                    tally.add(ticket_id, group, told.get(ticket_id, {}), after)
     finally:
         await connection.close()
-    return comparison
+    return tally.comparison()
 
 
 async def _told(

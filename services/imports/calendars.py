@@ -38,7 +38,7 @@ def country_days(country: str, subdivision: str | None, years: range) -> Country
         raise InvalidInputError(
             f"--subdivision: {country} has no {subdivision!r}; it has {has}",
         )
-    # A make-up day in December belongs to a holiday of the next January.
+    # A make-up day may be for a holiday of the next January, or of the last December.
     found = holidays.country_holidays(
         country,
         subdiv=subdivision,
@@ -46,7 +46,7 @@ def country_days(country: str, subdivision: str | None, years: range) -> Country
         expand=False,
         language=_language(holidays.list_localized_countries(include_aliases=True), country),
     )
-    exchanged = dict(_exchanges(found, range(years[0], years[-1] + 2)))
+    exchanged = dict(_exchanges(found, range(years[0] - 1, years[-1] + 2)))
     make_up_days = [
         MakeUpDay(day, exchanged.get(day))
         for day in sorted(found.weekend_workdays)

@@ -16,8 +16,11 @@ from shared.errors import InvalidInputError
 _DATES_MAX: Final = 10_000
 _FREQUENCIES: Final = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
 _READ: Final = ("DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "RECURRENCE-ID")
+_BROKEN: Final = re.compile(rf"(?i).*: '(?:{'|'.join(_READ)})\b.*")
 _BEGIN: Final = re.compile(rb"(?i)BEGIN:VEVENT\s*")
 _DAY: Final = timedelta(days=1)
+_YEARS: Final = range(1900, 2200)
+_BEYOND: Final = "it reaches beyond the years 1900 to 2199; name --years within"
 
 _Component = Any
 """An event as `icalendar` has it."""
@@ -59,11 +62,15 @@ def disruptions(content: bytes, zone: ZoneInfo, years: range | None) -> Disrupti
     for event in events:
         if str(event.component.get("STATUS", "")).upper() == "CANCELLED" or not event.lasts:
             continue
-        for start in _starts(event, events, years):
-            if event.is_all_day:
-                closures.extend(_closures(event, start, years))
-            else:
-                interruptions.extend(_interruptions(event, start, zone, years))
+        try:
+            for start in _starts(event, events, years):
+                _require_reachable(event, start)
+                if event.is_all_day:
+                    closures.extend(_closures(event, start, years))
+                else:
+                    interruptions.extend(_interruptions(event, start, zone, years))
+        except OverflowError:
+            event.refuse(_BEYOND)
         if len(closures) + len(interruptions) > _DATES_MAX:
             event.refuse(f"these are more than {_DATES_MAX} dates; name --years")
     in_order = sorted(interruptions, key=lambda one: (one.start, one.end))
@@ -104,29 +111,45 @@ def _event(component: _Component, line: int, zone: ZoneInfo) -> _Event:
     summary = str(component.get("SUMMARY", ""))
     event = _Event(component, line, str(component.get("UID", "")), summary, *_NOWHEN)
     for name, reason in component.errors:
-        if name in _READ:
-            event.refuse(f"{name}: {reason}")
+        if name in _READ or _BROKEN.fullmatch(reason):
+            event.refuse(f"{name or 'no iCalendar'}: {reason}")
     try:
         start, end = component.start, component.end
+        is_all_day = not isinstance(start, datetime)
+        own = zone if is_all_day else start.tzinfo or zone
+        lasts = end - start if is_all_day else _lasts(component, start, own, end, zone)
     except ValueError as error:
         event.refuse(str(error))
-    if end < start:
+    except OverflowError:
+        event.refuse(_BEYOND)
+    if lasts < timedelta():
         event.refuse("it ends before it starts")
-    if not isinstance(start, datetime):
-        return event._replace(
-            start=datetime.combine(start, time()),
-            zone=zone,
-            lasts=max(end - start, _DAY),
-            is_all_day=True,
-        )
     named = component["DTSTART"].params.get("TZID")
-    if start.tzinfo is None and named is not None:
+    if not is_all_day and start.tzinfo is None and named is not None:
         event.refuse(f"{named!r} is no time zone that is known here")
-    own = start.tzinfo or zone
-    lasts = end.replace(tzinfo=end.tzinfo or zone).astimezone(UTC) - start.replace(
-        tzinfo=own
-    ).astimezone(UTC)
+    if is_all_day:
+        midnight = datetime.combine(start, time())
+        return event._replace(
+            start=midnight, zone=own, lasts=max(lasts, _DAY), is_all_day=is_all_day
+        )
     return event._replace(start=start.replace(tzinfo=None), zone=own, lasts=lasts)
+
+
+def _lasts(
+    component: _Component, start: datetime, own: tzinfo, end: datetime, zone: ZoneInfo
+) -> timedelta:
+    """Return real time; a day of a duration is one of the calendar, an hour is an hour."""
+    duration = component.get("DURATION")
+    if duration is not None and duration.dt % _DAY:
+        return duration.dt
+    until = end.replace(tzinfo=end.tzinfo or zone).astimezone(UTC)
+    return until - start.replace(tzinfo=own).astimezone(UTC)
+
+
+def _require_reachable(event: _Event, start: datetime) -> None:
+    end = start + event.lasts
+    if start.year not in _YEARS or end.year not in _YEARS:
+        event.refuse(_BEYOND)
 
 
 _NOWHEN: Final = (datetime(1970, 1, 1), UTC, timedelta(), False)  # noqa: DTZ001 - wall time
@@ -182,6 +205,8 @@ def _starts(event: _Event, events: Sequence[_Event], years: range | None) -> Ite
 
 def _rule(event: _Event, rule: Any) -> str:  # noqa: ANN401 icalendar's vRecur
     """Return a rule in words that know no zones, as the event's start does."""
+    if "FREQ" not in rule:
+        event.refuse("RRULE: FREQ is missing")
     frequency = str(rule["FREQ"][0])
     if frequency not in _FREQUENCIES:
         event.refuse(f"FREQ={frequency} is not read; it recurs daily at most")

@@ -13,6 +13,7 @@ from services.intake.domain.commands import (
     CloseTicket,
     CommentTicket,
     HoldTicket,
+    MergeTicket,
     RateTicket,
     ReopenTicket,
     ResolveTicket,
@@ -137,6 +138,14 @@ _VERBS: Final = (
         lambda body, ticket, actor: CancelTicket(ticket, actor, body.reason),
         (*_WORK, Role.REQUESTER),
         "Withdraw the ticket",
+    ),
+    Verb[TicketCommand](
+        "merge",
+        schemas.Merge,
+        schemas.Merge(into=UUID(int=4711), reason="Same outage."),
+        lambda body, ticket, actor: MergeTicket(ticket, body.into, actor, body.reason),
+        _WORK,
+        "The work goes on in another ticket",
     ),
     Verb[TicketCommand](
         "rate",

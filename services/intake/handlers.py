@@ -7,13 +7,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from services.intake.domain.commands import TicketCommand
+from services.intake.domain.commands import MergeTicket, TicketCommand
 from services.intake.domain.record import accept, number_of
 from services.intake.domain.ticket import Ticket, decide, evolve
 from services.intake.settings import IntakeSettings
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketReported
-from shared.errors import DeskError, NotFoundError
+from shared.errors import DeskError, InvalidInputError, NotFoundError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
 from shared.runtime.numbers import Numbers
 
@@ -70,6 +70,7 @@ class Tickets:
         intents: dict[int, Intent[TicketCommand]] = {}
         for place, (report, number) in enumerate(zip(reports, numbers, strict=True)):
             try:
+                await self._require_whole(report.record.split_from)
                 intents[place] = self._intent(report, number)
             except DeskError as error:
                 results[place] = error
@@ -81,8 +82,12 @@ class Tickets:
     async def carry_out(self, intent: Intent[TicketCommand]) -> Written:
         """Carry out a command on a ticket that exists.
 
-        Raises: NotFoundError; IllegalTransitionError; StaleSequenceError; ReusedIdError.
+        Raises: NotFoundError; IllegalTransitionError; StaleSequenceError; ReusedIdError;
+        InvalidInputError for a merge into a ticket that cannot take it.
         """
+        command = intent.command
+        if isinstance(command, MergeTicket):
+            await self._require_survivor(command)
         written = await self._handler.handle(intent)
         if written.sequence == 0:
             raise NotFoundError(f"no ticket {intent.stream_id}")
@@ -92,6 +97,23 @@ class Tickets:
         """Return the ticket as the journal has it; unknown for one that does not exist."""
         ticket, _ = await self._handler.state(str(ticket_id))
         return ticket
+
+    async def _require_whole(self, ticket_id: UUID | None) -> None:
+        if ticket_id is not None and (await self.state(ticket_id)).created is None:
+            raise InvalidInputError(f"no ticket {ticket_id}", field="/split_from")
+
+    async def _require_survivor(self, command: MergeTicket) -> None:
+        if command.into == command.ticket_id:
+            raise InvalidInputError("a ticket cannot go on in itself", field="/into")
+        merged = await self.state(command.ticket_id)
+        survivor = await self.state(command.into)
+        if survivor.created is None:
+            raise InvalidInputError(f"no ticket {command.into}", field="/into")
+        if not survivor.is_active and merged.is_active:
+            raise InvalidInputError(
+                f"ticket {command.into} is {survivor.status}; name one that is being worked on",
+                field="/into",
+            )
 
     def _intent(self, report: Report, number: int) -> Intent[TicketCommand]:
         command = accept(

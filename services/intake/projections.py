@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from typing import Final, assert_never, cast
+from uuid import UUID
 
 from services.intake.tables import (
     BOARD,
     COMMENTS,
+    LINKS,
     WORDING,
     Activity,
     Assignment,
     Comment,
     Details,
+    Link,
     Progress,
     Ranking,
     Rating,
@@ -18,6 +21,7 @@ from services.intake.tables import (
     Solution,
     Wording,
 )
+from shared.contracts.base import EventData
 from shared.contracts.intake import (
     TicketCancelled,
     TicketClosed,
@@ -25,6 +29,8 @@ from shared.contracts.intake import (
     TicketCreated,
     TicketEvent,
     TicketHeld,
+    TicketLinked,
+    TicketMerged,
     TicketRated,
     TicketReopened,
     TicketResolved,
@@ -48,6 +54,7 @@ BoardFacet = (
     | Ranking
     | Assignment
     | Comment
+    | Link
 )
 
 
@@ -70,11 +77,14 @@ def project_board(event: Recorded) -> Iterator[BoardFacet]:
         case _ if event.writer == "intake":
             yield Activity(event.time)
             yield from _project_own(cast("TicketEvent", data), event)
+            yield from _links(data)
         case _:
             return
 
 
-def _project_own(data: TicketEvent, event: Recorded) -> Iterator[BoardFacet]:
+def _project_own(  # noqa: C901 one case per kind of fact
+    data: TicketEvent, event: Recorded
+) -> Iterator[BoardFacet]:
     match data:
         case TicketCreated():
             yield _record(data, event)
@@ -103,10 +113,26 @@ def _project_own(data: TicketEvent, event: Recorded) -> Iterator[BoardFacet]:
             yield Progress("on_hold", event.time, data.reason)
         case TicketStarted() | TicketResumed() | TicketClosed() | TicketCancelled():
             yield Progress(_STATUS[type(data)], event.time, None)
+        case TicketMerged():
+            yield Progress("merged", event.time, None)
+        case TicketLinked():
+            return
         case TicketRated():
             yield Rating(data.score)
         case _:
             assert_never(data)
+
+
+def _links(data: EventData) -> Iterator[Link]:
+    match data:
+        case TicketCreated(split_from=UUID() as whole):
+            yield Link(whole, "split_from")
+        case TicketMerged():
+            yield Link(data.into, "merged_into")
+        case TicketLinked():
+            yield Link(data.linked_id, data.relation)
+        case _:
+            return
 
 
 def _record(data: TicketCreated, event: Recorded) -> Record:
@@ -142,4 +168,4 @@ def _wording(data: TicketCreated | TicketUpdated) -> Wording:
     return Wording(searchable(f"{data.title}\n{data.description}"))
 
 
-READ_MODEL: Final = ReadModel((BOARD, WORDING, COMMENTS), project_board)
+READ_MODEL: Final = ReadModel((BOARD, WORDING, COMMENTS, LINKS), project_board)

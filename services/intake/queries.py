@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.intake.tables import BOARD, DOCUMENT, OPEN, RANK
+from services.intake.tables import DOCUMENT, OPEN, RANK
 from shared.errors import NotFoundError
 from shared.postgres.pool import Pool
 from shared.terms import searchable
@@ -17,6 +17,10 @@ _FIELDS: Final = """
     description, requester_id, requester_name, contact, department, customer, site,
     channel, occurred_at, created_at, updated_at, impact, urgency, people, sites, category,
     service, assigned_group, agent_id, line, hold_reason, resolution, score
+"""
+_LINKS: Final = """
+    (SELECT coalesce(json_agg(json_build_object('ticket_id', linked_id, 'relation', relation)
+        ORDER BY linked_id), '[]')::text FROM read.link l WHERE l.ticket_id = board.ticket_id)
 """
 
 
@@ -54,6 +58,15 @@ class TicketView(msgspec.Struct, frozen=True):
     hold_reason: str | None
     resolution: str | None
     score: int | None
+
+
+class TicketDetail(TicketView, frozen=True):
+    """One ticket with the tickets that it was merged with, or split off from.
+
+    `links` are objects with `ticket_id` and `relation`.
+    """
+
+    links: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"[]"))
 
 
 class CommentView(msgspec.Struct, frozen=True):
@@ -109,15 +122,16 @@ class _Conditions:
         return " AND ".join(self._parts)
 
 
-async def read_ticket(pool: Pool, ticket_id: UUID) -> TicketView:
+async def read_ticket(pool: Pool, ticket_id: UUID) -> TicketDetail:
     """Return one ticket. Raises: NotFoundError when the board has no such ticket."""
     row = await pool.fetchrow(
-        f"SELECT {_FIELDS} FROM read.{BOARD.name} WHERE ticket_id = $1 AND record_seq IS NOT NULL",
+        f"SELECT {_FIELDS}, {_LINKS} FROM read.board"
+        " WHERE ticket_id = $1 AND record_seq IS NOT NULL",
         ticket_id,
     )
     if row is None:
         raise NotFoundError(f"no ticket {ticket_id}")
-    return TicketView(*row)
+    return TicketDetail(*row[:-1], links=msgspec.Raw(row[-1].encode()))
 
 
 def sort_key(ticket: TicketView, sort: Sort) -> NewestKey | PriorityKey:

@@ -1,19 +1,24 @@
 """What intake does of its own accord: reports from the log become tickets, news goes out."""
 
+from typing import Final
 from uuid import UUID
 
+from services.intake.domain.commands import LinkTicket
 from services.intake.domain.record import accept, number_of
 from services.intake.handlers import DECIDER
 from services.intake.settings import IntakeSettings
 from shared.contracts.envelope import Lineage
-from shared.contracts.intake import TicketResolved
+from shared.contracts.intake import TicketCreated, TicketMerged, TicketResolved
+from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketEscalated
 from shared.errors import DeskError
 from shared.ids import decision_id, reported_ticket_id
 from shared.journal.journal import Draft
 from shared.runtime.consumer import React
 from shared.runtime.quarantine import Parked
-from shared.runtime.unit import Batch, Inbound, Unit
+from shared.runtime.unit import Batch, Inbound, Unit, lineage_after
+
+_WRITER: Final = "intake"
 
 
 def make_react(settings: IntakeSettings) -> React:
@@ -22,6 +27,7 @@ def make_react(settings: IntakeSettings) -> React:
     async def react(batch: Batch, unit: Unit) -> None:
         if batch.reports:
             await _open_tickets(batch, unit, settings)
+        await _link(batch, unit)
         if settings.notify_url is not None:
             for event in batch.events:
                 if isinstance(event.data, TicketEscalated | TicketResolved):
@@ -58,6 +64,39 @@ async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> N
             continue
         drafts = [Draft(event, unit.now) for event in events]
         unit.append(str(ticket_id), len(known), drafts, _lineage(inbound))
+
+
+async def _link(batch: Batch, unit: Unit) -> None:
+    """Note on a ticket what was merged into it or split off from it."""
+    links: dict[str, list[tuple[LinkTicket, Recorded]]] = {}
+    for event in batch.events:
+        link = _link_of(event)
+        if link is not None:
+            links.setdefault(str(link.ticket_id), []).append((link, event))
+    if not links:
+        return
+    journals = await unit.journal.read(unit.connection, links)
+    for stream_id, wanted in links.items():
+        known = journals[stream_id]
+        ticket = DECIDER.fold(known)
+        if ticket.created is None:
+            continue  # split from a ticket that this desk never had
+        drafts: list[Draft] = []
+        for link, cause in wanted:
+            for event in DECIDER.decide(link, ticket):
+                ticket = DECIDER.evolve(ticket, event, cause.time)
+                drafts.append(Draft(event, cause.time))
+        unit.append(stream_id, len(known), drafts, lineage_after(wanted[0][1], _WRITER))
+
+
+def _link_of(event: Recorded) -> LinkTicket | None:
+    match event.data:
+        case TicketMerged(ticket_id=merged, into=survivor):
+            return LinkTicket(survivor, merged, "merged_in")
+        case TicketCreated(ticket_id=part, split_from=UUID() as whole):
+            return LinkTicket(whole, part, "split_off")
+        case _:
+            return None
 
 
 def _ticket_id(inbound: Inbound) -> UUID:

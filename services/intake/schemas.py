@@ -73,6 +73,13 @@ class Reason(Body, frozen=True):
     reason: Annotated[str, Meta(min_length=1, max_length=65_536)]
 
 
+class Merge(Body, frozen=True):
+    """The ticket in which the work goes on, and why."""
+
+    into: UUID
+    reason: Text = ""
+
+
 class Rate(Body, frozen=True):
     """The requester's satisfaction, 1 (bad) to 5 (good)."""
 

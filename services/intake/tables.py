@@ -93,6 +93,13 @@ class Comment(Facet, frozen=True):
     commented_at: datetime
 
 
+class Link(Facet, frozen=True):
+    """Another ticket that has to do with this one: a fact, set once."""
+
+    linked_id: UUID
+    relation: str
+
+
 OPEN: Final = "status IN ('new', 'in_progress', 'on_hold')"
 RANK: Final = "coalesce(priority, 'none')"
 DOCUMENT: Final = "to_tsvector('english', words)"
@@ -109,6 +116,7 @@ BOARD: Final = Table(
     ),
 )
 COMMENTS: Final = Table("comment", {"ticket_id": UUID, "comment_id": UUID}, (Comment,))
+LINKS: Final = Table("link", {"ticket_id": UUID, "linked_id": UUID}, (Link,))
 WORDING: Final = Table(
     "wording", {"ticket_id": UUID}, (Wording,), indexes=(f"USING gin ({DOCUMENT})",)
 )

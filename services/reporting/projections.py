@@ -25,6 +25,7 @@ from shared.contracts.intake import (
     TicketClosed,
     TicketCommented,
     TicketCreated,
+    TicketMerged,
     TicketRated,
     TicketReopened,
     TicketResolved,
@@ -82,7 +83,7 @@ def _project_ticket(event: Recorded) -> Iterator[Any]:
             yield Resolution(None)
             yield Closing(None, None)
             yield Reopening(data.reopen_count)
-        case TicketCancelled():
+        case TicketCancelled() | TicketMerged():
             yield Closing(None, event.time)
         case TicketRated():
             yield Rating(data.score)

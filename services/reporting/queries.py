@@ -1,28 +1,79 @@
 """What reporting answers: KPIs, a ticket's timeline, the audit of the archive."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import msgspec
 
-from services.reporting.domain.kpi import GroupBy, KpiReport, TicketRow, report
+from services.reporting.domain.buckets import Span
+from services.reporting.domain.flow import Passages
+from services.reporting.domain.kpi import GroupBy, KpiReport, Period
 from services.reporting.domain.merkle import Tree, append, leaf, root
-from shared.calendar import WorkingCalendar
+from services.reporting.domain.reading import EXACT_TICKETS_MAX, Question, Reading
+from services.reporting.domain.rollup import NO_CALENDAR
+from services.reporting.domain.tally import TicketRow
+from shared.calendar import WorkingCalendar, instant, microseconds
 from shared.contracts.envelope import Envelope
 from shared.contracts.registry import UndecodableError, decode_envelope
 from shared.contracts.sla import SlaCalendarPublished
-from shared.errors import NotFoundError
+from shared.errors import InvalidInputError, NotFoundError
 from shared.postgres.pool import Connection, Pool
 
-_MEASURED: Final = """
-SELECT ticket_id::text, created_at, resolved_at, closed_at, cancelled_at, priority, category,
-       assigned_group, first_reply_at, reopen_count, reassignment_count, sla_verdict, score
-FROM read.measured ORDER BY ticket_id
-"""
 _REASONS: Final = ("reasons", "reason", "note", "code")
+_PREFETCH: Final = 200
+_TIMES: Final = 5
+_COLUMNS: Final[Mapping[GroupBy | None, str]] = {
+    None: "whole",
+    "month": "whole",
+    "priority": "priority",
+    "group": "assigned_group",
+    "category": "category",
+}
+_OUTDATED: Final = "SELECT hour FROM read.stale UNION SELECT hour FROM read.touched_hour"
+_ENDS: Final = """
+SELECT min(created_at) AS first, max(created_at) AS last FROM read.ticket
+HAVING min(created_at) IS NOT NULL
+"""
+_COUNT: Final = """
+SELECT count(*) FROM (
+    SELECT FROM read.ticket WHERE birth_seq IS NOT NULL
+    AND created_at >= coalesce($1::timestamptz, '-infinity')
+    AND created_at < coalesce($2::timestamptz, 'infinity') LIMIT $3
+) few
+"""
+_CELLS: Final = """
+SELECT r.* FROM unnest($2::int[], $3::bigint[], $4::bigint[]) s(size, first, last), LATERAL (
+    SELECT size, number, {column} AS cells FROM read.rollup b
+    WHERE b.size = s.size AND b.number BETWEEN s.first AND s.last AND calendar = ANY($1::text[])
+    OFFSET 0
+) r
+"""
+_TICKETS: Final = """
+SELECT m.* FROM unnest($1::timestamptz[], $2::timestamptz[]) r(first, after), LATERAL (
+    SELECT created_at, resolved_at, closed_at, cancelled_at, first_reply_at,
+        priority, category, assigned_group, reopen_count, reassignment_count, sla_verdict, score
+    FROM read.measured WHERE created_at >= r.first AND created_at < r.after OFFSET 0
+) m
+"""
+_PASSED: Final = " UNION ".join(
+    "SELECT ticket_id, created_at, resolved_at, closed_at, cancelled_at FROM read.ticket"
+    f" WHERE {name} >= $1 AND {name} < $2 AND birth_seq IS NOT NULL"
+    for name in ("created_at", "resolved_at", "closed_at", "cancelled_at")
+)
+_PASSAGES: Final = f"""
+SELECT count(*) FILTER (WHERE created_at >= $1 AND created_at < $2),
+    count(*) FILTER (WHERE resolved_at >= $1 AND resolved_at < $2),
+    count(*) FILTER (WHERE closed_at >= $1 AND closed_at < $2),
+    count(*) FILTER (WHERE least(closed_at, cancelled_at) < $2
+        AND greatest(created_at, least(closed_at, cancelled_at)) >= $1
+        AND created_at < $2)
+FROM ({_PASSED}) passed
+"""
 
 
 class Measures(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,50 +114,88 @@ class PartitionAudit(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
 
 
-async def calendar_called(pool: Pool, name: str) -> WorkingCalendar:
-    """Return a published calendar. Raises: NotFoundError."""
-    document = await pool.fetchval(
-        "SELECT document FROM read.calendar WHERE calendar_id = $1", name
+async def kpis(pool: Pool, measures: Measures) -> KpiReport:
+    """Return the KPIs. Raises: NotFoundError for an unknown calendar.
+
+    Whole buckets come from rollups; tickets of hours that are out of date, or only partly in the
+    period, are read one by one. All is seen at one instant, so the answer is never stale.
+    """
+    async with (
+        pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        hours = await connection.fetchrow(
+            "SELECT document, digest FROM read.hours WHERE calendar_id = $1", measures.calendar
+        )
+        if hours is None:
+            raise NotFoundError(f"no calendar is called {measures.calendar!r}", field="calendar")
+        question = Question(
+            Period(measures.start, measures.end),
+            measures.by,
+            measures.zone,
+            _working_calendar(hours["document"]),
+        )
+        reading = await _read(connection, question, hours["digest"])
+        flow = reading.flow()
+        known: dict[int, Passages] = {}
+        for at_us, from_us in flow.cuts.items():
+            row = await connection.fetchrow(_PASSAGES, instant(from_us), instant(at_us))
+            known[at_us] = Passages(*(row or ()))
+        return reading.report(flow, known)
+
+
+async def _read(connection: Connection, question: Question, digest: str) -> Reading:
+    """Return all that was counted of the tickets."""
+    ends = await connection.fetchrow(_ENDS)
+    if ends is None:
+        return Reading(question, (0, -1), (), is_exact=True)
+    period = question.period
+    count = await connection.fetchval(_COUNT, period.start, period.end, EXACT_TICKETS_MAX + 1)
+    reading = Reading(
+        question,
+        (microseconds(ends["first"]), microseconds(ends["last"])),
+        [row["hour"] for row in await connection.fetch(_OUTDATED)],
+        is_exact=count <= EXACT_TICKETS_MAX,
     )
-    if document is None:
-        raise NotFoundError(f"no calendar is called {name!r}", field="calendar")
+    for _, _, flow in await _cells(connection, "flow", [NO_CALENDAR], reading.flow_spans):
+        reading.take_flow(flow)
+    column = _COLUMNS[question.by]
+    for row in await _cells(connection, column, [NO_CALENDAR, digest], reading.spans):
+        reading.take(*row)
+    async for ticket in read_tickets(connection, reading.ranges):
+        reading.add(ticket)
+    return reading
+
+
+async def _cells(
+    connection: Connection, column: str, calendars: Sequence[str], spans: Sequence[Span]
+) -> list[asyncpg.Record]:
+    sizes, firsts, lasts = ([span[place] for span in spans] for place in (0, 1, 2))
+    return await connection.fetch(_CELLS.format(column=column), calendars, sizes, firsts, lasts)
+
+
+async def read_hours(connection: Connection) -> dict[str, WorkingCalendar]:
+    """Return all published calendars that make sense, by the digest of their documents."""
+    found: dict[str, WorkingCalendar] = {}
+    for row in await connection.fetch("SELECT document, digest FROM read.hours"):
+        with suppress(InvalidInputError, msgspec.ValidationError):
+            found[row["digest"]] = _working_calendar(row["document"])
+    return found
+
+
+def _working_calendar(document: object) -> WorkingCalendar:
     return WorkingCalendar.published(msgspec.convert(document, SlaCalendarPublished))
 
 
-async def kpis(pool: Pool, measures: Measures) -> KpiReport:
-    """Return the KPIs. Raises: NotFoundError for an unknown calendar."""
-    calendar = await calendar_called(pool, measures.calendar)
-    rows = await pool.fetch(_MEASURED)
-    tickets = (_ticket_row(tuple(row), calendar) for row in rows)
-    return report(
-        tickets, period=(measures.start, measures.end), by=measures.by, zone=measures.zone
-    )
-
-
-def _ticket_row(row: tuple[Any, ...], calendar: WorkingCalendar) -> TicketRow:
-    (ticket_id, created_at, resolved_at, closed_at, cancelled_at, priority, category, group) = row[
-        :8
-    ]
-    first_reply_at, reopen_count, reassignment_count, verdict, score = row[8:]
-    working_seconds = None
-    if resolved_at is not None:
-        working_seconds = calendar.working_seconds(created_at, resolved_at)
-    return TicketRow(
-        ticket_id=ticket_id,
-        created_at=created_at,
-        resolved_at=resolved_at,
-        closed_at=closed_at,
-        cancelled_at=cancelled_at,
-        priority=priority,
-        category=category,
-        group=group,
-        first_reply_at=first_reply_at,
-        reopen_count=reopen_count,
-        reassignment_count=reassignment_count,
-        sla_verdict=verdict,
-        csat_score=score,
-        ttr_working_seconds=working_seconds,
-    )
+async def read_tickets(
+    connection: Connection, ranges: Sequence[tuple[int, int]]
+) -> AsyncIterator[TicketRow]:
+    """Yield the tickets created in any of these intervals of microseconds, a few at a time."""
+    starts, ends = ([instant(pair[side]) for pair in ranges] for side in (0, 1))
+    async for row in connection.cursor(_TICKETS, starts, ends, prefetch=_PREFETCH):
+        values: list[Any] = list(row)
+        values[:_TIMES] = [None if at is None else microseconds(at) for at in values[:_TIMES]]
+        yield TicketRow(*values)
 
 
 async def timeline(pool: Pool, ticket_id: UUID) -> list[Moment]:

@@ -89,7 +89,12 @@ TICKETS: Final = Table(
     "ticket",
     {"ticket_id": UUID},
     (Birth, Label, Resolution, Closing, Reopening, Rating, Ranking, Assignment),
-    indexes=("created_at", "number"),
+    indexes=(
+        "created_at",
+        "number",
+        "USING brin (resolved_at, closed_at)",
+        "cancelled_at WHERE cancelled_at IS NOT NULL",
+    ),
 )
 REPLIES: Final = Table("reply", {"ticket_id": UUID, "comment_id": UUID}, (Reply,))
 VERDICTS: Final = Table(
@@ -99,8 +104,9 @@ VERDICTS: Final = Table(
 )
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))
 TABLES: Final = (TICKETS, REPLIES, VERDICTS, CALENDARS)
-VIEWS: Final = (
-    """CREATE VIEW measured AS
+
+_HOUR: Final = "floor(extract(epoch FROM created_at) / 3600)::bigint"
+_MEASURED: Final = """CREATE VIEW measured AS
     SELECT t.ticket_id, t.created_at, t.resolved_at, t.closed_at, t.cancelled_at, t.priority,
         t.category, t.assigned_group,
         (SELECT min(replied_at) FROM reply r WHERE r.ticket_id = t.ticket_id) AS first_reply_at,
@@ -110,5 +116,59 @@ VIEWS: Final = (
                      WHEN bool_or(outcome = 'met') THEN 'met' END
          FROM verdict v WHERE v.ticket_id = t.ticket_id AND v.kind = 'sla') AS sla_verdict,
         t.score
-    FROM ticket t WHERE t.birth_seq IS NOT NULL""",
+    FROM ticket t WHERE t.birth_seq IS NOT NULL"""
+_HOURS: Final = """CREATE VIEW hours AS
+    SELECT calendar_id, document, md5(document::text) AS digest FROM calendar"""
+_ROLLUP: Final = """CREATE TABLE rollup (
+    size integer NOT NULL, number bigint NOT NULL, calendar text NOT NULL,
+    whole bytea NOT NULL, priority bytea NOT NULL, assigned_group bytea NOT NULL,
+    category bytea NOT NULL, flow bytea,
+    PRIMARY KEY (size, number, calendar)
+)"""
+_TOUCHED_HOUR: Final = f"""CREATE VIEW touched_hour (hour) AS
+    SELECT {_HOUR} FROM touched o, LATERAL (
+        SELECT created_at FROM ticket t
+        WHERE t.ticket_id = o.ticket_id AND birth_seq IS NOT NULL OFFSET 0
+    ) t
+    UNION
+    SELECT {_HOUR} FROM ticket
+    WHERE birth_seq IS NOT NULL AND EXISTS (SELECT FROM touched WHERE ticket_id IS NULL)"""  # noqa: S608 text of ours
+
+
+_TOUCH: Final = """CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('INSERT INTO %I.touched SELECT %s FROM changed', TG_TABLE_SCHEMA, TG_ARGV[0]);
+    RETURN NULL;
+END $$"""
+_ANY: Final = "NULL::uuid"
+
+
+def _triggers(table: str, what: str) -> tuple[str, ...]:
+    """Return what has `touch` note the rows written, in whatever schema the table then is."""
+    return tuple(
+        f"CREATE TRIGGER touch_{verb.lower()} AFTER {verb} ON {table}"
+        f" REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION touch('{what}')"
+        for verb in ("INSERT", "UPDATE")
+    )
+
+
+VIEWS: Final = (
+    _MEASURED,
+    _HOURS,
+    _ROLLUP,
+    "CREATE TABLE touched (ticket_id uuid)",
+    "INSERT INTO touched VALUES (NULL)",
+    "CREATE TABLE stale (hour bigint PRIMARY KEY)",
+    _TOUCHED_HOUR,
+    _TOUCH,
+    *_triggers("ticket", "ticket_id"),
+    *_triggers("reply", "ticket_id"),
+    *_triggers("verdict", "ticket_id"),
+    *_triggers("calendar", _ANY),
 )
+"""All that is derived (ADR 0012).
+
+A row of `rollup` is a function of the rows of its bucket's tickets, and of a calendar if it names
+one. `touched` are the tickets that changed since anyone looked, null for all of them; `stale` the
+hours to count anew. Buckets that hold an hour of either must not be used.
+"""

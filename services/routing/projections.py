@@ -18,6 +18,7 @@ from shared.contracts.intake import (
     TicketCancelled,
     TicketClosed,
     TicketCreated,
+    TicketMerged,
     TicketReopened,
     TicketResolved,
 )
@@ -40,7 +41,7 @@ def project(event: Recorded) -> Iterator[Any]:
     match data:
         case TicketCreated() | TicketReopened():
             yield Progress(is_open=True)
-        case TicketResolved() | TicketClosed() | TicketCancelled():
+        case TicketResolved() | TicketClosed() | TicketCancelled() | TicketMerged():
             yield Progress(is_open=False)
         case TicketPrioritized():
             yield Ranking(data.priority, data.impact, data.urgency, list(data.reasons))

@@ -14,6 +14,7 @@ from shared.contracts.intake import (
     TicketCancelled,
     TicketClosed,
     TicketCreated,
+    TicketMerged,
     TicketReopened,
     TicketResolved,
     TicketUpdated,
@@ -127,7 +128,7 @@ def _record(history: Sequence[Recorded]) -> TicketCreated | TicketUpdated | None
 
 
 def _is_open(history: Sequence[Recorded]) -> bool:
-    ended = TicketResolved | TicketClosed | TicketCancelled
+    ended = TicketResolved | TicketClosed | TicketCancelled | TicketMerged
     turns = [event for event in history if isinstance(event.data, ended | TicketReopened)]
     newest = max(turns, key=lambda event: event.sequence, default=None)
     return newest is None or isinstance(newest.data, TicketReopened)

@@ -21,6 +21,7 @@ _INTAKE = (
     "ticket.closed",
     "ticket.reopened",
     "ticket.cancelled",
+    "ticket.merged",
 )
 
 

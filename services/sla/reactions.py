@@ -2,23 +2,28 @@
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 from uuid import UUID
+
+import structlog
 
 from services.sla import queries
 from services.sla.domain import publication
 from services.sla.domain.clocks import Clock
 from services.sla.domain.facts import facts_of
 from services.sla.domain.history import in_order
+from services.sla.domain.inheritance import Bequest, bequests, due_times, inherited
 from services.sla.domain.ledger import Ledger, judge
 from services.sla.domain.publication import Knowledge, Said, learn
 from services.sla.domain.voice import event_of, hear
 from services.sla.handlers import Agreements
 from shared.calendar import instant, microseconds
 from shared.contracts.base import TicketData
+from shared.contracts.envelope import Lineage
 from shared.contracts.registry import Recorded
-from shared.contracts.sla import SlaPolicyPublished
+from shared.contracts.sla import SlaDueInherited, SlaPolicyPublished
+from shared.errors import InvalidInputError
 from shared.journal.journal import Draft
 from shared.runtime.read_model import read_histories
 from shared.runtime.service import Service
@@ -26,8 +31,19 @@ from shared.runtime.unit import Batch, Timer, Unit, lineage_after
 
 _WRITER: Final = "sla"
 _NEVER_US: Final = 0
+_AGAIN: Final = timedelta(hours=1)
 LOOK_EVERY_SECONDS: Final = 60
 _PAUSE_SECONDS: Final = 5
+_log: Final = structlog.get_logger()
+
+
+class _Heritage(NamedTuple):
+    """Due times that one ticket hands over to another."""
+
+    giver: UUID
+    bequest: Bequest
+    dues: dict[str, int]
+    lineage: Lineage
 
 
 async def react(batch: Batch, unit: Unit) -> None:
@@ -37,7 +53,7 @@ async def react(batch: Batch, unit: Unit) -> None:
     """
     causes: dict[str, Recorded] = {}
     for event in batch.events:
-        if event.writer != _WRITER and isinstance(event.data, TicketData):
+        if _is_of_a_ticket(event):
             cause = causes.setdefault(event.stream_id, event)
             if event.time < cause.time:  # of several, the one that reaches back furthest
                 causes[event.stream_id] = event
@@ -47,6 +63,13 @@ async def react(batch: Batch, unit: Unit) -> None:
         data = event.data
         if isinstance(data, SlaPolicyPublished) and data.applies_to == "running":
             await _wake_all(unit, data.effective_from or event.time)
+
+
+def _is_of_a_ticket(event: Recorded) -> bool:
+    """Tell whether the event may change a ticket's clocks."""
+    if event.writer == _WRITER:
+        return isinstance(event.data, SlaDueInherited)
+    return isinstance(event.data, TicketData)
 
 
 async def on_due(due: Sequence[Timer], unit: Unit) -> None:
@@ -83,23 +106,33 @@ async def _judge_again(
     rules = await queries.load_rules(unit.connection, unit.journal)
     histories = await read_histories(unit.connection, ticket_ids)
     journals = await unit.journal.read(unit.connection, ticket_ids)
+    lengths = {ticket_id: len(events) for ticket_id, events in journals.items()}
     now_us = microseconds(unit.now)
     fired_us = _NEVER_US if unit.fire_until is None else microseconds(unit.fire_until) + 1
+    heritage: list[_Heritage] = []
     for ticket_id in ticket_ids:
-        known = [event for event in histories[ticket_id] if event.writer != _WRITER]
+        # A calendar that ran out of open days must not stop the tickets behind this one.
+        events = histories[ticket_id]
         knowledge, is_foreign = hear(journals[ticket_id])
-        if not known or is_foreign:
+        facts = in_order(facts_of(events, rules.peaks))
+        if not facts or is_foreign:
             unit.set_timers(ticket_id, [])
             continue
-        facts = in_order(facts_of(known, rules.peaks))
-        ledger = judge(facts, rules.rulebook, now_us)
+        try:
+            ledger = judge(facts, rules.rulebook, now_us)
+        except InvalidInputError as error:
+            _log.warning("ticket not judged", ticket_id=ticket_id, detail=error.detail)
+            unit.set_timers(ticket_id, [Timer(ticket_id, "again", unit.now + _AGAIN)])
+            continue
         said = _say(ledger, knowledge, now_us, min(fired_us, now_us + 1))
         uuid = UUID(ticket_id)
-        unit.append(
-            ticket_id,
-            len(journals[ticket_id]),
-            [Draft(event_of(one, uuid), instant(one.time_us)) for one in said],
-            lineage_after(causes.get(ticket_id, known[-1]), _WRITER),
+        lineage = lineage_after(causes.get(ticket_id) or _last_told(events), _WRITER)
+        drafts = [Draft(event_of(one, uuid), instant(one.time_us)) for one in said]
+        unit.append(ticket_id, lengths[ticket_id], drafts, lineage)
+        lengths[ticket_id] += len(drafts)
+        heritage.extend(
+            _Heritage(uuid, one, due_times(facts, rules.rulebook, one.at_us), lineage)
+            for one in bequests(events)
         )
         later = [fact.time_us for fact in facts if fact.time_us > now_us]
         takeovers = rules.rulebook.takeovers_after(now_us) if ledger else []
@@ -111,6 +144,31 @@ async def _judge_again(
                 *(Timer(ticket_id, "takeover", instant(at_us)) for at_us in takeovers[:1]),
             ],
         )
+    if heritage:
+        await _hand_over(unit, heritage, lengths)
+
+
+def _last_told(events: Sequence[Recorded]) -> Recorded:
+    """Return what others said last of the ticket."""
+    return next((event for event in reversed(events) if event.writer != _WRITER), events[-1])
+
+
+async def _hand_over(unit: Unit, heritage: Sequence[_Heritage], lengths: dict[str, int]) -> None:
+    """Tell heirs which due times they take over; each judges itself again when it hears of it."""
+    heirs = {str(one.bequest.heir) for one in heritage}
+    journals = await unit.journal.read(unit.connection, heirs)
+    for one in heritage:
+        heir = str(one.bequest.heir)
+        journal = journals[heir]
+        if hear(journal).is_foreign:
+            continue
+        time = instant(one.bequest.at_us)
+        drafts = [
+            Draft(event, time) for event in inherited(one.giver, one.bequest, one.dues, journal)
+        ]
+        length = lengths.setdefault(heir, len(journal))
+        unit.append(heir, length, drafts, one.lineage)
+        lengths[heir] += len(drafts)
 
 
 def _say(ledger: Ledger, knowledge: Knowledge, now_us: int, fired_us: int) -> list[Said]:

@@ -48,7 +48,7 @@ class TicketReported(EventData, frozen=True, kw_only=True, forbid_unknown_fields
 
     Version 1 had `requester_id`, `requester_name` and `affected_people` side by side; the upcaster
     groups them. Impact and urgency may be left out; routing then derives impact from `scope`, and
-    takes urgency for medium.
+    takes urgency for medium. `split_from` is the ticket of which this report is a part.
     """
 
     TYPE: ClassVar[str] = "ticket.reported"
@@ -67,6 +67,7 @@ class TicketReported(EventData, frozen=True, kw_only=True, forbid_unknown_fields
     service: Key | None = None
     channel: Literal["phone", "mail", "portal", "api", "alert", "chat", "walk_in"] = "api"
     ticket_id: UUID | None = None
+    split_from: UUID | None = None
 
 
 class TicketCreated(TicketData, frozen=True, kw_only=True):
@@ -91,6 +92,7 @@ class TicketCreated(TicketData, frozen=True, kw_only=True):
     service: Key | None
     channel: Key
     origin: Annotated[str, Meta(description="`source` of the report, or the writing door")]
+    split_from: UUID | None = None
 
 
 class TicketUpdated(TicketData, frozen=True, kw_only=True):
@@ -185,6 +187,25 @@ class TicketCancelled(TicketData, frozen=True, kw_only=True):
     reason: Text
 
 
+class TicketMerged(TicketData, frozen=True, kw_only=True):
+    """The ticket is the same trouble as another one: work goes on there, and this one has ended."""
+
+    TYPE: ClassVar[str] = "ticket.merged"
+
+    into: UUID
+    merged_by: Key
+    reason: Text = ""
+
+
+class TicketLinked(TicketData, frozen=True, kw_only=True):
+    """Another ticket was merged into this one, or split off from it."""
+
+    TYPE: ClassVar[str] = "ticket.linked"
+
+    linked_id: UUID
+    relation: Literal["merged_in", "split_off"]
+
+
 class TicketRated(TicketData, frozen=True, kw_only=True):
     """The requester's satisfaction, 1 (bad) to 5 (good); a later rating replaces it."""
 
@@ -206,5 +227,7 @@ TicketEvent = (
     | TicketClosed
     | TicketReopened
     | TicketCancelled
+    | TicketMerged
+    | TicketLinked
     | TicketRated
 )

@@ -1,6 +1,7 @@
 """Events that sla owns: clocks and what became of them, calendars and policies."""
 
 from typing import Annotated, ClassVar, Literal
+from uuid import UUID
 
 from msgspec import Meta
 
@@ -116,6 +117,20 @@ class SlaCancelled(ClockData, frozen=True, kw_only=True):
     reason: Key
 
 
+class SlaDueInherited(TicketData, frozen=True, kw_only=True):
+    """A clock of this target is due no later than one of a ticket merged in, or split from, was.
+
+    True from the merge or split on; later pauses move it. The newest of one `from_ticket` and
+    target counts; null takes it back.
+    """
+
+    TYPE: ClassVar[str] = "sla.due_inherited"
+
+    target: Key
+    from_ticket: UUID
+    due_at: Instant | None
+
+
 class SlaPolicyPublished(EventData, frozen=True, kw_only=True):
     """One version of a policy, whole; of one name the first matching target counts.
 
@@ -187,4 +202,6 @@ ClockEvent = (
     | SlaMissed
     | SlaCancelled
 )
-SlaEvent = ClockEvent | SlaPolicyPublished | SlaCalendarPublished | SlaPeakDeclared
+SlaEvent = (
+    ClockEvent | SlaDueInherited | SlaPolicyPublished | SlaCalendarPublished | SlaPeakDeclared
+)

@@ -30,6 +30,7 @@ class CreateTicket(Struct, frozen=True):
     service: str | None
     channel: str
     origin: str
+    split_from: UUID | None = None
 
 
 class UpdateTicket(Struct, frozen=True):
@@ -109,6 +110,23 @@ class CancelTicket(Struct, frozen=True):
     reason: str
 
 
+class MergeTicket(Struct, frozen=True):
+    """Say that the work goes on in another ticket."""
+
+    ticket_id: UUID
+    into: UUID
+    merged_by: str
+    reason: str
+
+
+class LinkTicket(Struct, frozen=True):
+    """Note what another ticket has to do with this one."""
+
+    ticket_id: UUID
+    linked_id: UUID
+    relation: Literal["merged_in", "split_off"]
+
+
 class RateTicket(Struct, frozen=True):
     """Say how satisfied the requester is."""
 
@@ -129,5 +147,7 @@ TicketCommand = (
     | CloseTicket
     | ReopenTicket
     | CancelTicket
+    | MergeTicket
+    | LinkTicket
     | RateTicket
 )

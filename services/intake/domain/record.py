@@ -63,4 +63,5 @@ def accept(  # noqa: PLR0913 everything that is not in the report is named here
         service=report.service,
         channel=report.channel,
         origin=origin,
+        split_from=report.split_from,
     )

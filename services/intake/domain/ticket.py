@@ -16,6 +16,8 @@ from services.intake.domain.commands import (
     CommentTicket,
     CreateTicket,
     HoldTicket,
+    LinkTicket,
+    MergeTicket,
     RateTicket,
     ReopenTicket,
     ResolveTicket,
@@ -31,6 +33,8 @@ from shared.contracts.intake import (
     TicketCreated,
     TicketEvent,
     TicketHeld,
+    TicketLinked,
+    TicketMerged,
     TicketRated,
     TicketReopened,
     TicketResolved,
@@ -51,6 +55,7 @@ class Status(StrEnum):
     RESOLVED = "resolved"
     CLOSED = "closed"
     CANCELLED = "cancelled"
+    MERGED = "merged"
 
 
 _ACTIVE: Final = frozenset({Status.NEW, Status.IN_PROGRESS, Status.ON_HOLD})
@@ -66,6 +71,8 @@ _ALLOWED: Final[Mapping[type[TicketCommand], frozenset[Status]]] = {
     CloseTicket: frozenset({Status.RESOLVED}),
     ReopenTicket: _SOLVED,
     CancelTicket: _ACTIVE,
+    MergeTicket: _ACTIVE,
+    LinkTicket: _ALL,
     RateTicket: _SOLVED,
 }
 
@@ -75,7 +82,7 @@ class Ticket:
     """Only what `decide` needs; screens read projections, never this.
 
     `latest` is the event that led to the present status, `record` the correctable fields as they
-    stand; `comments` and `rating` are what a repeated command is compared with.
+    stand; `comments`, `links` and `rating` are what a repeated command is compared with.
     """
 
     status: Status = Status.UNKNOWN
@@ -84,8 +91,14 @@ class Ticket:
     latest: TicketEvent | None = None
     rating: TicketRated | None = None
     comments: Mapping[UUID, TicketCommented] = field(default_factory=dict[UUID, TicketCommented])
+    links: frozenset[TicketLinked] = frozenset()
     resolved_at: datetime | None = None
     reopen_count: int = 0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is work to do."""
+        return self.status in _ACTIVE
 
 
 def decide(command: TicketCommand, ticket: Ticket) -> list[TicketEvent]:
@@ -121,6 +134,8 @@ def evolve(  # noqa: PLR0911 one return per kind of fact
             return replace(ticket, record=event)
         case TicketCommented():
             return replace(ticket, comments={**ticket.comments, event.comment_id: event})
+        case TicketLinked():
+            return replace(ticket, links=ticket.links | {event})
         case TicketRated():
             return replace(ticket, rating=event)
         case TicketResolved():
@@ -144,6 +159,7 @@ _STATUS_AFTER: Final[Mapping[type[TicketEvent], Status]] = {
     TicketResumed: Status.IN_PROGRESS,
     TicketClosed: Status.CLOSED,
     TicketCancelled: Status.CANCELLED,
+    TicketMerged: Status.MERGED,
 }
 
 
@@ -163,6 +179,7 @@ def _create(command: CreateTicket, ticket: Ticket) -> list[TicketEvent]:
         service=command.service,
         channel=command.channel,
         origin=command.origin,
+        split_from=command.split_from,
     )
     if ticket.created is None:
         return [event]
@@ -213,7 +230,9 @@ def _event(command: TicketCommand, ticket: Ticket, record: TicketUpdated) -> Tic
             return _plain_event(command)
 
 
-def _plain_event(command: TicketCommand) -> TicketEvent | None:
+def _plain_event(  # noqa: PLR0911 one return per kind of fact
+    command: TicketCommand,
+) -> TicketEvent | None:
     match command:
         case StartTicket(ticket_id, agent_id):
             return TicketStarted(ticket_id=ticket_id, agent_id=agent_id)
@@ -223,6 +242,10 @@ def _plain_event(command: TicketCommand) -> TicketEvent | None:
             return TicketResolved(ticket_id=ticket_id, resolved_by=agent_id, resolution=text)
         case CancelTicket(ticket_id, cancelled_by, reason):
             return TicketCancelled(ticket_id=ticket_id, cancelled_by=cancelled_by, reason=reason)
+        case MergeTicket(ticket_id, into, merged_by, reason):
+            return TicketMerged(ticket_id=ticket_id, into=into, merged_by=merged_by, reason=reason)
+        case LinkTicket(ticket_id, linked_id, relation):
+            return TicketLinked(ticket_id=ticket_id, linked_id=linked_id, relation=relation)
         case RateTicket(ticket_id, rated_by, score, comment):
             return TicketRated(ticket_id=ticket_id, rated_by=rated_by, score=score, comment=comment)
         case _:
@@ -261,6 +284,8 @@ def _is_known(event: TicketEvent, ticket: Ticket) -> bool:
                 f"comment {event.comment_id} was made with other content", field="/comment_id"
             )
         return known is not None
+    if isinstance(event, TicketLinked):
+        return event in ticket.links
     if isinstance(event, TicketRated):
         return event == ticket.rating
     if isinstance(event, TicketReopened):

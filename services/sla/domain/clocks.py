@@ -5,18 +5,21 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from math import ceil
-from typing import Literal, NamedTuple
+from operator import attrgetter
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 
 from services.sla.domain.cycles import Life, Stretch
-from services.sla.domain.history import Spell
+from services.sla.domain.history import Fact, Spell
 from services.sla.domain.rulebook import Conditions, Definition
 from shared.calendar import SECOND_US, WorkingCalendar
 from shared.contracts.promises import WarnRule
 
 Outcome = Literal["open", "paused", "met", "missed", "cancelled", "merged", "superseded"]
+_SEQUENCE: Final = attrgetter("sequence")
+
 Pauses = Callable[[Conditions], Sequence[Spell]]
 """When one of some states held, in order; the last spell may have no end."""
 
@@ -26,6 +29,14 @@ class WarningDue(NamedTuple):
 
     place: int
     at_us: int
+
+
+class Cap(NamedTuple):
+    """A due time taken over from another ticket: since when, where it was, and whose it was."""
+
+    at_us: int
+    due_us: int
+    ticket_id: str
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,9 +77,25 @@ class Piece(NamedTuple):
         return self.calendar.worked_us(self.start_us, self.end_us)
 
 
-def course_of(life: Life, pauses: Pauses, at_us: int) -> "Course":
+def caps_of(facts: Sequence[Fact]) -> dict[str, tuple[Cap, ...]]:
+    """Return the due times that a ticket took over, by target; the newest of each giver counts."""
+    newest: dict[tuple[str, str], Cap | None] = {}
+    for fact in sorted((fact for fact in facts if fact.type == "inherited"), key=_SEQUENCE):
+        taken, giver = fact.changes or {}, fact.reason or ""
+        target, due_us = str(taken.get("target")), taken.get("due_us")
+        newest[target, giver] = (
+            Cap(fact.time_us, due_us, giver) if isinstance(due_us, int) else None
+        )
+    found: dict[str, tuple[Cap, ...]] = {}
+    for (target, _), cap in newest.items():
+        if cap is not None:
+            found[target] = (*found.get(target, ()), cap)
+    return found
+
+
+def course_of(life: Life, pauses: Pauses, caps: Sequence[Cap], at_us: int) -> "Course":
     """Return what the clock has counted at `at_us`, or at its end; there open pauses end."""
-    return Course(life, pauses, at_us if life.ended_us is None else life.ended_us)
+    return Course(life, pauses, caps, at_us if life.ended_us is None else life.ended_us)
 
 
 def read(course: "Course") -> Clock:
@@ -99,6 +126,19 @@ def read(course: "Course") -> Clock:
     )
 
 
+def verdict(course: "Course") -> Literal["met", "missed", "open"] | None:
+    """Return only what became of the clock; one that was ever breached is missed.
+
+    None for a clock that ended without a verdict.
+    """
+    if course.due_us() < course.cut_us:
+        return "missed"
+    ending = course.life.ending
+    if ending is None:
+        return "open"
+    return "met" if ending == "stopped" else None
+
+
 def _outcome(life: Life, *, is_past: bool, is_paused: bool) -> Outcome:
     if life.ended_us is not None and life.ending is not None and life.ending != "stopped":
         return life.ending
@@ -121,13 +161,19 @@ class Course:
         "_pauses",
         "_running",
         "_spells",
+        "caps",
         "cut_us",
         "life",
         "pieces",
     )
 
-    def __init__(self, life: Life, pauses: Pauses, cut_us: int) -> None:
+    def __init__(self, life: Life, pauses: Pauses, caps: Sequence[Cap], cut_us: int) -> None:
         self.life = life
+        self.caps = [
+            cap
+            for cap in caps
+            if life.started_us <= cap.at_us and (life.ended_us is None or cap.at_us < life.ended_us)
+        ]
         self._definition = life.definition
         self._calendar = life.definition.calendar
         self.cut_us = cut_us
@@ -141,17 +187,31 @@ class Course:
         self._running = [piece for piece in self.pieces if piece.kind == "run"]
 
     def due_us(self) -> int:
-        """Return the deadline."""
+        """Return the deadline: its own, or one that the ticket took over and that comes first."""
+        due_us = self.own_due_us()
+        for cap in self.caps:
+            due_us = min(due_us, max(self._moved_us(cap), self.life.started_us))
+        return due_us
+
+    def _moved_us(self, cap: Cap) -> int:
+        """Return where an inherited due time is after the pauses since."""
+        return self._shifted_us(cap.due_us, cap.at_us)
+
+    def own_due_us(self) -> int:
+        """Return the deadline by the clock's own goal."""
         life, definition, calendar = self.life, self._definition, self._calendar
         if definition.goal_us is not None:
             return self.reaches_us(definition.goal_us)
         if life.date_us is not None:
             due_us = max(life.date_us, life.started_us)
             return due_us if calendar.holds_us(due_us) else calendar.next_opening_us(due_us)
-        due_us = self.days_us()
-        for start_us, worked_us in self._idle():
+        return self._shifted_us(self.days_us(), life.started_us)
+
+    def _shifted_us(self, due_us: int, since_us: int) -> int:
+        """Return an instant moved by what did not count since then and began before it."""
+        for start_us, worked_us in self._idle(since_us):
             if start_us < due_us:
-                due_us = calendar.add_us(due_us, worked_us)
+                due_us = self._calendar.add_us(due_us, worked_us)
         return due_us
 
     def days_us(self) -> int:
@@ -200,7 +260,7 @@ class Course:
         """Yield what falls into the clock's life; what lies ahead is planned."""
         rules = self._definition.target.warn
         whole_us = self._definition.goal_us
-        if rules and whole_us is None:
+        if rules and (whole_us is None or self.caps):
             whole_us = self._elapsed_by_us(due_us)
         for place, rule in enumerate(rules):
             at_us = self._warn_us(rule, due_us, whole_us or 0)
@@ -242,12 +302,13 @@ class Course:
         rest_us = self.cut_us if from_us is None else max(self.cut_us, from_us)
         return self._calendar.add_us(rest_us, left_us)
 
-    def _idle(self) -> Iterator[tuple[int, int]]:
+    def _idle(self, since_us: int) -> Iterator[tuple[int, int]]:
         """Yield what does not count, joined where it touches: its start and its working time."""
         start_us = end_us = worked_us = 0
-        for piece in self.pieces:
-            if piece.kind == "run":
+        for whole in self.pieces:
+            if whole.kind == "run" or whole.end_us <= since_us:
                 continue
+            piece = whole._replace(start_us=max(whole.start_us, since_us))
             if piece.start_us != end_us:
                 if end_us > start_us:
                     yield start_us, worked_us
@@ -293,6 +354,7 @@ def _fraction(percent: float) -> Fraction:
     return Fraction(str(percent)) / 100
 
 
+@lru_cache(maxsize=1_000)
 def _share_us(percent: float, whole_us: int) -> int:
     """Return the share of the whole, exact, rounded up to a second."""
     return ceil(_fraction(percent) * whole_us / SECOND_US) * SECOND_US

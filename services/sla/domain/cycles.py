@@ -5,9 +5,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from services.sla.domain.history import ENDS, Fact, Moment
-from services.sla.domain.rulebook import Definition, Fields, TargetRules
-from shared.contracts.promises import HELD_FOR
+from services.sla.domain.history import Fact, Moment, words_of
+from services.sla.domain.rulebook import ENDS, REOPENED, Definition, Fields, TargetRules
 
 Ending = Literal["stopped", "cancelled", "merged", "superseded"]
 _SOLUTIONS: Final = ("resolved", "closed")
@@ -87,6 +86,8 @@ def lives(rules: TargetRules, moments: Sequence[Moment], until_us: int) -> Itera
         while takeover_us is not None and takeover_us < moment.at_us:
             run.take_over(takeover_us)
             takeover_us = next(takeovers, None)
+        if rules.words.isdisjoint(moment.words) and rules.names.isdisjoint(moment.changed):
+            continue
         run.happen(moment)
         if run.is_over:
             break
@@ -114,14 +115,14 @@ class _Run:
         rules, at_us = self._rules, moment.at_us
         touched = [self._open] if self._open is not None else []
         known = len(self.cycles)
-        if self._open is not None and moment.takes(rules.stop.fields):
+        if self._open is not None and rules.stop.fields and moment.takes(rules.stop.fields):
             self._end(self._open, at_us, "stopped")
-        if not self.is_over and moment.takes(rules.start.fields):
+        if not self.is_over and rules.start.fields and moment.takes(rules.start.fields):
             self._start(at_us)
         for fact in moment.acts:
             self._act(fact, at_us)
-        has_changed = moment.fields is not self._fields
         self._fields = moment.fields
+        has_changed = not rules.names.isdisjoint(moment.changed)
         for cycle in touched:
             if has_changed or at_us in self._rules.takeovers_us:
                 self._match(cycle, at_us)
@@ -138,7 +139,7 @@ class _Run:
     def _act(self, fact: Fact, at_us: int) -> None:
         if self.is_over:
             return
-        words = _words(fact)
+        words = words_of(fact)
         if self._open is not None and not self._rules.stop.words.isdisjoint(words):
             self._end(self._open, at_us, "stopped", is_solved=fact.type in _SOLUTIONS)
         if fact.type in ENDS:
@@ -146,7 +147,7 @@ class _Run:
             if self._open is not None:
                 self._end(self._open, at_us, "merged" if fact.type == "merged" else "cancelled")
         elif self._open is None:
-            if fact.type == "reopened" and self._reopen(at_us):
+            if fact.type == REOPENED and self._reopen(at_us):
                 return
             if not self._rules.start.words.isdisjoint(words):
                 self._start(at_us)
@@ -230,9 +231,3 @@ def _close(cycle: _Cycle) -> None:
     life = cycle.running()
     if life is not None and cycle.ended_us is not None:
         life.ended_us, life.ending = cycle.ended_us, cycle.ending
-
-
-def _words(fact: Fact) -> tuple[str, ...]:
-    if fact.type == "held" and fact.reason is not None:
-        return ("held", HELD_FOR + fact.reason)
-    return (fact.type,)

@@ -63,7 +63,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `seconds` is its working time, `counted_seconds` all that counts up to its end.
     """
 
-    what: Literal["counts", "paused", "excluded", "will count", "working days", "shifted", "date"]
+    what: Literal[
+        "counts", "paused", "excluded", "will count", "working days", "shifted", "date", "inherited"
+    ]
     start: datetime = msgspec.field(name="from")
     end: datetime = msgspec.field(name="to")
     seconds: int = 0
@@ -176,10 +178,15 @@ def _steps(course: Course, due_us: int) -> Iterator[Step]:
             counted_us += closing_us - opening_us
             yield _counting("will count", opening_us, closing_us, counted_us)
     elif definition.days is not None:
-        yield from _days(course, definition, due_us)
+        yield from _days(course, definition)
     elif course.life.date_us is not None:
         why = f"the ticket's {definition.date_field}, moved to the next opening if closed"
-        yield Step(what="date", start=instant(course.life.date_us), end=instant(due_us), why=why)
+        own = instant(course.own_due_us())
+        yield Step(what="date", start=instant(course.life.date_us), end=own, why=why)
+    if course.caps and due_us < course.own_due_us():
+        cap = min(course.caps, key=lambda one: one.due_us)
+        why = f"ticket {cap.ticket_id} was due then, and its work goes on here"
+        yield Step(what="inherited", start=instant(cap.at_us), end=instant(due_us), why=why)
 
 
 def _counting(what: Literal["counts", "will count"], a_us: int, b_us: int, sum_us: int) -> Step:
@@ -203,9 +210,9 @@ def _idle(piece: Piece, course: Course) -> Step:
     )
 
 
-def _days(course: Course, definition: Definition, due_us: int) -> Iterator[Step]:
+def _days(course: Course, definition: Definition) -> Iterator[Step]:
     goal = definition.target.goal
-    reached_us = course.days_us()
+    reached_us, due_us = course.days_us(), course.own_due_us()
     yield Step(
         what="working days",
         start=instant(course.life.started_us),

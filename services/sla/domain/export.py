@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from services.sla.domain import scenario
+from services.sla.domain.facts import RANK
 from services.sla.domain.history import Fact
 from services.sla.domain.published import Publication, in_asking_order, version_of
 from services.sla.domain.rulebook import PolicyVersion, calendar_version
@@ -17,6 +18,7 @@ from shared.calendar import ROUND_THE_CLOCK, SECOND_US, instant
 from shared.contracts.promises import Target
 from shared.contracts.sla import SlaCalendarPublished, SlaPolicyPublished
 
+_WRITERS: Final = {rank: writer for writer, rank in RANK.items()}
 _PLAIN: Final = {
     "started": scenario.Started,
     "resumed": scenario.Resumed,
@@ -119,7 +121,7 @@ def _renamed(target: Target, pin: int) -> Target:
 
 def _event(fact: Fact) -> scenario.AnyEvent:  # noqa: PLR0911 one answer per type
     known = _Known(
-        id=f"{'routing' if fact.rank else 'intake'}-{fact.sequence}",
+        id=f"{_WRITERS[fact.rank]}-{fact.sequence}",
         time=_whole(fact.time_us),
         recorded_at=_whole(fact.recorded_us),
     )
@@ -141,6 +143,14 @@ def _event(fact: Fact) -> scenario.AnyEvent:  # noqa: PLR0911 one answer per typ
         case "agent_reply" | "internal_note":
             comment = scenario.Comment(author="agent", public=fact.type == "agent_reply")
             return scenario.Commented(**known, data=comment)
+        case "inherited":
+            due_us = changes.get("due_us")
+            taken = scenario.Inheritance(
+                target=str(changes.get("target")),
+                from_ticket=fact.reason or "",
+                due_at=_whole(due_us) if isinstance(due_us, int) else None,
+            )
+            return scenario.Inherited(**known, data=taken)
         case plain:
             return _PLAIN[plain](**known)
 

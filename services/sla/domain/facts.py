@@ -12,6 +12,7 @@ from shared.contracts.intake import (
     TicketCommented,
     TicketCreated,
     TicketHeld,
+    TicketMerged,
     TicketReopened,
     TicketResolved,
     TicketResumed,
@@ -21,6 +22,7 @@ from shared.contracts.intake import (
 from shared.contracts.promises import Value
 from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketAssigned, TicketPrioritized
+from shared.contracts.sla import SlaDueInherited
 
 PEAK: Final = "peak"
 PEAKS: Final = "peaks"
@@ -30,7 +32,7 @@ FIELDS: Final = (
 )
 """The ticket's fields that a policy can ask for."""
 
-RANK: Final = {"intake": 0, "routing": 1}
+RANK: Final = {"intake": 0, "routing": 1, "sla": 2}
 _TYPES: Final[Mapping[type[EventData], FactType]] = {
     TicketStarted: "started",
     TicketResumed: "resumed",
@@ -38,6 +40,7 @@ _TYPES: Final[Mapping[type[EventData], FactType]] = {
     TicketClosed: "closed",
     TicketReopened: "reopened",
     TicketCancelled: "cancelled",
+    TicketMerged: "merged",
 }
 PLAIN: Final[Mapping[str, FactType]] = {data.TYPE: kind for data, kind in _TYPES.items()}
 """Events whose type says all that clocks need to know; their data need not be read."""
@@ -99,6 +102,9 @@ def _content(  # noqa: PLR0911 one answer per kind of event
             if data.author_role == "requester":
                 return "requester_message", None, None
             return "agent_reply" if data.visibility == "public" else "internal_note", None, None
+        case SlaDueInherited():
+            due_us = None if data.due_at is None else microseconds(data.due_at)
+            return "inherited", str(data.from_ticket), {"target": data.target, "due_us": due_us}
         case _:
             return None
 

@@ -1,7 +1,7 @@
 """One ticket's history as the clocks see it: moments at which things become true, and states."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -25,10 +25,10 @@ FactType = Literal[
     "cancelled",
     "merged",
     "updated",
+    "inherited",
 ]
-ENDS: Final = ("cancelled", "merged")
 _RELEASES: Final = frozenset(("resumed", "resolved", "closed", "cancelled"))
-_SILENT: Final = frozenset(("prioritized", "updated", "internal_note"))
+_SILENT: Final = frozenset(("prioritized", "updated", "internal_note", "inherited"))
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False):
@@ -36,7 +36,8 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 
     `time_us` is when it became true, `recorded_us` when the desk learnt it, both in microseconds
     since 1970. `rank` orders writers at one instant, `sequence` is the writer's own; together they
-    name the fact. `changes` are fields and their new values.
+    name the fact. `changes` are fields and their new values; of a due time inherited, `reason` is
+    the ticket it comes from and `changes` its target and microseconds.
     """
 
     time_us: int
@@ -51,22 +52,24 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 class Moment(msgspec.Struct, frozen=True, gc=False):
     """Everything that happened at one instant, and what was true after it.
 
-    `acts` are its facts that are a condition or an end, in order; `before` the fields before it.
+    `acts` are its facts that are a condition or an end, in order, and `words` what rules call them;
+    `before` are the fields before it, `changed` those that it gave another value.
     """
 
     at_us: int
     acts: tuple[Fact, ...]
+    words: frozenset[str]
     before: Fields
     fields: Fields
+    changed: frozenset[str]
     hold: Fact | None
     is_resolved: bool
     is_closed: bool
 
     def takes(self, wanted: tuple[tuple[str, Value], ...]) -> bool:
         """Tell whether one of these fields took its value now."""
-        return self.fields is not self.before and any(
-            is_same(self.fields.get(name), value) and not is_same(self.before.get(name), value)
-            for name, value in wanted
+        return any(
+            name in self.changed and is_same(self.fields.get(name), value) for name, value in wanted
         )
 
     def pause_under(self, pause: Conditions) -> str | None:
@@ -136,9 +139,11 @@ def moments(facts: Sequence[Fact]) -> list[Moment]:
     for at_us, together in groupby(facts, key=lambda fact: fact.time_us):
         acts: list[Fact] = []
         before = fields
+        touched: set[str] = set()
         for fact in together:
             kind = fact.type
-            if fact.changes:
+            if fact.changes and kind != "inherited":
+                touched.update(fact.changes)
                 fields = {**fields, **fact.changes}
             if kind not in _SILENT:
                 acts.append(fact)
@@ -152,8 +157,22 @@ def moments(facts: Sequence[Fact]) -> list[Moment]:
                 is_closed = True
             elif kind == "reopened":
                 is_resolved = is_closed = False
-        found.append(Moment(at_us, tuple(acts), before, fields, hold, is_resolved, is_closed))
+        words = frozenset(chain.from_iterable(map(words_of, acts)))
+        changed = frozenset(n for n in touched if not is_same(before.get(n), fields[n]))
+        found.append(
+            Moment(
+                *(at_us, tuple(acts), words, before, fields, changed),
+                *(hold, is_resolved, is_closed),
+            )
+        )
     return found
+
+
+def words_of(fact: Fact) -> tuple[str, ...]:
+    """Return what rules call a fact."""
+    if fact.type == "held" and fact.reason is not None:
+        return ("held", HELD_FOR + fact.reason)
+    return (fact.type,)
 
 
 def spells(found: Sequence[Moment], pause: Conditions) -> Iterator[Spell]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from services.sla.domain.clocks import Clock, Course, course_of, read
+from services.sla.domain.clocks import Clock, Course, caps_of, course_of, read
 from services.sla.domain.cycles import lives
 from services.sla.domain.history import Fact, Moment, Spell, moments, spells
 from services.sla.domain.rulebook import Conditions, Rulebook
@@ -21,13 +21,25 @@ def judge(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Ledger:
     return tuple(read(course) for course in courses(facts, rules, at_us))
 
 
-def courses(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Iterator[Course]:
-    """Yield what each clock of the ledger has counted, for those who ask how it came about."""
-    happened = moments([fact for fact in facts if fact.time_us <= at_us])
+def judge_just_before(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Ledger:
+    """Return the ledger as read at `at_us`, versions that come into force then left out."""
+    return tuple(read(course) for course in courses(facts, rules, at_us, at_us - 1))
+
+
+def courses(
+    facts: Sequence[Fact], rules: Rulebook, at_us: int, ruled_until_us: int | None = None
+) -> Iterator[Course]:
+    """Yield what each clock of the ledger has counted, for those who ask how it came about.
+
+    Versions for running clocks that come after `ruled_until_us` are left out.
+    """
+    known = [fact for fact in facts if fact.time_us <= at_us]
+    happened = moments(known)
     pauses = _Pauses(happened)
+    caps = caps_of(known)
     for target in rules.targets:
-        for life in lives(target, happened, at_us):
-            yield course_of(life, pauses.of, at_us)
+        for life in lives(target, happened, at_us if ruled_until_us is None else ruled_until_us):
+            yield course_of(life, pauses.of, caps.get(target.name, ()), at_us)
 
 
 class _Pauses:

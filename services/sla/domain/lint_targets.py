@@ -12,6 +12,8 @@ from services.sla.domain.lint_calendars import opened_dates
 from services.sla.domain.placed import Placed
 from services.sla.domain.scenario import CalendarPart
 from shared.calendar import (
+    EARLIEST_US,
+    LATEST_US,
     ROUND_THE_CLOCK,
     SEARCH_YEARS_MAX,
     SECOND_US,
@@ -22,8 +24,6 @@ from shared.contracts.promises import Condition, Goal, Target, Value, WarnRule
 from shared.errors import InvalidInputError
 
 RANKS: Final = ("P1", "P2", "P3", "P4")
-_EARLIEST_US: Final = microseconds(datetime(1900, 1, 2, tzinfo=UTC))
-_LATEST_US: Final = microseconds(datetime(2199, 12, 31, tzinfo=UTC))
 _DAY_US: Final = 86_400 * SECOND_US
 _SEARCH_US: Final = SEARCH_YEARS_MAX * 366 * _DAY_US
 
@@ -61,10 +61,10 @@ def _reach(definition: Placed, around: Surroundings) -> Iterator[Finding]:
         )
         return
     calendar = around.calendars.get(name)
-    from_us = max(microseconds(definition.policy.effective_from), _EARLIEST_US)
+    from_us = max(microseconds(definition.policy.effective_from), EARLIEST_US)
     if calendar is None:
         return  # the calendar itself has an error
-    if from_us >= _LATEST_US:
+    if from_us >= LATEST_US:
         yield warning(
             "version_never_in_force",
             pointer.partition("/targets")[0] + "/effective_from",
@@ -93,7 +93,7 @@ def _special_start(part: CalendarPart | None, from_us: int) -> Iterator[int]:
     """Yield an instant just before the first special day that opens after `from_us`."""
     for day in () if part is None else opened_dates(part):
         before_us = microseconds(datetime.combine(day, time(), UTC)) - _DAY_US
-        if from_us < before_us < _LATEST_US:
+        if from_us < before_us < LATEST_US:
             yield before_us
             return
 

@@ -7,6 +7,7 @@ import msgspec
 
 from services.sla.domain.clocks import Clock
 from services.sla.domain.ledger import Ledger
+from shared.calendar import SECOND_US
 from shared.contracts.promises import ClockKind, Goal, WarnRule
 
 SaidType = Literal[
@@ -42,13 +43,23 @@ class Promise(NamedTuple):
     goal: Goal
 
 
+class End(NamedTuple):
+    """How a clock ended: the word and the instant; where it ran to, and the working seconds."""
+
+    type: SaidType
+    time_us: int
+    due_us: int | None
+    elapsed_seconds: int | None
+
+
 class Said(NamedTuple):
     """Something to be published: when it became true, and about which clock.
 
     `clock` is None if late facts undid the clock; `promise` is then the one that is void, else it
     is set when a clock started. `due_us` is where the clock runs towards, or the breach that is
-    taken back; `rule` a warning's. `is_correction` marks a start that was told before, with other
-    content; `is_withdrawal` the end of a clock that late facts undid.
+    taken back; `rule` a warning's. `is_correction` marks a start that was told before, or an end
+    told before at the same instant, with other content; `is_withdrawal` the end of a clock that
+    late facts undid.
     """
 
     type: SaidType
@@ -58,6 +69,7 @@ class Said(NamedTuple):
     promise: Promise | None = None
     due_us: int | None = None
     rule: WarnRule | None = None
+    end: End | None = None
     is_correction: bool = False
     is_withdrawal: bool = False
 
@@ -65,15 +77,14 @@ class Said(NamedTuple):
 class Told(msgspec.Struct, frozen=True):
     """What the world was last told about one clock.
 
-    `due_us` is None while it was told to be paused, `breach_us` is the breach that stands, `end`
-    the word that ended it and its instant.
+    `due_us` is None while it was told to be paused, `breach_us` is the breach that stands.
     """
 
     promise: Promise
     due_us: int | None = None
     pause_us: int | None = None
     breach_us: int | None = None
-    end: tuple[SaidType, int] | None = None
+    end: End | None = None
     warned: tuple[WarnRule, ...] = ()
 
 
@@ -110,7 +121,7 @@ def learn(knowledge: Knowledge, said: Said) -> None:
             del knowledge[said.key]
             return
         case _:
-            told = replace(told, end=(said.type, said.time_us))
+            told = replace(told, end=said.end)
     knowledge[said.key] = told
 
 
@@ -131,7 +142,7 @@ def due(ledger: Ledger, knowledge: Knowledge, before_us: int) -> list[Said]:
             for place, at_us in clock.warnings
             if at_us < before_us and rules[place] not in told.warned
         )
-        if clock.stopped_us is None and told.breach_us != clock.due_us < before_us:
+        if clock.stopped_us is None and told.breach_us is None and clock.due_us < before_us:
             found.append((clock.due_us, True, Said("sla.breached", key, clock.due_us, clock)))
     found.sort(key=lambda entry: entry[:2])
     return [said for _, _, said in found]
@@ -159,6 +170,7 @@ def news(ledger: Ledger, knowledge: Knowledge, at_us: int, fired_us: int) -> lis
 def _news(clock: Clock, knowledge: Knowledge, at_us: int, fired_us: int) -> Iterator[Said]:
     key = key_of(clock)
     told = knowledge.get(key)
+    old_end = None if told is None else told.end
     promise = _promise(clock)
     if told is None or told.promise != promise or (told.end and clock.stopped_us is None):
         yield Said(
@@ -175,9 +187,17 @@ def _news(clock: Clock, knowledge: Knowledge, at_us: int, fired_us: int) -> Iter
     if clock.stopped_us is None:
         yield from _course(clock, told)
     else:
-        end: SaidType = _ENDS.get(clock.outcome, "sla.cancelled")
-        if told.end != (end, clock.stopped_us):
-            yield Said(end, key, clock.stopped_us, clock)
+        end = _end(clock, clock.stopped_us)
+        if told.end != end:
+            is_same = old_end is not None and old_end[:2] == end[:2]
+            yield Said(end.type, key, end.time_us, clock, end=end, is_correction=is_same)
+
+
+def _end(clock: Clock, stopped_us: int) -> End:
+    word = _ENDS.get(clock.outcome)
+    if word is None:
+        return End("sla.cancelled", stopped_us, None, None)
+    return End(word, stopped_us, clock.due_us, clock.elapsed_us // SECOND_US)
 
 
 def _promise(clock: Clock) -> Promise:

@@ -8,13 +8,15 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from shared.calendar import SECOND_US, WorkingCalendar, instant_us
+from shared.calendar import EARLIEST_US, LATEST_US, SECOND_US, WorkingCalendar, instant_us
 from shared.contracts.promises import AppliesTo, Condition, Target, Value
 from shared.errors import InvalidInputError
 
 Fields = Mapping[str, Value]
 """A ticket's fields by name; what is absent is not set."""
 
+REOPENED: Final = "reopened"
+ENDS: Final = ("cancelled", "merged")
 _SHARED: Final = ("start", "stop", "cycle", "on_reopen")
 
 
@@ -98,7 +100,10 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class TargetRules:
-    """All that was ever published about one target; its definitions share how its cycles run."""
+    """All that was ever published about one target; its definitions share how its cycles run.
+
+    `words` are the facts and `names` the fields that can move it; nothing else can.
+    """
 
     name: str
     start: Conditions
@@ -107,6 +112,8 @@ class TargetRules:
     on_reopen: str
     policies: tuple[tuple[Version, ...], ...]
     takeovers_us: tuple[int, ...]
+    words: frozenset[str]
+    names: frozenset[str]
 
     def matching(self, fields: Fields, opened_us: int, at_us: int) -> Definition | None:
         """Return the definition for a ticket with such fields, of a cycle that opened then.
@@ -183,14 +190,21 @@ def _rules(
         for versions in histories
     )
     takeovers = {v.effective_us for versions in policies for v in versions if v.is_for_running}
+    start, stop = Conditions.of(target.start), Conditions.of(target.stop)
+    definitions = [d for versions in policies for version in versions for d in version.definitions]
+    named = {name for d in definitions for name in (*(name for name, _ in d.when), d.date_field)}
     return TargetRules(
         target.name,
-        Conditions.of(target.start),
-        Conditions.of(target.stop),
+        start,
+        stop,
         target.cycle == "repeat",
         target.on_reopen,
         policies,
         tuple(sorted(takeovers)),
+        start.words | stop.words | {*ENDS, REOPENED},
+        frozenset(name for name, _ in (*start.fields, *stop.fields)).union(
+            name for name in named if name is not None
+        ),
     )
 
 
@@ -253,10 +267,11 @@ def _require_later(policy: PolicyVersion, pointer: str, others: Iterable[PolicyV
 
 @lru_cache(maxsize=10_000)
 def read_date(value: Value) -> int | None:
-    """Return an instant that a ticket's field names, None if it names none."""
+    """Return an instant that a ticket's field names, None if it names none that calendars reach."""
     if not isinstance(value, str):
         return None
     try:
-        return instant_us(value)
+        at_us = instant_us(value)
     except ValueError:
         return None
+    return at_us if EARLIEST_US <= at_us < LATEST_US else None

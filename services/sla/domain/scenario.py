@@ -80,6 +80,14 @@ class Merge(Part, frozen=True, kw_only=True):
     into: str | UnsetType = UNSET
 
 
+class Inheritance(Part, frozen=True, kw_only=True):
+    """A due time taken over; null takes it back."""
+
+    target: str
+    from_ticket: str
+    due_at: Instant | None
+
+
 class Update(Part, frozen=True, kw_only=True):
     """Fields and their new values."""
 
@@ -178,6 +186,12 @@ class Cancelled(Event, frozen=True, kw_only=True, tag="ticket.cancelled"):
     data: NoData = NoData()
 
 
+class Inherited(Event, frozen=True, kw_only=True, tag="sla.due_inherited"):
+    """It took a due time over from a ticket merged into it, or from which it was split off."""
+
+    data: Inheritance
+
+
 AnyEvent = (
     Created
     | Prioritized
@@ -192,6 +206,7 @@ AnyEvent = (
     | Closed
     | Reopened
     | Cancelled
+    | Inherited
 )
 
 

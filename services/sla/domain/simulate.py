@@ -11,7 +11,7 @@ from msgspec import UNSET
 from services.sla.domain import publication, scenario
 from services.sla.domain.clocks import Clock
 from services.sla.domain.history import Fact, FactType, in_order
-from services.sla.domain.ledger import Ledger, judge
+from services.sla.domain.ledger import Ledger, judge, judge_just_before
 from services.sla.domain.publication import Knowledge, Said, learn
 from services.sla.domain.rulebook import PolicyVersion, Rulebook, read_date, rulebook
 from services.sla.domain.scenario import (
@@ -49,6 +49,7 @@ def run(case: Scenario) -> Verdict:
     rules = rulebook([policy_version(part) for part in case.policies], calendars)
     facts = in_order(facts_of(case))
     _require_dates(case, rules)
+    _require_created_first(case)
     ends = max(microseconds(event.time) for event in case.events)
     until_us = ends if case.until is None else microseconds(case.until)
     facts = [fact for fact in facts if fact.time_us <= until_us]
@@ -77,9 +78,10 @@ def published(facts: Sequence[Fact], rules: Rulebook, until_us: int) -> Iterator
     recorded = {fact.recorded_us for fact in facts}
     knowledge: Knowledge = {}
     known: list[Fact] = []
-    for at_us in sorted(recorded.union(rules.takeovers_us(until_us))):
-        ledger = judge(known, rules, at_us)
-        yield from _told(publication.due(ledger, knowledge, at_us), knowledge)
+    last_us = max(until_us, *recorded)
+    for at_us in sorted(recorded.union(rules.takeovers_us(last_us))):
+        before = judge_just_before(known, rules, at_us)
+        yield from _told(publication.due(before, knowledge, at_us), knowledge)
         known = [fact for fact in facts if fact.recorded_us <= at_us]
         ledger = judge(known, rules, at_us)
         said = publication.news(ledger, knowledge, at_us, at_us)
@@ -162,7 +164,7 @@ def _fact(event: scenario.AnyEvent, sequence: int) -> Fact:
     return Fact(
         time_us,
         time_us if event.recorded_at is None else microseconds(event.recorded_at),
-        1 if isinstance(event, _ROUTINGS) else 0,
+        _rank(event),
         sequence,
         kind,
         reason,
@@ -170,7 +172,15 @@ def _fact(event: scenario.AnyEvent, sequence: int) -> Fact:
     )
 
 
-def _content(event: scenario.AnyEvent) -> tuple[FactType, str | None, Mapping[str, Value] | None]:
+def _rank(event: scenario.AnyEvent) -> int:
+    if isinstance(event, scenario.Inherited):
+        return 2
+    return 1 if isinstance(event, _ROUTINGS) else 0
+
+
+def _content(  # noqa: PLR0911 one answer per kind of event
+    event: scenario.AnyEvent,
+) -> tuple[FactType, str | None, Mapping[str, Value] | None]:
     """Return the fact's type, the reason of a hold, and the fields it changes."""
     match event:
         case scenario.Created() | scenario.Prioritized() | scenario.Assigned():
@@ -179,6 +189,11 @@ def _content(event: scenario.AnyEvent) -> tuple[FactType, str | None, Mapping[st
             return "updated", None, event.data.fields
         case scenario.Held():
             return "held", None if event.data.reason is UNSET else event.data.reason, None
+        case scenario.Inherited():
+            due_at = event.data.due_at
+            due_us = None if due_at is None else microseconds(due_at)
+            taken: dict[str, Value] = {"target": event.data.target, "due_us": due_us}
+            return "inherited", event.data.from_ticket, taken
         case scenario.Commented():
             if event.data.author == "requester":
                 return "requester_message", None, None
@@ -207,11 +222,25 @@ def _require_dates(case: Scenario, rules: Rulebook) -> None:
         changes = _content(event)[2] or {}
         below = "data/fields" if isinstance(event, scenario.Updated) else "data"
         for name in names & changes.keys():
-            if changes[name] is not None and read_date(changes[name]) is None:
+            at_us = read_date(changes[name])
+            if changes[name] is not None and (at_us is None or at_us % SECOND_US):
                 field = f"/events/{place}/{below}/{name}"
                 raise InvalidInputError(
-                    f"{field}: {changes[name]!r} is no instant with an offset", field=field
+                    f"{field}: {changes[name]!r} is no instant in whole seconds with an offset,"
+                    " before the year 2200",
+                    field=field,
                 )
+
+
+def _require_created_first(case: Scenario) -> None:
+    """Refuse what happened to a ticket before it was there."""
+    created = [event.time for event in case.events if isinstance(event, scenario.Created)]
+    for place, event in enumerate(case.events):
+        if created and event.time < min(created):
+            field = f"/events/{place}/time"
+            raise InvalidInputError(
+                f"{field}: {event.time.isoformat()} is before the ticket was created", field=field
+            )
 
 
 def _clock(clock: Clock) -> ClockPart:

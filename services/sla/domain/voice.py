@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, TypedDict, cast
 from uuid import UUID
 
 from services.sla.domain.clocks import Clock
-from services.sla.domain.publication import ClockKey, Knowledge, Promise, Said, SaidType, learn
+from services.sla.domain.publication import ClockKey, End, Knowledge, Promise, Said, SaidType, learn
 from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.promises import ClockKind
 from shared.contracts.registry import Recorded
@@ -146,7 +146,12 @@ def said_by(event: ClockEvent, time_us: int) -> Said:
             return Said(kind, key, time_us, due_us=microseconds(event.due_at))
         case SlaWarned():
             return Said(kind, key, time_us, rule=event.rule)
+        case SlaMet() | SlaMissed():
+            due_us = None if event.due_at is None else microseconds(event.due_at)
+            return Said(kind, key, time_us, end=End(kind, time_us, due_us, event.elapsed_seconds))
         case SlaCancelled():
-            return Said(kind, key, time_us, is_withdrawal=event.reason == WITHDRAWN)
+            is_withdrawal = event.reason == WITHDRAWN
+            end = End(kind, time_us, None, None)
+            return Said(kind, key, time_us, end=end, is_withdrawal=is_withdrawal)
         case _:
             return Said(kind, key, time_us)

@@ -1,19 +1,21 @@
 """History judged again under other rules: who would have been met or missed."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
-from services.sla.domain.clocks import Clock
+from services.sla.domain.clocks import verdict
 from services.sla.domain.facts import PLAIN, RANK, Peaks, fact_of
 from services.sla.domain.history import Fact, order
-from services.sla.domain.ledger import judge
+from services.sla.domain.ledger import courses
 from services.sla.domain.rulebook import Rulebook
 from shared.calendar import microseconds
 from shared.contracts.registry import decode_data
 
 CHANGED_MAX: Final = 200
+_KEPT_MAX: Final = 2 * CHANGED_MAX
 Verdict = Literal["met", "missed", "open", "none"]
 
 
@@ -31,69 +33,80 @@ class Changed(msgspec.Struct, frozen=True):
     after: Verdict
 
 
-class Difference(msgspec.Struct, kw_only=True):
+class Difference(msgspec.Struct, frozen=True):
     """Verdicts of some tickets on one target, `before` → `after` → how many."""
 
     target: str
     group: str | None
-    verdicts: dict[Verdict, dict[Verdict, int]] = {}
-
-    def count(self, before: Verdict, after: Verdict, many: int = 1) -> None:
-        """Add tickets."""
-        row = self.verdicts.setdefault(before, {})
-        row[after] = row.get(after, 0) + many
+    verdicts: dict[Verdict, dict[Verdict, int]]
 
 
-class Comparison(msgspec.Struct, kw_only=True):
+class Comparison(msgspec.Struct, frozen=True):
     """What other rules would have made of the past.
 
     `changed` names the first tickets whose verdict differs; the counts are complete.
     """
 
-    tickets: int = 0
-    changed_tickets: int = 0
-    differences: list[Difference] = []
-    changed: list[Changed] = []
+    tickets: int
+    changed_tickets: int
+    differences: tuple[Difference, ...]
+    changed: tuple[Changed, ...]
+
+
+class Tally:
+    """Counts tickets by target, group and both verdicts."""
+
+    def __init__(self) -> None:
+        self._tickets = self._changed_tickets = 0
+        self._counts: Counter[tuple[str, str | None, Verdict, Verdict]] = Counter()
+        self._changed: list[Changed] = []
 
     def add(
         self,
         ticket_id: str,
         group: str | None,
-        before: dict[str, Verdict],
-        after: dict[str, Verdict],
+        before: Mapping[str, Verdict],
+        after: Mapping[str, Verdict],
     ) -> None:
         """Count one ticket, by target."""
-        self.tickets += 1
+        self._tickets += 1
         has_changed = False
-        for target in sorted(before.keys() | after.keys()):
+        for target in before.keys() | after.keys():
             was, would_be = before.get(target, "none"), after.get(target, "none")
-            self._of(target, group).count(was, would_be)
+            self._counts[target, group, was, would_be] += 1
             if was != would_be:
                 has_changed = True
-                if len(self.changed) < CHANGED_MAX:
-                    self.changed.append(Changed(ticket_id, target, group, was, would_be))
-        self.changed_tickets += has_changed
+                if len(self._changed) < _KEPT_MAX:
+                    self._changed.append(Changed(ticket_id, target, group, was, would_be))
+        self._changed_tickets += has_changed
 
-    def take(self, other: "Comparison") -> None:
+    def take(self, part: Comparison) -> None:
         """Add what another part of the history came to."""
-        self.tickets += other.tickets
-        self.changed_tickets += other.changed_tickets
-        for difference in other.differences:
-            mine = self._of(difference.target, difference.group)
-            for before, row in difference.verdicts.items():
+        self._tickets += part.tickets
+        self._changed_tickets += part.changed_tickets
+        for one in part.differences:
+            for before, row in one.verdicts.items():
                 for after, many in row.items():
-                    mine.count(before, after, many)
-        self.changed = sorted(
-            [*self.changed, *other.changed], key=lambda one: (one.ticket_id, one.target)
-        )[:CHANGED_MAX]
-        self.differences.sort(key=lambda one: (one.target, one.group is None, one.group or ""))
+                    self._counts[one.target, one.group, before, after] += many
+        self._changed.extend(part.changed)
 
-    def _of(self, target: str, group: str | None) -> Difference:
-        for difference in self.differences:
-            if difference.target == target and difference.group == group:
-                return difference
-        self.differences.append(Difference(target=target, group=group))
-        return self.differences[-1]
+    def comparison(self) -> Comparison:
+        """Return the counts by target and group, those without a group last."""
+        found: dict[tuple[str, str | None], dict[Verdict, dict[Verdict, int]]] = {}
+        for (target, group, before, after), many in sorted(self._counts.items(), key=_order):
+            found.setdefault((target, group), {}).setdefault(before, {})[after] = many
+        changed = sorted(self._changed, key=lambda one: (one.ticket_id, one.target))
+        return Comparison(
+            self._tickets,
+            self._changed_tickets,
+            tuple(Difference(*key, verdicts) for key, verdicts in found.items()),
+            tuple(changed[:CHANGED_MAX]),
+        )
+
+
+def _order(counted: tuple[tuple[str, str | None, Verdict, Verdict], int]) -> tuple[object, ...]:
+    target, group, before, after = counted[0]
+    return target, group is None, group or "", before, after
 
 
 def facts_of_rows(rows: Iterable[Row], peaks: Peaks) -> list[Fact]:
@@ -117,16 +130,10 @@ def facts_of_rows(rows: Iterable[Row], peaks: Peaks) -> list[Fact]:
 def verdicts(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> dict[str, Verdict]:
     """Return how each target would have ended: missed if any of its clocks was ever breached."""
     found: dict[str, Verdict] = {}
-    for clock in judge(facts, rules, at_us):
-        verdict = _verdict(clock)
-        if verdict is not None and found.get(clock.target) != "missed":
-            found[clock.target] = verdict
+    for course in courses(facts, rules, at_us):
+        target = course.life.target
+        if found.get(target) != "missed":
+            became = verdict(course)
+            if became is not None:
+                found[target] = became
     return found
-
-
-def _verdict(clock: Clock) -> Verdict | None:
-    if clock.breached_us is not None or clock.outcome == "missed":
-        return "missed"
-    if clock.outcome == "met":
-        return "met"
-    return "open" if clock.outcome in ("open", "paused") else None

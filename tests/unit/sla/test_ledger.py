@@ -1,7 +1,7 @@
 """How clocks run, by small cases; the worked examples and the oracle check the rest."""
 
 import pytest
-from support.scenarios import event, outcome, policy, target, told
+from support.scenarios import at, event, outcome, policy, target, told
 
 CREATED = event("09:00", "created", priority="P3")
 
@@ -167,3 +167,40 @@ def test_the_order_of_arrival_and_repetition_change_nothing() -> None:
     targets = [target(pause=["held"], warn=[{"percent": 50}])]
     expected = outcome(*events, targets=targets)
     assert outcome(*reversed(events), *events, targets=targets) == expected
+
+
+def taken_over(time: str, due: str | None) -> dict:
+    """Return a due time inherited at an instant from a ticket called `other`."""
+    data = {"target": "resolution", "from_ticket": "other", "due_at": due and at(due)}
+    return {**event(time, "updated"), "type": "sla.due_inherited", "data": data}
+
+
+@pytest.mark.parametrize(
+    ("inherited", "due"),
+    [
+        (("09:10", "09:30"), "09:30"),
+        (("09:10", "12:00"), "10:00"),  # later than its own: changes nothing
+        (("09:10", None), "10:00"),
+        (("09:00", "08:30"), "09:00"),  # overdue before this ticket was there
+    ],
+)
+def test_an_inherited_due_time_only_ever_comes_earlier(
+    inherited: tuple[str, str | None], due: str
+) -> None:
+    assert ledger(CREATED, taken_over(*inherited))[0][4] == due
+
+
+def test_a_pause_moves_an_inherited_due_time_from_the_merge_on() -> None:
+    held = (event("09:05", "held"), event("09:25", "resumed"))
+    found = ledger(CREATED, *held, taken_over("09:15", "09:40"), targets=[target(pause=["held"])])
+    assert found[0][4] == "09:50"
+
+
+def test_the_newest_word_of_one_giver_counts() -> None:
+    assert ledger(CREATED, taken_over("09:10", "09:30"), taken_over("09:10", None))[0][4] == "10:00"
+
+
+def test_a_cycle_that_starts_later_inherits_nothing() -> None:
+    again = target(start=["created", "reopened"], cycle="repeat", on_reopen="ignore")
+    events = (taken_over("09:10", "09:20"), event("09:15", "resolved"), event("09:30", "reopened"))
+    assert [clock[4] for clock in ledger(CREATED, *events, targets=[again])] == ["09:20", "10:30"]

@@ -15,6 +15,7 @@ from services.sla.domain.scenario import Scenario
 from services.sla.domain.simulate import run
 
 WORKED = Path(__file__).parents[4] / "shared" / "data" / "sla-scenarios.json"
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 CASE = case(event("09:00", "created"), event("09:30", "resolved"))
 
 
@@ -34,6 +35,13 @@ def simulate(content: object, *options: str) -> Any:
 def test_the_worked_examples_come_out(example: Any) -> None:
     scenario = msgspec.convert(example, Scenario)
     assert differences(scenario, run(scenario).actual) == []
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_of_the_documentation_come_out(path: Path) -> None:
+    done = CliRunner().invoke(app, ["sla", "simulate", str(path)])
+    assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(app, ["sla", "lint", "--strict", str(path)]).exit_code == 0
 
 
 def test_one_scenario_gives_an_object_and_a_list_a_list() -> None:
@@ -93,6 +101,7 @@ def wrong(**changes: Any) -> dict[str, Any]:
         (wrong(events=[{"time": "2025-06-02T09:00:00Z", "type": "ticket.eaten"}]), "/events/0"),
         (wrong(events=[event("09:00", "created", known="08:00")]), "/events/0/recorded_at"),
         (wrong(events=[event("09:00", "commented")]), "/events/0/data/author"),
+        (wrong(events=[event("09:00", "created"), event("08:59", "held")]), "/events/1/time"),
         (
             case(event("09:00", "created"), targets=[target(calendar="moon")]),
             "/policies/0/targets/0/calendar",

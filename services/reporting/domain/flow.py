@@ -1,0 +1,224 @@
+"""What came and went: how many tickets were created, resolved, closed and gone, and when.
+
+Counts are kept by slot: a day of UTC, and a quarter of an hour where some zone's month begins, from
+10:00 on the last day of a month to 12:00 on the first. An instant within a slot, such as the start
+of a period, cuts it: then the caller counts what lies before it in its slot.
+"""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from itertools import accumulate, pairwise
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from services.reporting.domain.tally import TicketRow
+from shared.calendar import instant, microseconds
+
+_QUARTER_US: Final = 900_000_000
+_QUARTERS: Final = 96
+_EARLIEST: Final = 40
+_LATEST: Final = 48
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_YEAR_MONTHS: Final = 12
+
+_decode: Final = msgspec.msgpack.Decoder(tuple[tuple[bytes, bytes], ...]).decode
+
+
+class Passages(NamedTuple):
+    """How many tickets were created, resolved, closed, and gone: closed or cancelled first."""
+
+    created: int
+    resolved: int
+    closed: int
+    gone: int
+
+
+class MonthFlow(msgspec.Struct, frozen=True, kw_only=True):
+    """What came and went in a month `YYYY-MM`; `backlog` is what was open at its end."""
+
+    month: str
+    created: int
+    resolved: int
+    closed: int
+    backlog: int
+
+
+class Months:
+    """The months of a zone, from the one that holds `first_us` to the one that holds `last_us`.
+
+    Where a clock is set back over midnight, its month begins at the first of the two.
+    """
+
+    __slots__ = ("_first", "starts_us")
+
+    def __init__(self, zone: ZoneInfo, first_us: int, last_us: int) -> None:
+        begin, end = (_month_in(zone, at_us) for at_us in (first_us, last_us))
+        self._first = begin - 1
+        self.starts_us = [_month_start_us(zone, month) for month in range(begin - 1, end + 3)]
+
+    def name(self, at_us: int) -> str:
+        """Return the month of an instant as `YYYY-MM`."""
+        return self.name_of(bisect_left(self.starts_us, at_us + 1) - 1)
+
+    def name_of(self, place: int) -> str:
+        """Return the name of the month that begins at `starts_us[place]`."""
+        month = self._first + place
+        return f"{month // _YEAR_MONTHS:04}-{month % _YEAR_MONTHS + 1:02}"
+
+
+def _month_in(zone: ZoneInfo, at_us: int) -> int:
+    local = instant(at_us).astimezone(zone)
+    return local.year * _YEAR_MONTHS + local.month - 1
+
+
+def _month_start_us(zone: ZoneInfo, month: int) -> int:
+    year, place = divmod(month, _YEAR_MONTHS)
+    return microseconds(datetime(year, place + 1, 1, tzinfo=zone).astimezone(UTC))
+
+
+@cache
+def _edges(day: int) -> tuple[int, int]:
+    """Return from where to where in the day, in quarters of an hour, months may begin."""
+    on = date.fromordinal(_EPOCH_DAY + day)
+    if on.day == 1:
+        return 0, _LATEST
+    if (on + timedelta(days=1)).day == 1:
+        return _EARLIEST, _QUARTERS
+    return 0, 0
+
+
+def _slot(at_us: int) -> int:
+    """Return the slot of an instant, named by its first quarter of an hour since 1970."""
+    quarter = at_us // _QUARTER_US
+    first, after = _edges(quarter // _QUARTERS)
+    within = quarter % _QUARTERS
+    if first <= within < after:
+        return quarter
+    return quarter - within + (after if within >= after else 0)
+
+
+class Flow:
+    """Tickets counted by the slots of what happened to them."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts = tuple(dict[int, int]() for _ in Passages._fields)
+
+    def add(self, row: TicketRow) -> None:
+        """Count a ticket."""
+        for counts, at_us in zip(self._counts, passages_us(row), strict=True):
+            if at_us is not None:
+                slot = _slot(at_us)
+                counts[slot] = counts.get(slot, 0) + 1
+
+    def take_packed(self, packed: bytes) -> None:
+        """Count what was counted before."""
+        for mine, (slots, counts) in zip(self._counts, _decode(packed), strict=True):
+            for slot, count in zip(array("i", slots), array("I", counts), strict=True):
+                mine[slot] = mine.get(slot, 0) + count
+
+    def packed(self) -> bytes:
+        """Return all counts, the same bytes for the same tickets."""
+        ordered = self.in_order()
+        return msgspec.msgpack.encode(
+            [
+                (
+                    array("i", [slot for slot, _ in counts]).tobytes(),
+                    array("I", [count for _, count in counts]).tobytes(),
+                )
+                for counts in ordered
+            ]
+        )
+
+    def in_order(self) -> list[list[tuple[int, int]]]:
+        """Return the counts of each kind of passage by slot, in order."""
+        return [sorted(counts.items()) for counts in self._counts]
+
+
+def passages_us(row: TicketRow) -> tuple[int | None, ...]:
+    """Return when the ticket was created, resolved, closed and gone."""
+    gone = [at_us for at_us in (row.closed_us, row.cancelled_us) if at_us is not None]
+    gone_us = max(row.created_us, min(gone)) if gone else None
+    return row.created_us, row.resolved_us, row.closed_us, gone_us
+
+
+class FlowReport:
+    """The months of a flow; `cuts` names the instants for which more must be known."""
+
+    __slots__ = ("_bounds", "_months", "_sums", "cuts")
+
+    def __init__(
+        self, flow: Flow, zone: ZoneInfo, start_us: int | None, end_us: int | None
+    ) -> None:
+        ordered = flow.in_order()
+        used = [counts for counts in ordered if counts]
+        self._months = None
+        if used:
+            first, last = min(c[0][0] for c in used), max(c[-1][0] for c in used)
+            last_us = (last + _QUARTERS) * _QUARTER_US - 1
+            self._months = Months(zone, first * _QUARTER_US, last_us)
+        self._bounds = start_us, end_us
+        self._sums = [
+            (
+                [slot for slot, _ in counts],
+                [0, *accumulate(count for _, count in counts)],
+            )
+            for counts in ordered
+        ]
+        self.cuts: dict[int, int] = dict(self._find_cuts())
+        """Instants within a slot, and where that slot begins, in microseconds since 1970."""
+
+    def _find_cuts(self) -> Iterator[tuple[int, int]]:
+        months = [] if self._months is None else self._months.starts_us
+        for at_us in (*(bound for bound in self._bounds if bound is not None), *months):
+            slot = _slot(at_us)
+            if slot * _QUARTER_US != at_us and self._has(slot):
+                yield at_us, slot * _QUARTER_US
+
+    def _has(self, slot: int) -> bool:
+        places = ((slots, bisect_left(slots, slot)) for slots, _ in self._sums)
+        return any(slots[place : place + 1] == [slot] for slots, place in places)
+
+    def months(self, known: Mapping[int, Passages]) -> tuple[MonthFlow, ...]:
+        """Return every month in which something happened, and those between.
+
+        `known` has for each cut what happened from the start of its slot to it.
+        """
+        if self._months is None:
+            return ()
+        start_us, end_us = self._bounds
+        before = Passages(0, 0, 0, 0)
+        found: list[MonthFlow] = []
+        first = last = -1
+        for place, (begin_us, after_us) in enumerate(pairwise(self._months.starts_us)):
+            from_us = begin_us if start_us is None else max(begin_us, start_us)
+            to_us = after_us if end_us is None else min(after_us, end_us)
+            seen = before
+            if from_us < to_us:
+                sums = zip(self._before(to_us, known), self._before(from_us, known), strict=True)
+                seen = Passages(*(late - early for late, early in sums))
+            if any(seen[:3]):
+                first, last = (place if first < 0 else first), place
+            ever = self._before(after_us, known)
+            found.append(
+                MonthFlow(
+                    month=self._months.name_of(place),
+                    created=seen.created,
+                    resolved=seen.resolved,
+                    closed=seen.closed,
+                    backlog=ever.created - ever.gone,
+                )
+            )
+        return tuple(found[first : last + 1]) if first >= 0 else ()
+
+    def _before(self, at_us: int, known: Mapping[int, Passages]) -> Passages:
+        slot = _slot(at_us)
+        more = known.get(at_us, (0, 0, 0, 0))
+        sums = (sums[bisect_left(slots, slot)] for slots, sums in self._sums)
+        return Passages(*(full + part for full, part in zip(sums, more, strict=True)))

@@ -1,0 +1,143 @@
+"""One report in the making: what to take from rollups, what to read ticket by ticket."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from services.reporting.domain.buckets import Broken, Span, joined, ranges_us
+from services.reporting.domain.flow import Flow, FlowReport, Months, Passages
+from services.reporting.domain.kpi import GroupBy, KpiReport, Period, report
+from services.reporting.domain.tally import Tallies, TicketRow
+from services.reporting.domain.times import HOUR_US
+from shared.calendar import WorkingCalendar, microseconds
+
+EXACT_TICKETS_MAX: Final = 5_000
+"""Reports of so many tickets read each of them, for exact percentiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked: a period, grouped, in whose months and in whose working hours."""
+
+    period: Period
+    by: GroupBy | None
+    zone: ZoneInfo
+    calendar: WorkingCalendar
+
+    @property
+    def bounds_us(self) -> tuple[int | None, int | None]:
+        """The period in microseconds since 1970."""
+        start, end = self.period.start, self.period.end
+        return (
+            None if start is None else microseconds(start),
+            None if end is None else microseconds(end),
+        )
+
+
+class Reading:
+    """Plans what must be read, then counts it. Instants are microseconds since 1970.
+
+    `flow_spans` are the buckets whose flow to take, `spans` those whose cells, and `ranges` the
+    times of creation whose tickets to add one by one. Together they hold each ticket once.
+    """
+
+    __slots__ = (
+        "_flow",
+        "_months",
+        "_period",
+        "_question",
+        "_singles",
+        "_stale",
+        "_tallies",
+        "flow_spans",
+        "ranges",
+        "spans",
+    )
+
+    def __init__(
+        self,
+        question: Question,
+        ends_us: tuple[int, int],
+        stale_hours: Collection[int],
+        *,
+        is_exact: bool,
+    ) -> None:
+        """Plan for tickets created between `ends_us`, with rollups but of the stale hours.
+
+        `is_exact` says that the period has no more than `EXACT_TICKETS_MAX` tickets.
+        """
+        self._question = question
+        self._flow = Flow()
+        self._tallies = Tallies(is_exact=is_exact)
+        start, end = question.bounds_us
+        first = ends_us[0] if start is None else max(ends_us[0], start)
+        last = ends_us[1] if end is None else min(ends_us[1], end - 1)
+        self._period = first, last
+        self._stale = frozenset(stale_hours)
+        broken = Broken(self._stale)
+        self.flow_spans = broken.whole(*ends_us)
+        self.spans: list[Span] = []
+        self.ranges = ranges_us(self._stale)
+        self._singles = broken.hours
+        self._months = Months(question.zone, first, max(first, last))
+        if is_exact:
+            self.ranges = joined([*self.ranges, (first, last + 1)])
+        else:
+            self._plan(broken)
+
+    def _plan(self, broken: Broken) -> None:
+        edges = [bound for bound in self._question.bounds_us if bound is not None]
+        if self._question.by == "month":
+            edges += self._months.starts_us
+        for edge_us in edges:
+            broken.cut(edge_us)
+        self.spans = broken.whole(*self._period)
+        first_hour, last_hour = (at_us // HOUR_US for at_us in self._period)
+        singles = {hour for hour in broken.hours if first_hour <= hour <= last_hour}
+        self.ranges = ranges_us(self._stale | singles)
+
+    def take_flow(self, packed: bytes) -> None:
+        """Count the flow of a bucket of `flow_spans`."""
+        self._flow.take_packed(packed)
+
+    def take(self, size: int, number: int, cells: bytes) -> None:
+        """Count the cells of a bucket of `spans`, with or without working times."""
+        if self._question.by == "month":
+            month = self._months.name(number * size * HOUR_US)
+            self._tallies.take_cells_as(month, cells)
+        else:
+            self._tallies.take_cells(cells)
+
+    def add(self, ticket: TicketRow) -> None:
+        """Count a ticket of `ranges`."""
+        hour = ticket.created_us // HOUR_US
+        if hour in self._stale:
+            self._flow.add(ticket)
+        first, last = self._period
+        if first <= ticket.created_us <= last and (self._tallies.is_exact or hour in self._singles):
+            tally = self._tallies.at(self._key(ticket))
+            tally.add(ticket)
+            tally.add_working(ticket.worked_us(self._question.calendar))
+
+    def _key(self, ticket: TicketRow) -> str | None:
+        match self._question.by:
+            case "month":
+                return self._months.name(ticket.created_us)
+            case "priority":
+                return ticket.priority
+            case "group":
+                return ticket.group
+            case "category":
+                return ticket.category
+            case None:
+                return None
+
+    def flow(self) -> FlowReport:
+        """Return the flow that was counted, for its `cuts`."""
+        return FlowReport(self._flow, self._question.zone, *self._question.bounds_us)
+
+    def report(self, flow: FlowReport, known: Mapping[int, Passages]) -> KpiReport:
+        """Return the figures; `known` is what happened up to each of the flow's cuts."""
+        question = self._question
+        return report(self._tallies, flow.months(known), period=question.period, by=question.by)
