@@ -10,7 +10,7 @@ from sla_oracle.differ import plain, unmet
 from sla_oracle.differential import difference, made
 
 WORKED = Path(__file__).parents[4] / "shared" / "data" / "sla-scenarios.json"
-BATCHES, BATCH = 6, 25
+BATCHES, BATCH = 6, 90  # seed 535 is the first that tells `<` from `<=` at a due in days
 
 
 def worked_examples() -> list[Any]:

@@ -141,7 +141,7 @@ def test_more_working_days_are_later_and_end_on_the_day_they_reach(
 
 def of_equal_worth(scenario: dict[str, Any], order: list[int]) -> list[dict[str, Any]]:
     """Return the events in another order that keeps the writer's sequence of each instant."""
-    events = scenario["events"]
+    events = [{"id": f"at {place}", **event} for place, event in enumerate(scenario["events"])]
     shuffled = sorted(range(len(events)), key=lambda place: order[place])
     queues: dict[datetime, list[dict[str, Any]]] = {}
     for event in events:
