@@ -226,6 +226,12 @@ def _print_comparison(comparison: Comparison) -> None:
                 group = difference.group or "-"
                 table.add_row(difference.target, group, before, after, str(many))
     out.print(table)
+    if comparison.credits:
+        table = _table("agreement", "period from", "before", "after", "currency, minor units")
+        for one in comparison.credits:
+            amounts = (str(one.before_minor), str(one.after_minor))
+            table.add_row(one.agreement_id, one.period_start[:10], *amounts, one.currency)
+        out.print(table)
 
 
 def _print_calibration(found: Calibration) -> None:

@@ -6,24 +6,40 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 import msgspec
 
-from services.commands.past import BEYOND, chunks, read_rules
+from services.commands.past import BEYOND, Connection, chunks, read_rules
+from services.sla.domain.agreements import Agreement, Versions, evolve
+from services.sla.domain.credits import Count, Credits, Ticket
 from services.sla.domain.history import last_value
 from services.sla.domain.rules import RulesWanted
-from services.sla.domain.whatif import Comparison, Row, Tally, Verdict, facts_of_rows, verdicts
+from services.sla.domain.whatif import (
+    Comparison,
+    Judged,
+    Row,
+    Tally,
+    by_target,
+    facts_of_rows,
+    fallen,
+    judged,
+)
 from shared.calendar import microseconds
+from shared.contracts.registry import decode_event
 
 _HEX: Final = "0123456789abcdef"
-_VERDICTS: Final = """
-SELECT ticket_id::text, target,
-    CASE WHEN bool_or(breached_at IS NOT NULL OR outcome = 'missed') THEN 'missed'
-         WHEN bool_or(outcome = 'met') THEN 'met'
-         WHEN bool_or(outcome IS NULL) THEN 'open' END
-FROM read.clock WHERE ticket_id >= $1::uuid AND ticket_id <= $2::uuid GROUP BY 1, 2
+_TOLD: Final = """
+SELECT ticket_id::text, target, cycle, CASE
+    WHEN bool_or(breached_at IS NOT NULL OR outcome = 'missed') THEN 'missed'
+    WHEN bool_or(outcome IS NULL) THEN 'open' WHEN bool_or(outcome = 'met') THEN 'met' END,
+    coalesce(min(breached_at), max(stopped_at))
+FROM read.clock WHERE ticket_id >= $1::uuid AND ticket_id <= $2::uuid GROUP BY 1, 2, 3
+"""
+_AGREEMENTS: Final = """
+SELECT stream_id, type, value FROM kernel.journal
+WHERE stream_id IN (SELECT agreement_id FROM read.agreement) ORDER BY stream_id, sequence
 """
 
 
@@ -34,6 +50,10 @@ class Question(msgspec.Struct, frozen=True):
     start: datetime | None
     end: datetime | None
     at: datetime
+
+
+_Answer = tuple[Comparison, list[tuple[Count, int]]]
+"""What one process comes to."""
 
 
 class _Part(NamedTuple):
@@ -50,7 +70,7 @@ def compare(dsn: str, question: Question) -> Comparison:
 
     Raises: InvalidInputError if the rules make no sense, before any process is started.
     """
-    asyncio.run(_require_sound(dsn, question))
+    credits_due = Credits(asyncio.run(_prepare(dsn, question)))
     count = max(1, min(os.cpu_count() or 1, len(_HEX)))
     edges = [_HEX[len(_HEX) * n // count] for n in range(count)] + [BEYOND]
     encoded = msgspec.msgpack.encode(question)
@@ -59,16 +79,29 @@ def compare(dsn: str, question: Question) -> Comparison:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context) as pool:
         for answered in pool.map(_compare_part, parts):
-            whole.take(msgspec.msgpack.decode(answered, type=Comparison))
-    return whole.comparison()
+            comparison, counted = msgspec.msgpack.decode(answered, type=_Answer)
+            whole.take(comparison)
+            credits_due.take(counted)
+    return msgspec.structs.replace(whole.comparison(), credits=credits_due.credits())
 
 
-async def _require_sound(dsn: str, question: Question) -> None:
+async def _prepare(dsn: str, question: Question) -> dict[str, Versions]:
+    """Check the rules, and return the versions of every agreement."""
     connection = await asyncpg.connect(dsn)
     try:
         await read_rules(connection, question.rules)
+        return await _agreements(connection)
     finally:
         await connection.close()
+
+
+async def _agreements(connection: Connection) -> dict[str, Versions]:
+    found: dict[str, Agreement] = {}
+    for agreement_id, event_type, value in await connection.fetch(_AGREEMENTS):
+        event = decode_event(event_type, value)
+        known = found.get(agreement_id, Agreement())
+        found[agreement_id] = evolve(known, event.data, event.time)
+    return {name: agreement.versions for name, agreement in found.items() if agreement.versions}
 
 
 def _compare_part(part: _Part) -> bytes:
@@ -76,34 +109,40 @@ def _compare_part(part: _Part) -> bytes:
     return msgspec.msgpack.encode(asyncio.run(_judge_part(part, question)))
 
 
-async def _judge_part(part: _Part, question: Question) -> Comparison:
+async def _judge_part(part: _Part, question: Question) -> _Answer:
     at_us = microseconds(question.at)
     tally = Tally()
     connection = await asyncpg.connect(part.dsn)
     try:
+        credits_due = Credits(await _agreements(connection))
         book, peaks = await read_rules(connection, question.rules)
         async for tickets in chunks(connection, part.low, part.high):
             told = await _told(connection, tickets[0][0], tickets[-1][0])
             for ticket_id, events in tickets:
-                if _is_wanted(events, question):
-                    facts = facts_of_rows(events, peaks)
-                    after = verdicts(facts, book, at_us)
-                    group = last_value(facts, "group")
-                    tally.add(ticket_id, group, told.get(ticket_id, {}), after)
+                if not _is_wanted(events, question):
+                    continue
+                facts = facts_of_rows(events, peaks)
+                before, after = told.get(ticket_id, ()), judged(facts, book, at_us)
+                group = last_value(facts, "group")
+                tally.add(ticket_id, group, by_target(before), by_target(after))
+                customer = last_value(facts, "customer")
+                if credits_due.is_any_of(customer):
+                    service, priority = (last_value(facts, n) for n in ("service", "priority"))
+                    ticket = Ticket(customer, service, priority)
+                    credits_due.add(ticket, "before", fallen(before))
+                    credits_due.add(ticket, "after", fallen(after))
     finally:
         await connection.close()
-    return tally.comparison()
+    return tally.comparison(), credits_due.counted()
 
 
-async def _told(
-    connection: Any,  # noqa: ANN401 asyncpg's
-    first: str,
-    last: str,
-) -> dict[str, dict[str, Verdict]]:
-    found: dict[str, dict[str, Verdict]] = {}
-    for ticket_id, target, verdict in await connection.fetch(_VERDICTS, first, last):
+async def _told(connection: Connection, first: str, last: str) -> dict[str, list[Judged]]:
+    """Return the verdicts of tickets as they were told."""
+    found: dict[str, list[Judged]] = {}
+    for ticket_id, target, cycle, verdict, at in await connection.fetch(_TOLD, first, last):
         if verdict is not None:
-            found.setdefault(ticket_id, {})[target] = verdict
+            fell_us = 0 if at is None else microseconds(at)
+            found.setdefault(ticket_id, []).append(Judged(target, cycle, verdict, fell_us))
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the past's verdicts are worth by the agreements: as they were told, and under other rules."""
+"""What the past is worth by the agreements: as it was judged, and under other rules."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

@@ -1,12 +1,13 @@
 """History judged again under other rules: who would have been met or missed."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from services.sla.domain.clocks import verdict
+from services.sla.domain.credits import Credit, Fallen
 from services.sla.domain.facts import PLAIN, RANK, Peaks, fact_of
 from services.sla.domain.history import Fact, order
 from services.sla.domain.ledger import courses
@@ -17,6 +18,7 @@ from shared.contracts.registry import decode_data
 CHANGED_MAX: Final = 200
 _KEPT_MAX: Final = 2 * CHANGED_MAX
 Verdict = Literal["met", "missed", "open", "none"]
+_RANKS: Final[tuple[Verdict, ...]] = ("missed", "open", "met", "none")
 
 
 Row = Any
@@ -44,13 +46,15 @@ class Difference(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True):
     """What other rules would have made of the past.
 
-    `changed` names the first tickets whose verdict differs; the counts are complete.
+    `changed` names the first tickets whose verdict differs; the counts are complete. `credits` are
+    of periods in which agreements were in force.
     """
 
     tickets: int
     changed_tickets: int
     differences: tuple[Difference, ...]
     changed: tuple[Changed, ...]
+    credits: tuple[Credit, ...] = ()
 
 
 class Tally:
@@ -127,13 +131,40 @@ def facts_of_rows(rows: Iterable[Row], peaks: Peaks) -> list[Fact]:
     return found
 
 
-def verdicts(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> dict[str, Verdict]:
-    """Return how each target would have ended: missed if any of its clocks was ever breached."""
-    found: dict[str, Verdict] = {}
+class Judged(NamedTuple):
+    """The verdict on one cycle of a target, and when it fell: at the breach, or at the stop."""
+
+    target: str
+    cycle: int
+    verdict: Verdict
+    at_us: int
+
+
+def judged(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> list[Judged]:
+    """Return how each cycle would have ended: missed if any of its clocks was ever breached."""
+    found: dict[tuple[str, int], Judged] = {}
     for course in courses(facts, rules, at_us):
-        target = course.life.target
-        if found.get(target) != "missed":
-            became = verdict(course)
-            if became is not None:
-                found[target] = became
+        life = course.life
+        known = found.get((life.target, life.cycle))
+        became = verdict(course)
+        if became is not None and (known is None or known.verdict != "missed"):
+            fell_us = course.due_us() if became == "missed" else course.cut_us
+            found[life.target, life.cycle] = Judged(life.target, life.cycle, became, fell_us)
+    return list(found.values())
+
+
+def by_target(cycles: Iterable[Judged]) -> dict[str, Verdict]:
+    """Return one verdict for each target: missed before open before met."""
+    found: dict[str, Verdict] = {}
+    for one in cycles:
+        known = found.get(one.target)
+        if known is None or _RANKS.index(one.verdict) < _RANKS.index(known):
+            found[one.target] = one.verdict
     return found
+
+
+def fallen(cycles: Iterable[Judged]) -> Iterator[Fallen]:
+    """Yield the verdicts that stand."""
+    for one in cycles:
+        if one.verdict in ("met", "missed"):
+            yield Fallen(one.target, one.verdict == "met", one.at_us)

@@ -21,7 +21,15 @@ from services.sla.domain.rules import RulesWanted
 from services.sla.domain.scenario import Scenario
 from services.sla.domain.simulate import calendars_of, facts_of, policy_version
 from services.sla.domain.survival import Calibration
-from services.sla.domain.whatif import CHANGED_MAX, Changed, Comparison, Difference, verdicts
+from services.sla.domain.whatif import (
+    CHANGED_MAX,
+    Changed,
+    Comparison,
+    Difference,
+    Tally,
+    by_target,
+    judged,
+)
 from shared.calendar import microseconds
 from shared.clock import SystemClock
 from shared.errors import InvalidInputError
@@ -36,13 +44,14 @@ Row = dict[Any, dict[Any, int]]
 # --- One ticket ------------------------------------------------------------------------------
 
 
-def judged(*events: dict[str, Any], until: str = "18:00", **more: Any) -> dict[str, str]:
+def verdicts(*events: dict[str, Any], until: str = "18:00", **more: Any) -> dict[str, str]:
     """Return the verdicts on a ticket, as they are known at a time of its day."""
     scenario = msgspec.convert(case(*events, until=until, **more), Scenario)
     assert scenario.until is not None
     parts = [policy_version(part) for part in scenario.policies]
     rules = rulebook(parts, calendars_of(scenario.calendars))
-    return dict(verdicts(in_order(facts_of(scenario)), rules, microseconds(scenario.until)))
+    facts = in_order(facts_of(scenario))
+    return dict(by_target(judged(facts, rules, microseconds(scenario.until))))
 
 
 CREATED = event("09:00", "created")
@@ -67,43 +76,47 @@ CREATED = event("09:00", "created")
 def test_a_target_ends_as_its_worst_clock(events: Any, until: str, verdict: str | None) -> None:
     targets = [target(pause=["held"], on_reopen="new_cycle")]
     expected = {} if verdict is None else {"resolution": verdict}
-    assert judged(CREATED, *events, until=until, targets=targets) == expected
+    assert verdicts(CREATED, *events, until=until, targets=targets) == expected
 
 
 # --- Counting --------------------------------------------------------------------------------
 
 
 def test_a_ticket_is_counted_under_each_target_and_once_as_changed() -> None:
-    found = Comparison()
-    found.add("a", "net", {"reply": "met", "resolution": "met"}, {"resolution": "missed"})
-    found.add("b", None, {"resolution": "open"}, {"resolution": "open"})
+    tally = Tally()
+    tally.add("a", "net", {"reply": "met", "resolution": "met"}, {"resolution": "missed"})
+    tally.add("b", None, {"resolution": "open"}, {"resolution": "open"})
+    found = tally.comparison()
     assert (found.tickets, found.changed_tickets) == (2, 1)
-    assert found.changed == [
+    assert found.changed == (
         Changed("a", "reply", "net", "met", "none"),
         Changed("a", "resolution", "net", "met", "missed"),
-    ]
-    assert found.differences == [
+    )
+    assert found.differences == (
         Difference(target="reply", group="net", verdicts={"met": {"none": 1}}),
         Difference(target="resolution", group="net", verdicts={"met": {"missed": 1}}),
         Difference(target="resolution", group=None, verdicts={"open": {"open": 1}}),
-    ]
+    )
+
+
+def added_up(parts: list[Comparison]) -> Comparison:
+    tally = Tally()
+    for part in parts:
+        tally.take(part)
+    return tally.comparison()
 
 
 def test_parts_of_a_history_add_up_in_any_order() -> None:
     names = [f"{number:03}" for number in range(CHANGED_MAX + 10)]
 
     def part(tickets: list[str], group: str | None) -> Comparison:
-        found = Comparison()
+        tally = Tally()
         for ticket in tickets:
-            found.add(ticket, group, {"r": "met"}, {"r": "missed"})
-        return found
+            tally.add(ticket, group, {"r": "met"}, {"r": "missed"})
+        return tally.comparison()
 
     parts = [part(names[5:], None), part(names[:5], "net"), part(["x"], "net")]
-    one, other = Comparison(), Comparison()
-    for each in parts:
-        one.take(each)
-    for each in reversed(parts):
-        other.take(each)
+    one, other = added_up(parts), added_up(parts[::-1])
     assert one == other
     assert (one.tickets, one.changed_tickets) == (len(names) + 1, len(names) + 1)
     assert [change.ticket_id for change in one.changed] == names[:CHANGED_MAX]
@@ -117,15 +130,16 @@ def test_parts_of_a_history_add_up_in_any_order() -> None:
 # Goal two hours. 35 tickets: 10 solved after half an hour, 10 after one, 15 after three. A day
 # later 25: 16 after 45 minutes, 9 after three hours. One more is open.
 
+SIGNED_AT = "2026-01-01T00:00:00Z"
 OLD, YOUNG = 35, 25
 MET, MISSED = 36, 24
 
 
 class SetClock(SystemClock):
-    """The machine's clock, ten days back and then as far on as the test says."""
+    """The machine's clock, on a day in March and then as far on as the test says."""
 
     def __init__(self) -> None:
-        self.off = timedelta(days=-10)
+        self.off = datetime(2026, 3, 10, 9, tzinfo=UTC) - super().now()
 
     def now(self) -> datetime:
         return super().now() + self.off
@@ -153,7 +167,11 @@ async def lived(make_database: Callable[[str], str], keys: Path) -> Past:
         first = len(is_network)
         is_network.extend(number % 3 == 0 for number in range(count))
         return [
-            await desk.report(number, category="network" if is_network[number] else "software")
+            await desk.report(
+                number,
+                category="network" if is_network[number] else "software",
+                requester={"id": "ann", "customer": "acme"},
+            )
             for number in range(first, first + count)
         ]
 
@@ -168,6 +186,7 @@ async def lived(make_database: Callable[[str], str], keys: Path) -> Past:
     async with in_process_desk(make_database, keys, services=services, clock=clock) as desk:
         await desk.settle()
         await publish(desk, promise(GOAL))
+        await agree(desk)
         old = await reported(OLD)
         for first, last, minutes in ((0, 10, 30), (10, 20, 30), (20, 35, 120)):
             await solved(old[first:last], minutes)
@@ -180,6 +199,31 @@ async def lived(make_database: Callable[[str], str], keys: Path) -> Past:
         await desk.settle()
         await _all_told(desk)
         return Past(desk.dsns["sla"], young_at, clock.now(), is_network)
+
+
+async def agree(desk: InProcessDesk) -> None:
+    """Have an agreement of 10,000.00 a month: a tenth below nine tenths, half below one half."""
+    bands = [{"below": 0.9, "credit_share": 0.1}, {"below": 0.5, "credit_share": 0.5}]
+    terms = {
+        "version": 1,
+        "customer": "acme",
+        "provider": "desk",
+        "valid_from": "2026-01-01T00:00:00Z",
+        "review_date": "2026-12-01",
+        "review_period": "month",
+        "zone": "UTC",
+        "currency": "EUR",
+        "fee_minor": 1_000_000,
+        "measures": [
+            {"name": "in time", "attainment": {"targets": ["resolution"]}, "bands": bands}
+        ],
+    }
+    answer = await desk.clients["sla"].put("/agreements/acme", json=terms)
+    assert answer.is_success, answer.text
+    for party in ("customer", "provider"):
+        body = {"version": 1, "party": party, "signatory": "Ann", "signed_at": SIGNED_AT}
+        answer = await desk.clients["sla"].post("/agreements/acme/sign-offs", json=body)
+        assert answer.is_success, answer.text
 
 
 async def _all_told(desk: InProcessDesk) -> None:
@@ -214,19 +258,19 @@ def wanted(*targets: dict[str, Any], **more: Any) -> RulesWanted:
     return msgspec.convert(rules, RulesWanted)
 
 
-def by_target(found: Comparison) -> dict[str, Row]:
+def of_target(found: Comparison) -> dict[str, Row]:
     """Return the counts of each target, groups added up."""
-    whole = Comparison()
+    whole = Tally()
     for one in found.differences:
-        whole.take(Comparison(differences=[msgspec.structs.replace(one, group=None)]))
-    return {one.target: {k: dict(v) for k, v in one.verdicts.items()} for one in whole.differences}
+        whole.take(Comparison(0, 0, (msgspec.structs.replace(one, group=None),), ()))
+    return {one.target: one.verdicts for one in whole.comparison().differences}
 
 
 def test_the_same_rules_change_nothing(past: Past) -> None:
     for rules in (RulesWanted(), wanted(promise(GOAL))):
         found = past.compare(rules)
-        assert (found.tickets, found.changed_tickets, found.changed) == (61, 0, [])
-        assert by_target(found) == {
+        assert (found.tickets, found.changed_tickets, found.changed) == (61, 0, ())
+        assert of_target(found) == {
             "resolution": {
                 "met": {"met": MET},
                 "missed": {"missed": MISSED},
@@ -238,7 +282,7 @@ def test_the_same_rules_change_nothing(past: Past) -> None:
 def test_a_stricter_goal_turns_met_into_missed(past: Past) -> None:
     found = past.compare(wanted(promise(40 * MINUTE)))
     assert found.changed_tickets == 26  # 10 took an hour, 16 three quarters
-    assert by_target(found)["resolution"] == {
+    assert of_target(found)["resolution"] == {
         "met": {"met": 10, "missed": 26},
         "missed": {"missed": MISSED},
         "open": {"open": 1},
@@ -250,11 +294,20 @@ def test_a_stricter_goal_turns_met_into_missed(past: Past) -> None:
 
 def test_a_looser_goal_turns_missed_into_met(past: Past) -> None:
     found = past.compare(wanted(promise(4 * HOUR)))
-    assert by_target(found)["resolution"]["missed"] == {"met": MISSED}
+    assert of_target(found)["resolution"]["missed"] == {"met": MISSED}
+
+
+@pytest.mark.parametrize(
+    ("goal", "minor"), [(GOAL, 100_000), (40 * MINUTE, 500_000), (4 * HOUR, 0)]
+)
+def test_other_rules_are_worth_other_credits(past: Past, goal: int, minor: int) -> None:
+    (credit,) = past.compare(wanted(promise(goal))).credits
+    assert (credit.agreement_id, credit.currency) == ("acme", "EUR")
+    assert (credit.before_minor, credit.after_minor) == (100_000, minor)  # 36 of 60 met before
 
 
 def test_another_target_takes_the_place_of_the_one_left_out(past: Past) -> None:
-    found = by_target(past.compare(wanted({**promise(GOAL), "name": "solution"})))
+    found = of_target(past.compare(wanted({**promise(GOAL), "name": "solution"})))
     assert found == {
         "resolution": {"met": {"none": MET}, "missed": {"none": MISSED}, "open": {"none": 1}},
         "solution": {"none": {"met": MET, "missed": MISSED, "open": 1}},
@@ -266,7 +319,7 @@ def test_calendars_of_the_file_count(past: Past) -> None:
     calendar = {"id": "later", "zone": "UTC", "weekly": {}, "special_days": opened}
     later = {**promise(GOAL), "calendar": "later"}
     found = past.compare(wanted(later, calendars=[calendar]))
-    assert by_target(found)["resolution"]["missed"] == {"met": MISSED}
+    assert of_target(found)["resolution"]["missed"] == {"met": MISSED}
 
 
 def test_groups_are_counted_apart(past: Past) -> None:
@@ -343,4 +396,4 @@ def test_a_desk_without_tickets_has_nothing_to_learn_from(
     with pytest.raises(InvalidInputError, match="no tickets to learn from"):
         asyncio.run(calibrate(dsn, RulesWanted(), datetime(2026, 1, 1, tzinfo=UTC)))
     nothing = compare(dsn, Question(RulesWanted(), None, None, datetime(2026, 1, 1, tzinfo=UTC)))
-    assert nothing == Comparison()
+    assert nothing == Comparison(0, 0, (), ())
