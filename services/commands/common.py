@@ -103,8 +103,9 @@ def checked(response: httpx.Response) -> Any:  # noqa: ANN401 JSON
         problem: dict[str, Any] = response.json()
     except ValueError:
         problem = {"detail": response.text[:200]}
-    where = f" ({problem['field']})" if problem.get("field") else ""
-    raise UnavailableError(f"HTTP {response.status_code}: {problem.get('detail')}{where}")
+    detail, field = str(problem.get("detail")), problem.get("field")
+    where = f" ({field})" if field and field not in detail else ""
+    raise UnavailableError(f"HTTP {response.status_code}: {detail}{where}")
 
 
 async def fetched(target: Target, path: str, query: Mapping[str, Any]) -> Any:  # noqa: ANN401 JSON

@@ -73,10 +73,15 @@ def read_rules(file: Path) -> RulesWanted:
     document = read_document(file)
     if not isinstance(document, dict):
         refuse("the file must be an object with calendars and policies")
-    found = cast("dict[str, Any]", document)
+    found = with_calendar(cast("dict[str, Any]", document))
     if "events" in found:
         found = {name: found[name] for name in ("calendars", "policies") if name in found}
     return shaped(found, RulesWanted)
+
+
+def with_calendar(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a lone calendar, as `desk sla calendar` writes it, as a file that has it."""
+    return {"calendars": [document]} if "zone" in document else document
 
 
 def say(sentence: str) -> None:

@@ -29,7 +29,10 @@ def add_to(app: typer.Typer) -> None:
     app.command("migrate", help="Bring service databases to this version; safe side by side.")(
         migrate
     )
-    app.command("demo", help="Play a synthetic working day on a running desk.")(demo)
+    app.command(
+        "demo",
+        help="Play a synthetic working day; for desks without real work.",
+    )(demo)
     app.add_typer(topics, name="topics")
 
 
@@ -107,7 +110,10 @@ def demo(
     ] = 600,
     seed: Annotated[int, typer.Option(help="The same seed plays the same day.")] = 1,
 ) -> None:
-    """Play a day: tickets of all kinds through all states, breaches, escalations."""
+    """Play a day: tickets of all kinds through all states, breaches, escalations.
+
+    For a desk without real work: meanwhile policy `standard` promises what fits the day's speed.
+    """
     from services.demo import Day, play
 
     async def work() -> None:

@@ -44,6 +44,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("diff", help="Show what publishing would add, and which clocks it would change.")(
         diff
     )
+    app.command("rules", help="Every version of every policy and calendar.")(rules)
     app.command("explain", help="Why a ticket's deadlines are where they are.")(explain)
     app.command("export", help="Write a ticket as a scenario.")(export)
 
@@ -92,6 +93,31 @@ def diff(
         _print_plan(plan)
     if plan["publishes"]:
         raise typer.Exit(1)
+
+
+def rules(
+    as_json: Json = False,  # noqa: FBT002 a switch of the command line
+    data: Data = DEFAULT_DATA,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Print what is published, the oldest version first."""
+    found = run(fetched(Target(data, url, token), "/sla/rules", {}))
+    if as_json:
+        print_json(found)
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "id", "version", "in force from", "for", "targets or zone"):
+        table.add_column(name)
+    for one in found["policies"]:
+        targets = ", ".join(dict.fromkeys(target["name"] for target in one["targets"]))
+        since, cycles = shown(one["effective_from"]), f"{one['applies_to']} cycles"
+        table.add_row("policy", one["policy_id"], str(one["version"]), since, cycles, targets)
+    for one in found["calendars"]:
+        table.add_row("calendar", one["calendar_id"], str(one["version"]), "", "", one["zone"])
+    out.print(table)
+    if found["is_peak"]:
+        out.print("A peak is declared.")
 
 
 def explain(

@@ -21,10 +21,10 @@ from services.commands.common import (
 
 app = typer.Typer(help="Reports.", no_args_is_help=True)
 _DURATIONS: Final = (
-    ("ttr_hours", "time to resolve, h"),
-    ("ttr_working_hours", "time to resolve, working h"),
-    ("ttc_hours", "time to close, h"),
-    ("art_hours", "first reply (ART), h"),
+    ("ttr_hours", "time to resolve"),
+    ("ttr_working_hours", "time to resolve, working"),
+    ("ttc_hours", "time to close"),
+    ("art_hours", "first reply (ART)"),
 )
 
 
@@ -65,7 +65,7 @@ def _print(report: dict[str, Any]) -> None:
     out.print(f"Tickets created from {period['from'] or 'the first'} to {period['to'] or 'now'}")
     _print_group("all", report["overall"])
     for group in report["groups"]:
-        _print_group(str(group["key"]), group)
+        _print_group(group["key"] or "(none)", group)
     flow = Table("month", "created", "resolved", "closed", "backlog", title="flow")
     for month in report["flow"]:
         flow.add_row(
@@ -82,7 +82,7 @@ def _print_group(name: str, group: dict[str, Any]) -> None:
         table.add_row(
             label,
             str(figures["n"]),
-            *(_number(figures[part]) for part in ("mean", "median", "p90", "p95")),
+            *(_duration(figures[part]) for part in ("mean", "median", "p90", "p95")),
         )
     out.print(table)
     fcr, sla, csat = group["fcr"], group["sla"], group["csat"]
@@ -95,6 +95,13 @@ def _print_group(name: str, group: dict[str, Any]) -> None:
         f"   CSAT {_number(csat['mean'])} of {csat['n']}",
         highlight=False,
     )
+
+
+def _duration(hours: float | None) -> str:
+    if hours is None:
+        return "–"
+    seconds = round(hours * 3600)
+    return f"{seconds // 3600:,}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def _number(value: float | None) -> str:

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final, ParamSpec, TypeVar, cast
 
 import msgspec
 import typer
-from msgspec import Meta
 
 from services.commands.common import Json, print_json
 from services.commands.documents import (
@@ -16,6 +15,7 @@ from services.commands.documents import (
     refuse,
     say,
     shaped,
+    with_calendar,
 )
 from services.imports.calendars import country_days
 from services.imports.ics import disruptions
@@ -45,7 +45,7 @@ class _Rules(Part, frozen=True, kw_only=True):
     source: str = ""
     note: str = ""
     calendars: tuple[CalendarPart, ...] = ()
-    policies: Annotated[tuple[PolicyPart, ...], Meta(min_length=1)]
+    policies: tuple[PolicyPart, ...] = ()
 
 
 def lint_file(
@@ -84,7 +84,7 @@ def _findings(document: Any) -> Iterator[Finding]:  # noqa: ANN401 any document
 def _rules(document: Any, base: str) -> Scenario | _Rules:  # noqa: ANN401 any document
     if not isinstance(document, dict):
         refuse(f"{base or 'The file'}: no object with calendars and policies.")
-    rules = cast("dict[str, Any]", document)
+    rules = with_calendar(cast("dict[str, Any]", document))
     return shaped(rules, Scenario if "events" in rules else _Rules, base=base)
 
 

@@ -7,13 +7,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from services.sla import queries, schemas
-from services.sla.domain.attainment import Asked, Dimension
+from services.sla.domain.attainment import Asked
 from services.sla.domain.availability import Question
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
 from services.sla.domain.explain import explain, readings
 from services.sla.domain.export import scenario_of
 from services.sla.domain.periods import YEAR_US, By, span_asked
-from services.sla.domain.published import Rules
+from services.sla.domain.published import Rules, versions_of
 from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted
 from services.sla.domain.scenario import CalendarPart
 from services.sla.domain.views import agreement_view
@@ -29,7 +29,7 @@ from shared.http.auth import Principal, Role, requires
 from shared.http.body import openapi_body, read_struct
 from shared.http.conditional import parse_if_match
 from shared.http.documents import DocumentRoutes
-from shared.http.period import From, To, require_period, zone_of
+from shared.http.period import require_period, zone_of
 from shared.postgres.pool import Connection
 from shared.runtime.read_model import shown
 from shared.runtime.service import Service
@@ -53,30 +53,6 @@ _RULES_EXAMPLE: Final = RulesWanted(
     calendars=(CalendarPart(id=OFFICE, zone=_OFFICE.zone, weekly=_OFFICE.weekly),),
     policies=(PolicyWanted(id="standard", targets=default_policy().targets),),
 )
-
-
-def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filter
-    *,
-    start: From = None,
-    end: To = None,
-    by: Annotated[list[Dimension] | None, Query()] = None,
-    zone: str = "UTC",
-    target: Annotated[list[str] | None, Query()] = None,
-    priority: Annotated[list[str] | None, Query()] = None,
-    customer: Annotated[list[str] | None, Query()] = None,
-    service: Annotated[list[str] | None, Query()] = None,
-) -> Asked:
-    require_period(start, end)
-    return Asked(
-        start=start,
-        end=end,
-        zone=zone_of(zone).key,
-        by=tuple(dict.fromkeys(by or ())),
-        targets=target or (),
-        priorities=priority or (),
-        customers=customer or (),
-        services=service or (),
-    )
 
 
 class _Known(NamedTuple):
@@ -124,6 +100,7 @@ class Sla:
                 schemas.NewCalendar, _CALENDAR_EXAMPLE, parameters=[conditional.OPENAPI_PARAMETER]
             ),
         )(self.publish_calendar)
+        router.get("/rules", summary="Every version of every policy and calendar")(self.rules)
         router.post(
             "/rules",
             summary="Publish calendars and policies together",
@@ -206,12 +183,22 @@ class Sla:
             clocks = await queries.list_at_risk(connection, asked, rules, curves)
         return answer({"read_at": asked.at, "clocks": clocks})
 
-    async def attainment(self, _: _Reader, asked: Annotated[Asked, Depends(_asked)]) -> Response:
+    async def attainment(
+        self, _: _Reader, query: Annotated[schemas.AskedVerdicts, Depends()]
+    ) -> Response:
         """Return the verdicts of [from, to) by target, who judged, and what is asked for."""
+        require_period(query.start, query.end)
+        asked = Asked(**{**vars(query), "zone": zone_of(query.zone).key})
         now = self._service.clock.now()
         async with self._service.pool.acquire() as connection:
             found = await queries.read_attainment(connection, asked, now)
         return answer({"from": asked.start, "to": asked.end, "attainment": found})
+
+    async def rules(self, _: _Reader) -> Response:
+        """Return every version of every policy and calendar, and whether a peak is declared."""
+        async with self._service.pool.acquire() as connection:
+            published = await queries.read_publications(connection, self._service.journal)
+        return answer(versions_of(published))
 
     async def rule(self, id: _Id, _: _Reader) -> Response:
         """Return the newest version with its ETag."""

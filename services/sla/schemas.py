@@ -1,7 +1,7 @@
 """Bodies of sla's requests."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from fastapi import Query
@@ -37,6 +37,7 @@ from shared.contracts.sla import SpecialDate, Weekday, Window
 from shared.http.auth import Role
 from shared.http.commands import Body
 from shared.http.documents import Document
+from shared.http.period import From, To
 
 
 class NewPolicy(Body, frozen=True, kw_only=True):
@@ -115,6 +116,36 @@ class Asked:
         self.start = start
         self.to = to
         self.zone = zone
+
+
+Dimension = Literal[
+    "policy", "group", "month", "priority", "customer", "site", "service", "category"
+]
+
+
+class AskedVerdicts:
+    """What a query asks about verdicts; named as the domain's question."""
+
+    def __init__(  # noqa: PLR0913 one query parameter per filter
+        self,
+        *,
+        start: From = None,
+        end: To = None,
+        by: Annotated[list[Dimension] | None, Query()] = None,
+        zone: Annotated[str, Query(description="IANA zone of months")] = "UTC",
+        target: Annotated[list[str] | None, Query()] = None,
+        priority: Annotated[list[str] | None, Query()] = None,
+        customer: Annotated[list[str] | None, Query()] = None,
+        service: Annotated[list[str] | None, Query()] = None,
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.by = tuple(dict.fromkeys(by or ()))
+        self.zone = zone
+        self.targets = target or ()
+        self.priorities = priority or ()
+        self.customers = customer or ()
+        self.services = service or ()
 
 
 _TELLERS: Final = (Role.AGENT, Role.MANAGER, Role.INTEGRATION)

@@ -66,7 +66,6 @@ def scenario_of(
     several = {name for name in names if names.count(name) > 1}
     case = Scenario(
         id=ticket_id,
-        name=f"ticket {ticket_id}",
         note=_NOTE,
         calendars=tuple(
             _calendar(calendars[key], several) for key in sorted(used) if key in calendars

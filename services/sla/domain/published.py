@@ -8,7 +8,7 @@ import msgspec
 
 from services.sla.domain.facts import Peaks
 from services.sla.domain.rulebook import PolicyVersion, Rulebook, calendar_version, rulebook
-from shared.calendar import ROUND_THE_CLOCK, WorkingCalendar, microseconds, round_the_clock
+from shared.calendar import ROUND_THE_CLOCK, WorkingCalendar, instant, microseconds, round_the_clock
 from shared.contracts.base import EventData
 from shared.contracts.sla import SlaCalendarPublished, SlaPeakDeclared, SlaPolicyPublished
 
@@ -88,6 +88,28 @@ def version_of(policy: SlaPolicyPublished, published_us: int, pointer: str = "")
         calendars=policy.calendars,
         pointer=pointer,
     )
+
+
+class Versions(msgspec.Struct, frozen=True):
+    """All that was ever published, oldest first; and whether a peak is declared now."""
+
+    policies: list[SlaPolicyPublished]
+    calendars: list[SlaCalendarPublished]
+    is_peak: bool
+
+
+def versions_of(events: Iterable[Publication]) -> Versions:
+    """Return every version; without `effective_from` one is in force since it was published."""
+    found = Versions([], [], is_peak=False)
+    for data, time_us, *_ in events:
+        if isinstance(data, SlaPolicyPublished):
+            since = data.effective_from or instant(time_us)
+            found.policies.append(msgspec.structs.replace(data, effective_from=since))
+        elif isinstance(data, SlaCalendarPublished):
+            found.calendars.append(data)
+        elif isinstance(data, SlaPeakDeclared):
+            found = msgspec.structs.replace(found, is_peak=data.is_peak)
+    return found
 
 
 def calendar_names(rules: Iterable[EventData]) -> set[str]:
