@@ -1,4 +1,4 @@
-"""Files given to a subcommand: reading JSON or YAML, and refusing what is neither."""
+"""Files given to a subcommand, and what is printed as it is: nothing wrapped, cut, interpreted."""
 
 import re
 import sys
@@ -8,13 +8,16 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 import msgspec
 import typer
 import yaml
+from rich.console import Console
 
-from services.commands.common import err
+from services.commands.common import err, out
 from services.sla.domain.findings import step
 from services.sla.domain.rules import RulesWanted
 from shared.http.problem import from_msgspec
 
 T = TypeVar("T")
+wide: Final = Console(width=10_000, markup=False, emoji=False, highlight=False)
+"""For tables: an id or an instant that is cut to the terminal's width is of no use."""
 STANDARD_INPUT: Final = Path("-")
 BAD_FILE: Final = 2
 _YAML: Final = (".yaml", ".yml")
@@ -81,7 +84,12 @@ def read_rules(file: Path) -> RulesWanted:
 
 def say(sentence: str) -> None:
     """Print a line to standard error, as it is."""
-    err.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    err.print(sentence, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def line(text: str) -> None:
+    """Print a line to standard output, as it is."""
+    out.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def refuse(sentence: str) -> NoReturn:
