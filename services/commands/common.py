@@ -13,6 +13,7 @@ import httpx
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from shared.errors import DeskError, StartupError, UnavailableError
 
@@ -55,7 +56,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 def fail(sentence: str) -> NoReturn:
     """Print one line to standard error and end with exit code 1."""
-    err.print(f"[red]desk:[/red] {sentence}", highlight=False, soft_wrap=True)
+    err.print(Text.assemble(("desk: ", "red"), sentence), highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 

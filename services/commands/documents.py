@@ -1,4 +1,4 @@
-"""Files given to a subcommand: reading JSON or YAML, and refusing what is neither."""
+"""Files given to a subcommand, and what is printed as it is: nothing wrapped, cut, interpreted."""
 
 import re
 import sys
@@ -8,13 +8,16 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 import msgspec
 import typer
 import yaml
+from rich.console import Console
 
-from services.commands.common import err
+from services.commands.common import err, out
 from services.sla.domain.findings import step
 from services.sla.domain.rules import RulesWanted
 from shared.http.problem import from_msgspec
 
 T = TypeVar("T")
+wide: Final = Console(width=10_000, markup=False, emoji=False, highlight=False)
+"""For tables: an id or an instant that is cut to the terminal's width is of no use."""
 STANDARD_INPUT: Final = Path("-")
 BAD_FILE: Final = 2
 _YAML: Final = (".yaml", ".yml")
@@ -72,7 +75,7 @@ def read_rules(file: Path) -> RulesWanted:
     """
     document = read_document(file)
     if not isinstance(document, dict):
-        refuse("the file must be an object with calendars and policies")
+        refuse(f"{file}: must be an object with calendars and policies; a list is not taken here")
     found = with_calendar(cast("dict[str, Any]", document))
     if "events" in found:
         found = {name: found[name] for name in ("calendars", "policies") if name in found}
@@ -86,7 +89,12 @@ def with_calendar(document: dict[str, Any]) -> dict[str, Any]:
 
 def say(sentence: str) -> None:
     """Print a line to standard error, as it is."""
-    err.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    err.print(sentence, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def line(text: str) -> None:
+    """Print a line to standard output, as it is."""
+    out.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def refuse(sentence: str) -> NoReturn:

@@ -23,16 +23,18 @@ from services.commands.common import (
     run,
     shown,
 )
-from services.commands.documents import read_rules
+from services.commands.documents import read_rules, wide
 from services.sla.domain.rules import RulesWanted
 from services.sla.domain.survival import Calibration
 from services.sla.domain.whatif import Comparison
 
 T = TypeVar("T")
 _DASH: Final = "-"
+_FROM: Final = "--from"
+_TO: Final = "--to"
 
-From = Annotated[str | None, typer.Option("--from", help="At or after this date or instant.")]
-To = Annotated[str | None, typer.Option("--to", help="Before this date or instant.")]
+From = Annotated[str | None, typer.Option(_FROM, help="At or after this date or instant.")]
+To = Annotated[str | None, typer.Option(_TO, help="Before this date or instant.")]
 By = Annotated[
     list[str] | None,
     typer.Option(
@@ -70,7 +72,7 @@ def attainment(  # noqa: PLR0913, PLR0917 one parameter per option
     token: Token = None,
 ) -> None:
     """Print the verdicts of a period."""
-    query = {"by": by or [], "zone": zone, "from": _text(start), "to": _text(end)}
+    query = {"by": by or [], "zone": zone, "from": _text(start, _FROM), "to": _text(end, _TO)}
     found = run(fetched(Target(data, url, token), "/sla/attainment", query))
     if as_json:
         print_json(found)
@@ -84,7 +86,7 @@ def attainment(  # noqa: PLR0913, PLR0917 one parameter per option
             *(str(one[name]) for name in ("judged", "met", "missed")),
             f"{one['share']:.1%}",
         )
-    out.print(table)
+    wide.print(table)
 
 
 def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
@@ -117,7 +119,7 @@ def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
             _hours(one["remaining_seconds"]),
             "too little history" if chance is None else f"{chance:.0%}",
         )
-    out.print(table)
+    wide.print(table)
 
 
 def whatif(
@@ -131,7 +133,7 @@ def whatif(
     """Compare the verdicts of tickets created in a period with those under other rules."""
     from services.commands.whatif import Question, compare
 
-    question = Question(_rules(policy), _instant(start), _instant(end), _now())
+    question = Question(_rules(policy), _instant(start, _FROM), _instant(end, _TO), _now())
 
     async def work(dsn: str) -> Comparison:
         return await asyncio.to_thread(compare, dsn, question)
@@ -189,18 +191,18 @@ def _now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251 the reader's now
 
 
-def _instant(text: str | None) -> datetime | None:
+def _instant(text: str | None, option: str) -> datetime | None:
     if text is None:
         return None
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no date or instant") from error
+        raise typer.BadParameter(f"{text!r} is no date or instant", param_hint=option) from error
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def _text(text: str | None) -> str | None:
-    found = _instant(text)
+def _text(text: str | None, option: str) -> str | None:
+    found = _instant(text, option)
     return None if found is None else found.isoformat()
 
 
@@ -225,13 +227,13 @@ def _print_comparison(comparison: Comparison) -> None:
             for after, many in row.items():
                 group = difference.group or "-"
                 table.add_row(difference.target, group, before, after, str(many))
-    out.print(table)
+    wide.print(table)
     if comparison.credits:
         table = _table("agreement", "period from", "before", "after", "currency, minor units")
         for one in comparison.credits:
             amounts = (str(one.before_minor), str(one.after_minor))
             table.add_row(one.agreement_id, one.period_start[:10], *amounts, one.currency)
-        out.print(table)
+        wide.print(table)
 
 
 def _print_calibration(found: Calibration) -> None:
@@ -254,7 +256,7 @@ def _print_calibration(found: Calibration) -> None:
             _share(one.predicted_mean),
             _share(one.breached_share),
         )
-    out.print(table)
+    wide.print(table)
 
 
 def _share(value: float | None) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 import msgspec
 import typer
@@ -19,22 +20,23 @@ from services.commands.common import (
     checked,
     desk_client,
     err,
+    fail,
     fetched,
-    out,
     print_json,
     run,
     shown,
 )
-from services.commands.documents import read_rules
+from services.commands.documents import line, read_rules, wide
 from services.sla.domain.rules import RulesWanted
 
 File = Annotated[Path, typer.Argument(help="Calendars and policies, JSON or YAML; - reads stdin.")]
-Ticket = Annotated[str, typer.Argument(help="The ticket's id.")]
+Ticket = Annotated[UUID, typer.Argument(help="The ticket's id.")]
 At = Annotated[str | None, typer.Option("--at", help="As known at this instant, and read at it.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Now = Annotated[
     bool, typer.Option("--now", help="As next versions, in force now, whatever the file says.")
 ]
+_NO_CLOCK: Final = "no clock"
 _MARKS: Final = {"counts": "+", "will count": "+", "paused": "=", "excluded": "x"}
 
 
@@ -66,7 +68,12 @@ def publish(  # noqa: PLR0913, PLR0917 one parameter per option
         err.print("nothing to publish: all of it is in force")
     elif not yes:
         _print_plan(plan)
-        typer.confirm("Publish?", abort=True, err=True)
+        try:
+            is_wanted = typer.confirm("Publish?", err=True)
+        except typer.Abort:
+            is_wanted = False
+        if not is_wanted:
+            fail("nothing was published; answer y, or give --yes")
     published: list[Any] = []
     if plan["publishes"]:
         published = run(_post(target, "/sla/rules", wanted))["published"]
@@ -74,7 +81,7 @@ def publish(  # noqa: PLR0913, PLR0917 one parameter per option
         print_json(published)
     else:
         for rule in published:
-            out.print(f"published {_rule_name(rule)}", highlight=False)
+            line(f"published {_rule_name(rule)}")
 
 
 def diff(
@@ -115,9 +122,9 @@ def rules(
         table.add_row("policy", one["policy_id"], str(one["version"]), since, cycles, targets)
     for one in found["calendars"]:
         table.add_row("calendar", one["calendar_id"], str(one["version"]), "", "", one["zone"])
-    out.print(table)
+    wide.print(table)
     if found["is_peak"]:
-        out.print("A peak is declared.")
+        line("A peak is declared.")
 
 
 def explain(
@@ -179,18 +186,17 @@ def _rule_name(rule: dict[str, Any]) -> str:
 
 def _print_plan(plan: dict[str, Any]) -> None:
     for rule in plan["publishes"]:
-        out.print(f"would publish {_rule_name(rule)}", highlight=False)
-        for line in rule_lines(rule.get("differs", ())):
-            out.print(line, highlight=False, markup=False)
+        line(f"would publish {_rule_name(rule)}")
+        for difference in rule_lines(rule.get("differs", ())):
+            line(difference)
     changes = plan["running_clocks"]
     if plan["publishes"]:
-        out.print(f"{changes['tickets']} open tickets, {changes['changed']} clocks would change")
+        line(f"{changes['tickets']} open tickets, {changes['changed']} clocks would change")
+    for warning in plan["warnings"]:
+        line(f"warning {warning['pointer']}: {warning['message']}")
     for change in changes["clocks"]:
-        out.print(
-            f"  {change['ticket_id']} {change['target']}: due {change['due_before']}"
-            f" -> {change['due_after']}",
-            highlight=False,
-        )
+        due_before, due_after = (change[name] or _NO_CLOCK for name in ("due_before", "due_after"))
+        line(f"  {change['ticket_id']} {change['target']}: due {due_before} -> {due_after}")
 
 
 def rule_lines(differs: Sequence[dict[str, Any]]) -> list[str]:
@@ -204,20 +210,17 @@ def rule_lines(differs: Sequence[dict[str, Any]]) -> list[str]:
 
 def _print_explanation(explanation: dict[str, Any]) -> None:
     clock = explanation["clock"]
-    out.print(
-        f"[bold]{clock['target']}[/bold] {clock['cycle']}.{clock['generation']}:"
-        f" {clock['outcome']}, due {clock['due_at']}",
-        highlight=False,
+    line(
+        f"{clock['target']} {clock['cycle']}.{clock['generation']}:"
+        f" {clock['outcome']}, due {clock['due_at']}"
     )
     because = ", ".join(f"{name} = {value}" for name, value in explanation["because"].items())
-    out.print(
+    line(
         f"  policy {clock['policy_id']} v{clock['policy_version']} (in force from"
-        f" {explanation['policy_effective_from']}), because {because or 'it is for all tickets'}",
-        highlight=False,
-        soft_wrap=True,
+        f" {explanation['policy_effective_from']}), because {because or 'it is for all tickets'}"
     )
     goal = json.dumps(explanation["rule"]["goal"])
-    out.print(f"  goal {goal} in calendar {clock['calendar']}", highlight=False)
+    line(f"  goal {goal} in calendar {clock['calendar']}")
     table = Table(box=None, pad_edge=False)
     for name in ("", "from", "to", "working time", "counted", "why"):
         table.add_column(name)
@@ -230,7 +233,7 @@ def _print_explanation(explanation: dict[str, Any]) -> None:
             _duration(step.get("counted_seconds")),
             step.get("why") or "",
         )
-    out.print(table)
+    wide.print(table)
 
 
 def _duration(seconds: int | None) -> str:

@@ -11,8 +11,16 @@ from msgspec import UNSET
 from rich.table import Table
 
 from services.commands import agreements, availability, outcomes, promises, sla_files
-from services.commands.common import Json, out
-from services.commands.documents import STANDARD_INPUT, read_document, refuse, say, shaped
+from services.commands.common import Json
+from services.commands.documents import (
+    STANDARD_INPUT,
+    line,
+    read_document,
+    refuse,
+    say,
+    shaped,
+    wide,
+)
 from services.sla.domain.expectations import differences
 from services.sla.domain.scenario import ClockPart, Computed, Scenario, Verdict
 from services.sla.domain.simulate import run
@@ -85,19 +93,19 @@ def _read_cases(file: Path) -> tuple[list[Scenario], bool]:
 
 
 def _print(case: Scenario, actual: Computed) -> None:
-    out.print(f"[bold]{case.id}[/bold] {case.name}", highlight=False)
-    out.print(_table(actual.clocks))
+    line(f"{case.id} {case.name}".rstrip())
+    wide.print(_table(actual.clocks))
     for warning in actual.warnings:
         rule = msgspec.json.encode(warning.rule).decode()
-        out.print(f"  warn {warning.target} {rule} at {_told(warning.at)}", highlight=False)
+        line(f"  warn {warning.target} {rule} at {_told(warning.at)}")
     for said in actual.emitted:
         name = f"{said.target} {said.cycle}.{said.generation}"
-        out.print(f"  {_told(said.time)} {said.type} {name}", highlight=False)
+        line(f"  {_told(said.time)} {said.type} {name}")
     for known in actual.known_at:
-        out.print(f"  as known at {_told(known.recorded_at)}:", highlight=False)
-        out.print(_table(known.clocks))
+        line(f"  as known at {_told(known.recorded_at)}:")
+        wide.print(_table(known.clocks))
     for answer in actual.arithmetic:
-        out.print(f"  {_told(answer)}", highlight=False)
+        line(f"  {_told(answer)}")
 
 
 def _table(clocks: Sequence[ClockPart]) -> Table:

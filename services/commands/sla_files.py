@@ -1,6 +1,7 @@
 """`desk sla lint` and `desk sla calendar`: rules checked, calendars written; no server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, ParamSpec, TypeVar, cast
 
@@ -21,6 +22,7 @@ from services.imports.calendars import country_days
 from services.imports.ics import disruptions
 from services.sla.domain.calendar_draft import Draft, as_yaml, draw, read_hours, read_years
 from services.sla.domain.lint import Finding, lint
+from services.sla.domain.rules import PolicyWanted, parts_of
 from services.sla.domain.scenario import CalendarPart, Part, PolicyPart, Scenario
 from shared.errors import InvalidInputError
 from shared.working_hours import read_zone
@@ -28,6 +30,7 @@ from shared.working_hours import read_zone
 P = ParamSpec("P")
 T = TypeVar("T")
 _FOUND: Final = 1
+_SINCE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _USUAL_HOURS: Final = "mon-fri 09:00-18:00"
 
 
@@ -45,7 +48,7 @@ class _Rules(Part, frozen=True, kw_only=True):
     source: str = ""
     note: str = ""
     calendars: tuple[CalendarPart, ...] = ()
-    policies: tuple[PolicyPart, ...] = ()
+    policies: tuple[PolicyWanted, ...] = ()
 
 
 def lint_file(
@@ -76,16 +79,25 @@ def _findings(document: Any) -> Iterator[Finding]:  # noqa: ANN401 any document
     documents = cast("list[Any]", document) if is_list else [document]
     for place, one in enumerate(documents):
         base = f"/{place}" if is_list else ""
-        rules = _rules(one, base)
-        for finding in lint(rules.calendars, rules.policies):
+        calendars, policies = _rules(one, base)
+        for finding in lint(calendars, policies):
             yield msgspec.structs.replace(finding, pointer=base + finding.pointer)
 
 
-def _rules(document: Any, base: str) -> Scenario | _Rules:  # noqa: ANN401 any document
+def _rules(
+    document: Any,  # noqa: ANN401 any document
+    base: str,
+) -> tuple[Sequence[CalendarPart], Sequence[PolicyPart]]:
     if not isinstance(document, dict):
         refuse(f"{base or 'The file'}: no object with calendars and policies.")
     rules = with_calendar(cast("dict[str, Any]", document))
-    return shaped(rules, Scenario if "events" in rules else _Rules, base=base)
+    if "events" in rules:
+        scenario = shaped(rules, Scenario, base=base)
+        return scenario.calendars, scenario.policies
+    found = shaped(rules, _Rules, base=base)
+    if not found.calendars and not found.policies:
+        refuse(f"{base}/policies: there are none, and no calendars.")
+    return found.calendars, list(parts_of(found.policies, _SINCE))
 
 
 def _print(found: list[Finding]) -> None:

@@ -21,6 +21,7 @@ from services.sla.handlers import Agreements, Rulebook, ServiceRecords
 from services.sla.tables import AGREEMENTS, DOCUMENTS
 from shared.calendar import instant, microseconds
 from shared.contracts.availability import ServiceEvent
+from shared.contracts.base import KEY_PATTERN
 from shared.contracts.sla import SlaPeakDeclared
 from shared.errors import InvalidInputError, NotFoundError
 from shared.http import conditional
@@ -43,7 +44,7 @@ _At = Annotated[datetime | None, Query(description="as known at this instant, an
 _Asked = Annotated[schemas.Asked, Depends()]
 _By = Annotated[By | None, Query(description="cut the time in such periods")]
 _Limit = Annotated[int, Query(ge=1, le=500)]
-_Id = Annotated[str, Path(min_length=1, max_length=200)]
+_Id = Annotated[str, Path(min_length=1, max_length=200, pattern=KEY_PATTERN)]
 _POLICY_EXAMPLE: Final = schemas.NewPolicy(targets=default_policy().targets)
 _OFFICE: Final = default_calendars("Europe/Berlin")[0]
 _CALENDAR_EXAMPLE: Final = schemas.NewCalendar(
@@ -188,7 +189,16 @@ class Sla:
     ) -> Response:
         """Return the verdicts of [from, to) by target, who judged, and what is asked for."""
         require_period(query.start, query.end)
-        asked = Asked(**{**vars(query), "zone": zone_of(query.zone).key})
+        asked = Asked(
+            start=query.start,
+            end=query.end,
+            by=query.by,
+            zone=zone_of(query.zone).key,
+            targets=query.targets,
+            priorities=query.priorities,
+            customers=query.customers,
+            services=query.services,
+        )
         now = self._service.clock.now()
         async with self._service.pool.acquire() as connection:
             found = await queries.read_attainment(connection, asked, now)
@@ -250,9 +260,12 @@ class Sla:
 
     async def _publish(self, id: str, request: Request, wanted: RulesWanted) -> Response:
         expected = parse_if_match(request.headers.get(conditional.HEADER))
-        published = await self._rulebook.publish(
-            wanted, None if expected is None else (id, expected)
-        )
+        try:
+            published = await self._rulebook.publish(
+                wanted, None if expected is None else (id, expected)
+            )
+        except InvalidInputError as error:
+            raise _of_the_body(error) from error
         version = next((_version(rule) for rule in published if rule.stream_id == id), None)
         async with self._service.pool.acquire() as connection:
             sequence = len((await self._service.journal.read(connection, [id]))[id])
@@ -260,6 +273,14 @@ class Sla:
             {"version": version or sequence, "changed": bool(published), "published": published},
             sequence=sequence,
         )
+
+
+def _of_the_body(error: InvalidInputError) -> InvalidInputError:
+    """Return an error about the only rule of a request with its pointer into that request."""
+    field, detail = error.field or "", error.detail
+    for prefix in ("/policies/0", "/calendars/0"):
+        field, detail = field.removeprefix(prefix), detail.removeprefix(prefix)
+    return InvalidInputError(detail, field=field or None)
 
 
 def _version(rule: RuleEvent) -> int | None:

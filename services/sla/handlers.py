@@ -13,6 +13,7 @@ from services.sla.domain.attainment import Asked
 from services.sla.domain.availability import Newest, Record
 from services.sla.domain.defaults import default_calendars, default_policy
 from services.sla.domain.facts import PEAKS
+from services.sla.domain.findings import Finding
 from services.sla.domain.preview import RunningClocks, changes
 from services.sla.domain.published import Publication, rules_of
 from services.sla.domain.remedies import Figures, attained, available, remedy
@@ -24,6 +25,7 @@ from services.sla.domain.rules import (
     decide,
     differing,
     evolve,
+    findings,
     plan,
 )
 from services.sla.queries import (
@@ -55,10 +57,14 @@ from shared.telemetry import context
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What publishing would do: the rules, each with what differs from its newest version."""
+    """What publishing would do: the rules, each with what differs from its newest version.
+
+    `warnings` are what the linter finds odd in them.
+    """
 
     publishes: list[dict[str, Any]]
     running_clocks: RunningClocks
+    warnings: list[Finding]
 
 
 def _planned(rule: RuleEvent, before: EventData | None) -> dict[str, Any]:
@@ -109,6 +115,7 @@ class Rulebook:
         return Plan(
             publishes=[_planned(rule, newest.get(rule.stream_id)) for rule in planned],
             running_clocks=running,
+            warnings=findings(wanted, published, now),
         )
 
     async def publish(

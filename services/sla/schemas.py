@@ -48,7 +48,7 @@ class NewPolicy(Body, frozen=True, kw_only=True):
 
     effective_from: Instant | None = None
     applies_to: AppliesTo = "new"
-    targets: Annotated[tuple[Target, ...], Meta(min_length=1, max_length=200)]
+    targets: Annotated[tuple[Target, ...], Meta(max_length=200)]
 
 
 class NewCalendar(Body, frozen=True, kw_only=True):
@@ -124,7 +124,7 @@ Dimension = Literal[
 
 
 class AskedVerdicts:
-    """What a query asks about verdicts; named as the domain's question."""
+    """What a query asks about verdicts."""
 
     def __init__(  # noqa: PLR0913 one query parameter per filter
         self,
@@ -138,14 +138,10 @@ class AskedVerdicts:
         customer: Annotated[list[str] | None, Query()] = None,
         service: Annotated[list[str] | None, Query()] = None,
     ) -> None:
-        self.start = start
-        self.end = end
+        self.start, self.end, self.zone = start, end, zone
         self.by = tuple(dict.fromkeys(by or ()))
-        self.zone = zone
-        self.targets = target or ()
-        self.priorities = priority or ()
-        self.customers = customer or ()
-        self.services = service or ()
+        self.targets, self.priorities = target or (), priority or ()
+        self.customers, self.services = customer or (), service or ()
 
 
 _TELLERS: Final = (Role.AGENT, Role.MANAGER, Role.INTEGRATION)

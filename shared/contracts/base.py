@@ -11,7 +11,8 @@ Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 instant; an of
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Title = Annotated[str, Meta(min_length=1, max_length=300)]
 Text = Annotated[str, Meta(max_length=65_536)]
-Key = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+KEY_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+Key = Annotated[str, Meta(min_length=1, max_length=200, pattern=KEY_PATTERN)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Level = Literal["high", "medium", "low"]
 Kind = Literal["incident", "service_request"]

@@ -23,7 +23,7 @@ FieldIs = dict[str, Value]
 Condition = str | FieldIs
 """A fact of the ticket, or a field that takes a value. `Target` checks which words there are, since
 msgspec 0.22 frees the type of a union wrongly that has both a pattern and a map."""
-Conditions = Annotated[tuple[Condition, ...], Meta(min_length=1)]
+Conditions = Annotated[tuple[Condition, ...], Meta(min_length=1, max_length=100)]
 
 FACTS: Final = (
     *("created", "assigned", "started", "requester_message", "agent_reply"),
@@ -82,16 +82,19 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: Key
     kind: ClockKind
     calendar: Key = "24x7"
-    when: dict[str, Value | Annotated[tuple[Value, ...], Meta(min_length=1)]] = {}
+    when: Annotated[
+        dict[str, Value | Annotated[tuple[Value, ...], Meta(min_length=1, max_length=1_000)]],
+        Meta(max_length=100),
+    ] = {}
     goal: Goal
     start: Conditions
     stop: Conditions
-    pause: tuple[Condition, ...] = ()
+    pause: Annotated[tuple[Condition, ...], Meta(max_length=100)] = ()
     cycle: Literal["once", "repeat"] = "once"
     on_reopen: Literal["continue", "new_cycle", "ignore"] = "continue"
     on_change: Literal["ticket_start", "change_time", "carry_elapsed"] = "ticket_start"
     keep_pauses: bool = True
-    warn: tuple[WarnRule, ...] = ()
+    warn: Annotated[tuple[WarnRule, ...], Meta(max_length=100)] = ()
 
     def __post_init__(self) -> None:
         """Refuse words that are no condition, and a condition on no field or on several."""

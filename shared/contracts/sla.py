@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Meta
 
 from shared.contracts.base import Count, EventData, Instant, Key, Name, TicketData
-from shared.contracts.promises import AppliesTo, ClockKind, Goal, Targets, WarnRule
+from shared.contracts.promises import AppliesTo, ClockKind, Goal, Target, WarnRule
 
 
 class ClockData(TicketData, frozen=True, kw_only=True):
@@ -134,6 +134,8 @@ class SlaDueInherited(TicketData, frozen=True, kw_only=True):
 class SlaPolicyPublished(EventData, frozen=True, kw_only=True):
     """One version of a policy, whole; of one name the first matching target counts.
 
+    Without targets it is withdrawn.
+
     In force from `effective_from`, null for the event's time; `applies_to` says whether clocks that
     run then go over to it. Of several policies the one with the lowest `place` is asked first.
     `calendars` are the versions of the calendars that its targets name.
@@ -149,7 +151,7 @@ class SlaPolicyPublished(EventData, frozen=True, kw_only=True):
     effective_from: Instant | None = None
     applies_to: AppliesTo = "new"
     place: Count = 0
-    targets: Targets
+    targets: tuple[Target, ...]
     calendars: dict[Key, Annotated[int, Meta(ge=1)]] = {}  # noqa: RUF012 msgspec copies it
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
+from shared.contracts.base import KEY_PATTERN
 from shared.http import conditional, preferences
 from shared.http.answers import answer, settle
 from shared.http.auth import Principal, Role, requires
@@ -58,7 +59,7 @@ class DocumentRoutes(Generic[C]):
     def _route(self, document: Document[C]) -> Callable[..., Awaitable[Response]]:
         async def route(
             request: Request,
-            id: Annotated[str, Path(min_length=1, max_length=200)],  # noqa: A002 as in the path
+            id: Annotated[str, Path(min_length=1, max_length=200, pattern=KEY_PATTERN)],  # noqa: A002 as in the path
             _: Annotated[Principal, Depends(requires(*document.roles))],
         ) -> Response:
             command = document.command(await read_struct(request, document.body), id)

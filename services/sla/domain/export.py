@@ -1,6 +1,6 @@
 """A real ticket as a scenario: its facts, the rules it was judged by, the ledger that came out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, TypedDict
 
@@ -12,6 +12,7 @@ from services.sla.domain.facts import RANK
 from services.sla.domain.history import Fact
 from services.sla.domain.published import Publication, in_asking_order, version_of
 from services.sla.domain.rulebook import PolicyVersion, calendar_version
+from services.sla.domain.rules import calendar_part
 from services.sla.domain.scenario import CalendarPart, Expect, PolicyPart, Scenario
 from services.sla.domain.simulate import run
 from shared.calendar import ROUND_THE_CLOCK, SECOND_US, instant
@@ -28,6 +29,7 @@ _PLAIN: Final = {
     "cancelled": scenario.Cancelled,
     "merged": scenario.Merged,
 }
+_WITHDRAWN: Final = "withdrawn"
 _NOTE: Final = (
     "Exported by `desk sla export`. Instants are cut to whole seconds, so deadlines may differ from"
     " the desk's by less than a second."
@@ -45,7 +47,8 @@ def scenario_of(
 ) -> Scenario:
     """Return the ticket as a scenario that expects the clocks it has, read at `at_us`.
 
-    A calendar of which several versions were used appears once for each, as `name@version`.
+    A calendar of which several versions were used appears once for each, as `name@version`. Of
+    versions that came into force within one second, the last is there.
     """
     policies: list[tuple[int, PolicyVersion]] = []
     calendars: dict[tuple[str, int], SlaCalendarPublished] = {}
@@ -55,7 +58,8 @@ def scenario_of(
         elif isinstance(data, SlaCalendarPublished):
             calendars[data.calendar_id, data.version] = data
     places = {version.policy_id: place for place, version in policies}
-    ordered = in_asking_order((places[version.policy_id], version) for _, version in policies)
+    kept = {(v.policy_id, v.effective_us // SECOND_US): v for _, v in policies}
+    ordered = in_asking_order((places[version.policy_id], version) for version in kept.values())
     used = {
         (t.calendar, _pin(version, t, calendars))
         for version in ordered
@@ -70,7 +74,7 @@ def scenario_of(
         calendars=tuple(
             _calendar(calendars[key], several) for key in sorted(used) if key in calendars
         ),
-        policies=tuple(_policy(version, calendars, several) for version in ordered),
+        policies=tuple(_policies(ordered, calendars, several)),
         events=tuple(_event(fact) for fact in facts),
         until=_whole(at_us),
     )
@@ -87,31 +91,39 @@ def _pin(
 
 def _calendar(calendar: SlaCalendarPublished, several: set[str]) -> CalendarPart:
     name = calendar.calendar_id
-    return CalendarPart(
-        id=calendar_version(name, calendar.version) if name in several else name,
-        zone=calendar.zone,
-        weekly=calendar.weekly,
-        holidays=calendar.holidays,
-        special_days=calendar.special_days,
-    )
+    if name in several:
+        name = calendar_version(name, calendar.version)
+    return msgspec.structs.replace(calendar_part(calendar), id=name)
 
 
-def _policy(
-    version: PolicyVersion,
+def _policies(
+    versions: Iterable[PolicyVersion],
     calendars: dict[tuple[str, int], SlaCalendarPublished],
     several: set[str],
-) -> PolicyPart:
-    targets = tuple(
-        _renamed(target, _pin(version, target, calendars)) if target.calendar in several else target
-        for target in version.targets
-    )
-    return PolicyPart(
-        id=version.policy_id,
-        version=version.version,
-        effective_from=_whole(version.effective_us),
-        applies_to=version.applies_to,
-        targets=targets,
-    )
+) -> Iterator[PolicyPart]:
+    """Yield the versions; one that withdraws its policy promises what no ticket is told."""
+    last: dict[str, tuple[Target, ...]] = {}
+    for version in versions:
+        targets = tuple(
+            _renamed(target, _pin(version, target, calendars))
+            if target.calendar in several
+            else target
+            for target in version.targets
+        )
+        if not targets:
+            targets = tuple(
+                msgspec.structs.replace(target, when={_WITHDRAWN: True})
+                for target in last.get(version.policy_id, ())
+            )
+        last[version.policy_id] = targets
+        if targets:
+            yield PolicyPart(
+                id=version.policy_id,
+                version=version.version,
+                effective_from=_whole(version.effective_us),
+                applies_to=version.applies_to,
+                targets=targets,
+            )
 
 
 def _renamed(target: Target, pin: int) -> Target:

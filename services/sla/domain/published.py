@@ -86,7 +86,7 @@ def version_of(policy: SlaPolicyPublished, published_us: int, pointer: str = "")
         applies_to=policy.applies_to,
         targets=policy.targets,
         calendars=policy.calendars,
-        pointer=pointer,
+        pointer=pointer or f"policy {policy.policy_id} v{policy.version}",
     )
 
 

@@ -7,15 +7,16 @@ from itertools import pairwise, zip_longest
 from typing import Annotated, Any, NoReturn, cast
 
 import msgspec
-from msgspec import UNSET, Meta
+from msgspec import Meta
 
-from services.sla.domain.published import Publication, Rules, rules_of
-from services.sla.domain.rulebook import calendar_version
-from services.sla.domain.scenario import CalendarPart
+from services.sla.domain.findings import Finding
+from services.sla.domain.lint import lint
+from services.sla.domain.published import Publication, rules_of
+from services.sla.domain.scenario import CalendarPart, PolicyPart
 from services.sla.domain.simulate import calendars_of
 from shared.calendar import microseconds
 from shared.contracts.base import EventData, Instant, Key
-from shared.contracts.promises import AppliesTo, Target, Targets
+from shared.contracts.promises import AppliesTo, Target
 from shared.contracts.sla import SlaCalendarPublished, SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError
 
@@ -23,13 +24,16 @@ RuleEvent = SlaPolicyPublished | SlaCalendarPublished | SlaPeakDeclared
 
 
 class PolicyWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A policy as a file has it; without `version` it is the next, without `effective_from` now."""
+    """A policy as a file has it; without `version` it is the next, without `effective_from` now.
+
+    One without targets promises nothing any more: that is how a policy is withdrawn.
+    """
 
     id: Key
     version: Annotated[int, Meta(ge=1)] | None = None
     effective_from: Instant | None = None
     applies_to: AppliesTo = "new"
-    targets: Targets
+    targets: tuple[Target, ...]
 
 
 class RulesWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,15 +94,16 @@ def plan(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -
         if name not in touched and any(_is_stale(latest, calendar) for calendar in calendars):
             policies[name] = _next(latest, pins, now)
     now_us = microseconds(now)
-    rules = rules_of(
+    rules_of(
         [
             *published,
             *(Publication(calendar, now_us) for calendar in calendars),
             *(Publication(policy, now_us, pointer) for pointer, policy in policies.items()),
         ]
     )
-    for pointer, policy in policies.items():
-        _require_reachable(policy, rules, pointer, now)
+    for finding in findings(wanted, published, now):
+        if finding.severity == "error":
+            _refuse(finding.pointer, finding.message)
     return [*calendars, *policies.values()]
 
 
@@ -228,20 +233,50 @@ def _pinned(targets: Iterable[Target], pins: Mapping[str, int]) -> dict[str, int
     return {t.calendar: pins[t.calendar] for t in targets if t.calendar in pins}
 
 
-def _require_reachable(
-    policy: SlaPolicyPublished, rules: Rules, pointer: str, now: datetime
-) -> None:
-    for place, target in enumerate(policy.targets):
-        pin = policy.calendars.get(target.calendar)
-        calendar = rules.rulebook.calendars[calendar_version(target.calendar, pin)]
-        start, goal = policy.effective_from or now, target.goal
-        try:
-            if goal.working_seconds is not UNSET:
-                calendar.add_working_seconds(start, goal.working_seconds)
-            elif goal.working_days is not UNSET:
-                calendar.add_working_days(start, goal.working_days)
-        except InvalidInputError as error:
-            _refuse(f"{pointer}/targets/{place}/goal", error.detail)
+def parts_of(policies: Iterable[PolicyWanted], now: datetime) -> Iterator[PolicyPart]:
+    """Yield policies as a scenario has them: next numbers, and in force from now, if left open."""
+    newest: dict[str, int] = {}
+    for policy in policies:
+        version = policy.version or newest.get(policy.id, 0) + 1
+        newest[policy.id] = version
+        if policy.targets:
+            yield PolicyPart(
+                id=policy.id,
+                version=version,
+                effective_from=(policy.effective_from or now).replace(microsecond=0),
+                applies_to=policy.applies_to,
+                targets=policy.targets,
+            )
+
+
+def findings(wanted: RulesWanted, published: Iterable[Publication], now: datetime) -> list[Finding]:
+    """Return what the linter says of the wanted rules, beside the calendars that are published."""
+    named = {part.id for part in wanted.calendars}
+    known = {
+        e.data.calendar_id: e.data for e in published if isinstance(e.data, SlaCalendarPublished)
+    }
+    others = [calendar_part(known[name]) for name in sorted(known.keys() - named)]
+    kept = [place for place, policy in enumerate(wanted.policies) if policy.targets]
+    found: list[Finding] = []
+    for finding in lint([*wanted.calendars, *others], list(parts_of(wanted.policies, now))):
+        _, kind, place, *rest = finding.pointer.split("/")
+        if kind == "policies":
+            pointer = "/".join(["", kind, str(kept[int(place)]), *rest])
+            found.append(msgspec.structs.replace(finding, pointer=pointer))
+        elif int(place) < len(wanted.calendars):
+            found.append(finding)
+    return found
+
+
+def calendar_part(calendar: SlaCalendarPublished) -> CalendarPart:
+    """Return a published calendar as a file has it."""
+    return CalendarPart(
+        id=calendar.calendar_id,
+        zone=calendar.zone,
+        weekly=calendar.weekly,
+        holidays=calendar.holidays,
+        special_days=calendar.special_days,
+    )
 
 
 def _refuse(field: str, sentence: str) -> NoReturn:

@@ -257,6 +257,11 @@ FINDINGS: list[tuple[str, Rules, list[tuple[str, str]]]] = [
         [("warning", f"{TARGET}/goal/date_field")],
     ),
     (
+        "field_no_date",
+        rules(target(goal={"date_field": "site"})),
+        [("error", f"{TARGET}/goal/date_field")],
+    ),
+    (
         "priority_unknown",
         rules(target(when={"priority": "P5"})),
         [("warning", f"{TARGET}/when/priority")],
@@ -416,6 +421,7 @@ CLEAN: list[tuple[str, Rules]] = [
     ("condition_twice", rules(target(pause=["held:vendor", "held:customer"]))),
     ("condition_twice", rules(target(start=[{"line": 1}, {"line": True}]))),
     ("field_unknown", rules(target(when={"site": "north"}))),
+    ("field_no_date", rules(target(goal={"date_field": "wanted_on"}))),
     ("priority_unknown", rules(target(start=[{"priority": None}, {"priority": "P1"}]))),
     ("warning_before_start", rules(target(warn=[{"before_due_seconds": 3600}]))),
     ("warning_twice", rules(target(warn=[{"percent": 75}, {"percent": 75.5}]))),
@@ -558,7 +564,6 @@ def test_standard_input_may_be_yaml_too() -> None:
         (rules(target(when={"site": "north", "a/b": [[]]})), f"{TARGET}/when/a~1b/0"),
         (one_calendar(id="24x7"), f"{CALENDAR}/id"),
         ({"policies": []}, "/policies"),
-        ({"calendars": [OFFICE]}, "/policies"),
         ({**rules(), "events": []}, "/events"),
         ("policies: [", "no YAML"),
         ("{", "not valid JSON"),

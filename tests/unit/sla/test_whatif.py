@@ -384,6 +384,15 @@ def test_chances_are_measured_under_other_rules_too(past: Past) -> None:
     assert found.brier == pytest.approx(0)
 
 
+def test_a_long_past_is_read_in_parts(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measured(past, RulesWanted())
+    monkeypatch.setattr("services.commands.past._ROWS", 10)
+    assert measured(past, RulesWanted()) == whole
+    monkeypatch.setattr("services.commands.past._ROWS", 2)
+    with pytest.raises(InvalidInputError, match="has more than 2 events"):
+        measured(past, RulesWanted())
+
+
 def test_a_desk_without_tickets_has_nothing_to_learn_from(
     make_database: Callable[[str], str], tmp_path: Path
 ) -> None:
