@@ -7,9 +7,14 @@ here, so every ledger can be computed without the service; the same seed makes t
 import argparse
 import asyncio
 import cProfile
-import pstats
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import reduce
+from multiprocessing import get_context
+from operator import add
 from pathlib import Path
 
 from support.sla_soak import DIFFERENCES_MAX, Found, Size, soak
@@ -17,6 +22,7 @@ from support.sla_soak import DIFFERENCES_MAX, Found, Size, soak
 from shared.testing.database import TestPostgres, fresh_database
 
 DAYS_PER_YEAR = 365
+BATCH_SIZE = 10_000
 
 
 def tell(what: str) -> None:
@@ -25,16 +31,31 @@ def tell(what: str) -> None:
     sys.stderr.flush()
 
 
-def run(size: Size) -> Found:
-    """Run on a PostgreSQL of its own, that loses nothing but speed's enemies."""
-    with tempfile.TemporaryDirectory(prefix="desk-sla-soak-") as folder:
+def run_share(dsn: str, size: Size, name: str) -> Found:
+    """Run one share in this process."""
+    return asyncio.run(soak(dsn, size, lambda what: tell(name + what)))
+
+
+def run(size: Size, shares: int) -> Found:
+    """Run on a PostgreSQL of its own that need not survive a crash, in processes side by side.
+
+    Each share is a desk of its own, with a database of its own and its part of each day's tickets.
+    """
+    sizes = [
+        replace(size, per_day=size.per_day // shares, seed=size.seed * shares + share)
+        for share in range(shares)
+    ]
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="desk-sla-soak-"))
         server = TestPostgres(Path(folder))
         server.start()
-        try:
-            with fresh_database(server, "sla") as dsn:
-                return asyncio.run(soak(dsn, size, tell))
-        finally:
-            server.stop()
+        stack.callback(server.stop)
+        dsns = [stack.enter_context(fresh_database(server, "sla")) for _ in sizes]
+        if shares == 1:
+            return run_share(dsns[0], sizes[0], "")
+        pool = stack.enter_context(ProcessPoolExecutor(shares, get_context("spawn")))
+        names = [f"share {number}, " for number in range(1, shares + 1)]
+        return reduce(add, pool.map(run_share, dsns, sizes, names))
 
 
 def summary(found: Found, size: Size) -> str:
@@ -65,7 +86,9 @@ def main() -> int:
     parser.add_argument("--per-day", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps-per-day", type=int, default=1)
-    parser.add_argument("--sample", type=int, default=200, help="rebuild every so many-th ticket")
+    parser.add_argument("--shares", type=int, default=2, help="desks that run side by side")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
+    parser.add_argument("--sample", type=int, default=200, help="of so many tickets one is rebuilt")
     parser.add_argument("--keep", action="store_true", help="keep ended tickets in the database")
     parser.add_argument("--profile", type=Path, help="write a profile to this file")
     options = parser.parse_args()
@@ -76,14 +99,15 @@ def main() -> int:
         steps_per_day=options.steps_per_day,
         sample=options.sample,
         prunes=not options.keep,
+        batch_size=options.batch_size,
     )
     profile = cProfile.Profile()
     if options.profile is not None:
         profile.enable()
-    found = run(size)
+    found = run(size, options.shares)
     if options.profile is not None:
         profile.disable()
-        pstats.Stats(profile).dump_stats(options.profile)
+        profile.dump_stats(options.profile)
     sys.stdout.write(summary(found, size) + "\n")
     return 1 if found.differences else 0
 

@@ -16,8 +16,8 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import islice
 from random import Random
+from unittest.mock import patch
 
 import asyncpg
 
@@ -32,6 +32,7 @@ from shared.log.port import Outgoing, Record, TopicPartition
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import open_pool
 from shared.replay import schema
+from shared.runtime import consumer, timers
 from shared.runtime.service import Service, Surroundings
 from shared.runtime.timers import GRACE, Timers, Watermark
 from shared.telemetry.metrics import MetricRegistry
@@ -39,6 +40,7 @@ from support.sla_lives import Happening, Life
 from support.sla_rules import ZONE
 
 PARTITIONS = 2
+BEHIND = 0.3
 LINEAGE = Lineage(actor="soak", correlation_id="soak")
 FORGET = (
     "DELETE FROM kernel.journal WHERE stream_id = ANY($1::text[])",
@@ -63,15 +65,17 @@ class HandClock:
 class SoakLog:
     """A log that holds what was not read yet; what is appended comes in any order a log allows.
 
-    One topic keeps the order of each ticket, different topics know none. `kept` are all records of
-    the streams that somebody wants to see again.
+    One topic keeps the order of each ticket, different topics know none: now and then one of them
+    stays behind the others for a while, and `held_back` for as long as a test wants it. `kept` are
+    all records of the streams that somebody wants to see again.
     """
 
-    def __init__(self, chance: Random, topics: Collection[str]) -> None:
+    def __init__(self, chance: Random, topics: Sequence[str]) -> None:
         self._chance = chance
         self._topics = topics
         self._ends: dict[TopicPartition, int] = {}
         self._waiting: deque[Record] = deque()
+        self.held_back: str | None = None
         self.kept: dict[bytes, list[Record]] = {}
         self.sent = 0
         self.read = 0
@@ -109,9 +113,17 @@ class SoakLog:
 
     async def fetch(self, *, records_max: int, wait_seconds: float) -> list[Record]:
         """See `LogReader.fetch`; never waits."""
-        found = list(islice(self._waiting, records_max))
-        for _ in found:
-            self._waiting.popleft()
+        behind = self.held_back
+        if behind is None and self._chance.random() < BEHIND:
+            behind = self._chance.choice(self._topics)
+        found: list[Record] = []
+        left: list[Record] = []
+        while self._waiting and len(found) < records_max:
+            record = self._waiting.popleft()
+            (left if record.topic == behind else found).append(record)
+        if not found and self.held_back is None:
+            found, left = left[:records_max], left[records_max:]
+        self._waiting.extendleft(reversed(left))
         self.read += len(found)
         return found
 
@@ -193,8 +205,23 @@ Middle = Callable[[SoakDesk], Awaitable[None]]
 
 
 @asynccontextmanager
-async def soak_desk(dsn: str, chance: Random, start_us: int) -> AsyncGenerator[SoakDesk]:
-    """Open sla on an empty database, with its default rules published."""
+async def soak_desk(
+    dsn: str, chance: Random, start_us: int, batch_size: int = consumer.BATCH_SIZE_MAX
+) -> AsyncGenerator[SoakDesk]:
+    """Open sla on an empty database, with its default rules published.
+
+    `batch_size` is how many records, or timers, share a transaction at most.
+    """
+    with (
+        patch.object(consumer, "BATCH_SIZE_MAX", batch_size),
+        patch.object(timers, "BATCH_SIZE_MAX", min(batch_size, timers.BATCH_SIZE_MAX * 10)),
+    ):
+        async with _open(dsn, chance, start_us) as desk:
+            yield desk
+
+
+@asynccontextmanager
+async def _open(dsn: str, chance: Random, start_us: int) -> AsyncGenerator[SoakDesk]:
     clock = HandClock(instant(start_us))
     spec = room().spec
     log = SoakLog(chance, spec.topics)

@@ -9,6 +9,7 @@ from random import Random
 
 from shared.calendar import microseconds
 from shared.log.port import Outgoing
+from shared.runtime.consumer import BATCH_SIZE_MAX
 from support.sla_desk import Middle, SoakDesk, forget, outgoing, soak_desk
 from support.sla_lives import DAY_US, Life, Lives
 from support.sla_rules import Change, Rules, says_the_same
@@ -21,6 +22,18 @@ DUPLICATES = 0.02
 DIFFERENCES_MAX = 20
 DUE_TIMERS = "SELECT stream_id, name, due_at FROM kernel.timer WHERE due_at <= $1 LIMIT 3"
 PARKED = "SELECT reason, detail FROM kernel.quarantine LIMIT 3"
+SUMS = [
+    "tickets",
+    "checked",
+    "looks",
+    "rebuilt",
+    "records",
+    "said",
+    "fired",
+    "changes",
+    "alive_max",
+    "checking_seconds",
+]
 Tell = Callable[[str], None]
 
 
@@ -28,7 +41,8 @@ Tell = Callable[[str], None]
 class Size:
     """How long and how much; every `sample`th ticket is rebuilt from its records.
 
-    `prunes` deletes tickets from the database once they have ended and were found right.
+    `prunes` deletes tickets from the database once they have ended and were checked. In a larger
+    batch a ticket with many events is judged once, in a smaller one several times.
     """
 
     days: int
@@ -37,6 +51,7 @@ class Size:
     steps_per_day: int = 1
     sample: int = 100
     prunes: bool = False
+    batch_size: int = BATCH_SIZE_MAX
 
 
 @dataclass
@@ -56,6 +71,16 @@ class Found:
     checking_seconds: float = 0
     differences: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: "Found") -> "Found":
+        """Return what two soaks found that ran side by side."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in SUMS}
+        return Found(
+            **sums,
+            seconds=max(self.seconds, other.seconds),
+            differences=self.differences + other.differences,
+            counts=self.counts + other.counts,
+        )
 
 
 class Soak:
@@ -207,5 +232,5 @@ class Soak:
 
 async def soak(dsn: str, size: Size, tell: Tell) -> Found:
     """Run the days on an empty database and return what was found."""
-    async with soak_desk(dsn, Random(size.seed), START_US) as desk:
+    async with soak_desk(dsn, Random(size.seed), START_US, size.batch_size) as desk:
         return await Soak(desk, dsn, size, tell).run()
