@@ -44,11 +44,15 @@ class Change(NamedTuple):
 
 
 class Rules:
-    """What is published when, and what is in force by that; `start_us` is when the desk starts."""
+    """What is published when, and what is in force by that; `start_us` is when the desk starts.
+
+    `first` is published before there are tickets, so that all targets are known to each of them.
+    """
 
     def __init__(self, chance: Random, start_us: int, days: int) -> None:
         self._chance = chance
         every = max(3, min(14, days // 8))
+        self.first = self._change("new", start_us, 0)
         self.changes = [
             self._change(KINDS[place % len(KINDS)], start_us + day * DAY_US, place)
             for place, day in enumerate(range(1, days, every))

@@ -167,3 +167,20 @@ def test_the_order_of_arrival_and_repetition_change_nothing() -> None:
     targets = [target(pause=["held"], warn=[{"percent": 50}])]
     expected = outcome(*events, targets=targets)
     assert outcome(*reversed(events), *events, targets=targets) == expected
+
+
+def test_a_breach_that_a_lasting_pause_moves_is_taken_back_before_it_is_said_again() -> None:
+    """What was due on a Saturday is due later once the pause has lasted into Monday."""
+    taken = {"target": "resolution", "from_ticket": "T-2", "due_at": "2025-06-07T20:00:00Z"}
+    friday = "2025-06-06T10:00:00Z"
+    found = outcome(
+        event(friday, "created"),
+        event("2025-06-06T12:00:00Z", "held"),
+        {"time": "2025-06-07T12:00:00Z", "type": "sla.due_inherited", "data": taken},
+        event("2025-06-08T12:00:00Z", "updated", fields={}),
+        event("2025-06-10T06:00:00Z", "updated", fields={}),
+        targets=[target(pause=["held"], calendar="office", goal={"working_seconds": 36000})],
+    )
+    assert told(found) == [
+        *("10:00 started", "20:00 breached", "06:00 breach_retracted", "15:00 breached")
+    ]
