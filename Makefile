@@ -1,6 +1,6 @@
 # Deskledger. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench soak kafka demo docs clean
+.PHONY: help setup run test lint types bench soak soak-sla kafka demo docs clean
 
 PYTHON ?= python3
 DATA ?= .desk
@@ -9,7 +9,7 @@ MINUTES ?= 30
 BIN := .venv/bin
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 10
 
 setup: .venv/installed ## make the environment with .venv/bin/desk from the locked requirements
 
@@ -44,6 +44,9 @@ bench: setup ## measure the budgets and print them with what was measured
 
 soak: setup ## break a desk on three brokers at random for MINUTES (30), under load, and check it
 	PYTHONPATH=tests $(BIN)/python tests/fault/soak.py --minutes $(MINUTES) $(SOAK)
+
+soak-sla: setup ## take three years of 2,000 tickets a day through sla by an injected clock, and check each
+	PYTHONPATH=tests $(BIN)/python tests/fault/sla_soak.py --years 3 --per-day 2000 --seed 1 $(SOAK)
 
 kafka: setup ## start a one-node Kafka broker on 127.0.0.1:9092 (Java 17 and Maven)
 	@exec $(BIN)/python -m shared.testing.kafka --port 9092 --data .desk-kafka

@@ -18,11 +18,11 @@ from services.sla.domain.ledger import Ledger, judge
 from services.sla.domain.publication import Knowledge, Said, learn
 from services.sla.domain.voice import event_of, hear
 from services.sla.handlers import Agreements
-from shared.calendar import instant, microseconds
+from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.base import TicketData
 from shared.contracts.envelope import Lineage
 from shared.contracts.registry import Recorded
-from shared.contracts.sla import SlaDueInherited, SlaPolicyPublished
+from shared.contracts.sla import SlaDueInherited, SlaPolicyPublished, SlaStarted
 from shared.errors import InvalidInputError
 from shared.journal.journal import Draft
 from shared.runtime.read_model import read_histories
@@ -34,6 +34,7 @@ _NEVER_US: Final = 0
 _AGAIN: Final = timedelta(hours=1)
 LOOK_EVERY_SECONDS: Final = 60
 _PAUSE_SECONDS: Final = 5
+_JUDGING_MAX_US: Final = 60 * SECOND_US  # what a transaction read may be so old when it is recorded
 _log: Final = structlog.get_logger()
 
 
@@ -59,10 +60,7 @@ async def react(batch: Batch, unit: Unit) -> None:
                 causes[event.stream_id] = event
     if causes:
         await _judge_again(unit, causes.keys(), causes)
-    for event in batch.events:
-        data = event.data
-        if isinstance(data, SlaPolicyPublished) and data.applies_to == "running":
-            await _wake_all(unit, data.effective_from or event.time)
+    await _wake_the_overtaken(batch, unit)
 
 
 def _is_of_a_ticket(event: Recorded) -> bool:
@@ -95,9 +93,28 @@ class Reviewer:
             self._look_at = asyncio.get_running_loop().time() + LOOK_EVERY_SECONDS
 
 
-async def _wake_all(unit: Unit, at: datetime) -> None:
-    tickets = await queries.tickets_with_running_clocks(unit.connection)
-    unit.add_timers([Timer(ticket_id, "takeover", at) for ticket_id in tickets])
+async def _wake_the_overtaken(batch: Batch, unit: Unit) -> None:
+    """Wake the tickets that a version for running clocks takes over when it comes into force.
+
+    Topics have no order among each other: the version may be read before the start of a clock that
+    was judged without it, and that nobody saw run then. Such a ticket is woken when it is read.
+    """
+    wakes: dict[str, datetime] = {}
+    for event in batch.events:
+        data = event.data
+        if isinstance(data, SlaPolicyPublished) and data.applies_to == "running":
+            at = data.effective_from or event.time
+            for ticket_id in await queries.tickets_with_running_clocks(unit.connection):
+                wakes[ticket_id] = min(at, wakes.get(ticket_id, at))
+    started = [event for event in batch.events if isinstance(event.data, SlaStarted)]
+    if started:
+        rules = await queries.load_rules(unit.connection, unit.journal)
+        for event in started:
+            judged_us = microseconds(event.recorded_at) - _JUDGING_MAX_US
+            for at_us in rules.rulebook.takeovers_after(judged_us)[:1]:
+                at = instant(at_us)
+                wakes[event.stream_id] = min(at, wakes.get(event.stream_id, at))
+    unit.add_timers([Timer(ticket_id, "takeover", at) for ticket_id, at in wakes.items()])
 
 
 async def _judge_again(

@@ -194,8 +194,24 @@ class Course:
         return due_us
 
     def _moved_us(self, cap: Cap) -> int:
-        """Return where an inherited due time is after the pauses since."""
-        return self._shifted_us(cap.due_us, cap.at_us)
+        """Return where an inherited due time is after the pauses since.
+
+        A pause that lasts keeps it ahead, also while nobody works: else it would pass, and move on
+        when working time comes.
+        """
+        moved_us = self._shifted_us(cap.due_us, cap.at_us)
+        since_us = self._rests_since_us()
+        is_ahead = since_us is not None and max(since_us, cap.at_us) < moved_us
+        return max(moved_us, self.cut_us) if is_ahead else moved_us
+
+    def _rests_since_us(self) -> int | None:
+        """Return since when the clock has been standing still, None if it runs or has ended."""
+        since_us: int | None = None
+        for piece in reversed(self.pieces if self.pause() is not None else ()):
+            if piece.kind == "run":
+                break
+            since_us = piece.start_us
+        return since_us
 
     def own_due_us(self) -> int:
         """Return the deadline by the clock's own goal."""

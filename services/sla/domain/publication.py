@@ -142,6 +142,7 @@ def due(ledger: Ledger, knowledge: Knowledge, before_us: int) -> list[Said]:
             for place, at_us in clock.warnings
             if at_us < before_us and rules[place] not in told.warned
         )
+        # A breach that moved is taken back first: that is news.
         if clock.stopped_us is None and told.breach_us is None and clock.due_us < before_us:
             found.append((clock.due_us, True, Said("sla.breached", key, clock.due_us, clock)))
     found.sort(key=lambda entry: entry[:2])

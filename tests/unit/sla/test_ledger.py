@@ -204,3 +204,34 @@ def test_a_cycle_that_starts_later_inherits_nothing() -> None:
     again = target(start=["created", "reopened"], cycle="repeat", on_reopen="ignore")
     events = (taken_over("09:10", "09:20"), event("09:15", "resolved"), event("09:30", "reopened"))
     assert [clock[4] for clock in ledger(CREATED, *events, targets=[again])] == ["09:20", "10:30"]
+
+
+def test_an_inherited_due_time_does_not_pass_while_a_pause_lasts() -> None:
+    """What was due on a Saturday is due later if the pause lasts into Monday."""
+    taken = {"target": "resolution", "from_ticket": "T-2", "due_at": "2025-06-07T20:00:00Z"}
+    events = (
+        event("2025-06-06T10:00:00Z", "created"),
+        event("2025-06-06T12:00:00Z", "held"),
+        {"time": "2025-06-07T12:00:00Z", "type": "sla.due_inherited", "data": taken},
+        event("2025-06-08T12:00:00Z", "updated", fields={}),
+        event("2025-06-10T06:00:00Z", "updated", fields={}),
+    )
+    targets = [target(36000, pause=["held"], calendar="office")]
+    assert told(outcome(*events, targets=targets)) == ["10:00 started"]
+    resumed = outcome(*events, event("2025-06-10T06:30:00Z", "resumed"), targets=targets)
+    assert [f"{c.due_at:%a %H:%M}" for c in resumed.clocks] == ["Mon 15:00"]
+    assert resumed.clocks[0].outcome == "missed"
+
+
+def test_a_breach_that_a_lasting_pause_moves_is_taken_back_before_it_is_said_again() -> None:
+    """Working days end after closing here; the pause since then moves that as days go by."""
+    days = ("2025-06-10T04:00:00Z", "2025-06-11T04:00:00Z", "2025-06-12T04:00:00Z")
+    found = outcome(
+        event("2025-06-06T20:00:00Z", "created"),
+        event("2025-06-09T16:00:00Z", "held"),
+        *(event(day, "updated", fields={}) for day in days),
+        targets=[target(pause=["held"], calendar="office", goal={"working_days": 1})],
+    )
+    assert told(found)[:4] == [
+        *("20:00 started", "15:00 breached", "04:00 breach_retracted", "15:00 breached")
+    ]
