@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -15,14 +16,19 @@ _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 Windows = tuple[tuple[int, int], ...]
 """Minutes since local midnight; an end beyond 24 h lies on the next day."""
+_OF_THE_MACHINE: Final = ("localtime", "posixrules", "Factory")
+_VARIANTS: Final = ("posix/", "right/")
 
 
 def read_zone(name: str) -> ZoneInfo:
-    """Return an IANA time zone. Raises: InvalidInputError."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as unknown:
-        raise InvalidInputError(f"{name!r} is no IANA time zone", field="/zone") from unknown
+    """Return an IANA time zone, the same on every machine. Raises: InvalidInputError."""
+    zone = None
+    if name not in _OF_THE_MACHINE and not name.startswith(_VARIANTS):
+        with suppress(KeyError, ValueError, OSError):
+            zone = ZoneInfo(name)
+    if zone is None:
+        raise InvalidInputError(f"{name!r} is no IANA time zone", field="/zone")
+    return zone
 
 
 def read_windows(windows: Sequence[tuple[str, str]], field: str) -> Windows:

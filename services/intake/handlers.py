@@ -1,5 +1,6 @@
 """Intake's commands: from what a caller wants to events in the journal."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -15,8 +16,10 @@ from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketReported
 from shared.errors import DeskError, InvalidInputError, NotFoundError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
+from shared.postgres.pool import Pool
 from shared.runtime.numbers import Numbers
 
+_ONE_MERGE: Final = "SELECT pg_advisory_xact_lock(1919905901)"
 DECIDER: Final = Decider[TicketCommand, Ticket](Ticket(), decide, evolve)
 
 
@@ -47,10 +50,13 @@ class Tickets:
         handler: CommandHandler[TicketCommand, Ticket],
         numbers: Numbers,
         settings: IntakeSettings,
+        pool: Pool,
     ) -> None:
         self._handler = handler
         self._numbers = numbers
         self._settings = settings
+        self._pool = pool
+        self._merging = asyncio.Lock()
 
     async def open(self, report: Report) -> Opened:
         """Make one ticket of one report, however often it is reported.
@@ -87,7 +93,10 @@ class Tickets:
         """
         command = intent.command
         if isinstance(command, MergeTicket):
-            await self._require_survivor(command)
+            return await self._merge(intent, command)
+        return await self._carry_out(intent)
+
+    async def _carry_out(self, intent: Intent[TicketCommand]) -> Written:
         written = await self._handler.handle(intent)
         if written.sequence == 0:
             raise NotFoundError(f"no ticket {intent.stream_id}")
@@ -97,6 +106,17 @@ class Tickets:
         """Return the ticket as the journal has it; unknown for one that does not exist."""
         ticket, _ = await self._handler.state(str(ticket_id))
         return ticket
+
+    async def _merge(self, intent: Intent[TicketCommand], command: MergeTicket) -> Written:
+        """Merge, one at a time in the whole desk: else two could end in each other."""
+        async with (
+            self._merging,
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            await connection.execute(_ONE_MERGE)
+            await self._require_survivor(command)
+            return await self._carry_out(intent)
 
     async def _require_whole(self, ticket_id: UUID | None) -> None:
         if ticket_id is not None and (await self.state(ticket_id)).created is None:

@@ -26,7 +26,7 @@ def room() -> Room:
 
     def routers(service: Service) -> Sequence[APIRouter]:
         handler = CommandHandler(DECIDER, service.journal, service.committer, service.pool)
-        tickets = Tickets(handler, Numbers(service.pool), settings)
+        tickets = Tickets(handler, Numbers(service.pool), settings, service.pool)
         return [Intake(tickets, service.pool, service.clock).router()]
 
     return Room(

@@ -12,14 +12,14 @@ from services.sla.domain.availability import Question
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
 from services.sla.domain.explain import explain, readings
 from services.sla.domain.export import scenario_of
-from services.sla.domain.periods import YEAR_US, By, span_asked
+from services.sla.domain.periods import YEAR_US, By, known_us, span_asked
 from services.sla.domain.published import Rules, versions_of
-from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted
+from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted, of_one_rule
 from services.sla.domain.scenario import CalendarPart
 from services.sla.domain.views import agreement_view
 from services.sla.handlers import Agreements, Rulebook, ServiceRecords
 from services.sla.tables import AGREEMENTS, DOCUMENTS
-from shared.calendar import instant, microseconds
+from shared.calendar import ROUND_THE_CLOCK, instant, microseconds
 from shared.contracts.availability import ServiceEvent
 from shared.contracts.base import KEY_PATTERN
 from shared.contracts.sla import SlaPeakDeclared
@@ -150,6 +150,7 @@ class Sla:
         if at is not None and at.tzinfo is None:
             raise InvalidInputError("at needs an offset, such as Z", field="at")
         read_at = at or self._service.clock.now()
+        known_us(read_at, "at")
         rules = await queries.load_rules(connection, self._service.journal)
         ticket = await queries.read_facts(
             connection, self._service.journal, str(id), rules, read_at
@@ -232,6 +233,8 @@ class Sla:
 
     async def publish_calendar(self, id: _Id, request: Request, _: _Manager) -> Response:
         """Publish the next version; cycles that are open keep theirs."""
+        if id == ROUND_THE_CLOCK:
+            raise InvalidInputError(f"{id} is built in", field="id")
         body = await read_struct(request, schemas.NewCalendar)
         wanted = CalendarPart(
             id=id,
@@ -265,7 +268,7 @@ class Sla:
                 wanted, None if expected is None else (id, expected)
             )
         except InvalidInputError as error:
-            raise _of_the_body(error) from error
+            raise of_one_rule(error) from error
         version = next((_version(rule) for rule in published if rule.stream_id == id), None)
         async with self._service.pool.acquire() as connection:
             sequence = len((await self._service.journal.read(connection, [id]))[id])
@@ -273,14 +276,6 @@ class Sla:
             {"version": version or sequence, "changed": bool(published), "published": published},
             sequence=sequence,
         )
-
-
-def _of_the_body(error: InvalidInputError) -> InvalidInputError:
-    """Return an error about the only rule of a request with its pointer into that request."""
-    field, detail = error.field or "", error.detail
-    for prefix in ("/policies/0", "/calendars/0"):
-        field, detail = field.removeprefix(prefix), detail.removeprefix(prefix)
-    return InvalidInputError(detail, field=field or None)
 
 
 def _version(rule: RuleEvent) -> int | None:

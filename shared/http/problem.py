@@ -227,6 +227,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_request_validation)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(asyncpg.InterfaceError, _on_interface_error)
+    for strange in (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
+        app.add_exception_handler(strange, _on_strange_text)
     for away in _DATABASE_AWAY:
         app.add_exception_handler(away, _on_database_away)
     for full in _DATABASE_FULL:
@@ -259,6 +261,12 @@ async def _on_database_full(request: Request, error: Exception) -> Response:
     return respond(
         request.scope["path"], _BY_STATUS[503], f"The database's {what}; nothing was stored."
     )
+
+
+async def _on_strange_text(request: Request, _: Exception) -> Response:
+    """Bodies are checked as they are read; what is left is an address with U+0000 in it."""
+    detail = "The address has a character that cannot be stored, such as U+0000."
+    return respond(request.scope["path"], _BY_STATUS[400], detail)
 
 
 async def _on_interface_error(request: Request, error: Exception) -> Response:

@@ -1,5 +1,6 @@
 """Tickets merged and split: the lifecycle, the links, and due times that pass on."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -111,3 +112,36 @@ async def test_a_part_of_a_ticket_that_does_not_exist_is_refused(desk: InProcess
     body = {"requester": {"id": "ann"}, "title": "Part", "split_from": UNKNOWN}
     answer = await desk.clients["intake"].post("/tickets", json=body)
     assert (answer.status_code, answer.json()["field"]) == (422, "/split_from")
+
+
+async def test_two_tickets_merged_into_each_other_at_once_leave_one_to_work_on(
+    desk: InProcessDesk,
+) -> None:
+    one, other = await desk.report(1), await desk.report(2)
+    answers = await asyncio.gather(
+        post(desk, f"/tickets/{one}/merge", into=other),
+        post(desk, f"/tickets/{other}/merge", into=one),
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 422]
+    await desk.settle()
+    shown = [(await desk.clients["intake"].get(f"/tickets/{t}")).json() for t in (one, other)]
+    assert sorted(ticket["status"] for ticket in shown) == ["merged", "new"]
+
+
+async def test_a_due_time_passes_along_a_chain_of_merges(desk: InProcessDesk) -> None:
+    urgent, middle, last = (
+        await desk.report(1, service="vpn"),
+        await desk.report(2),
+        await desk.report(3),
+    )
+    await desk.settle()
+    early = await due(desk, urgent)
+    answers = await asyncio.gather(
+        post(desk, f"/tickets/{urgent}/merge", into=middle),
+        post(desk, f"/tickets/{middle}/merge", into=last),
+    )
+    if [answer.status_code for answer in answers] == [422, 200]:  # middle was gone already
+        await post(desk, f"/tickets/{urgent}/merge", into=last)
+    await desk.settle()
+    await desk.settle()
+    assert await due(desk, last) == early

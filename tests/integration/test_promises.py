@@ -16,6 +16,7 @@ from services.sla.domain.scenario import Scenario
 from services.sla.domain.simulate import run
 
 HOUR = 3600
+MONDAYS = {"zone": "UTC", "weekly": {"mon": [["09:00", "17:00"]]}}
 
 
 @pytest.fixture
@@ -107,9 +108,12 @@ async def test_a_declared_peak_gives_requests_twice_the_time(desk: InProcessDesk
     ("change", "field"),
     [
         ({"goal": {"working_seconds": 0}}, "/targets/0/goal/working_seconds"),
-        ({"goal": {"working_seconds": 100 * 365 * 24 * HOUR}}, "/policies/0/targets/0/goal"),
-        ({"calendar": "moon"}, "/policies/0/targets/0/calendar"),
-        ({"stop": ["agent_reply"]}, "/policies/0/targets/0/stop"),
+        ({"goal": {"working_seconds": 100 * 365 * 24 * HOUR}}, "/targets/0/goal"),
+        ({"goal": {"working_days": 99_999}}, "/targets/0/goal"),
+        ({"goal": {"date_field": "priority"}}, "/targets/0/goal/date_field"),
+        ({"calendar": "moon"}, "/targets/0/calendar"),
+        ({"stop": ["agent_reply"]}, "/targets/0/stop"),
+        ({"start": ["created"], "stop": ["created", "resolved"]}, "/targets/0/start/0"),
         ({"start": []}, "/targets/0/start"),
     ],
 )
@@ -177,3 +181,48 @@ async def test_a_new_calendar_version_leaves_running_promises_alone(desk: InProc
     assert {c["due_at"] for c in await clocks(desk, younger)}.isdisjoint(
         c["due_at"] for c in before
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "field"),
+    [
+        (
+            "/calendars/standard",
+            {"zone": "UTC", "weekly": {"mon": [["09:00", "17:00"]]}},
+            422,
+            "/id",
+        ),
+        ("/calendars/24x7", MONDAYS, 422, "id"),
+        ("/policies/office", {"targets": [promise(HOUR)]}, 422, "/id"),
+        ("/policies/peaks", {"targets": [promise(HOUR)]}, 422, "/id"),
+        ("/policies/%00", {"targets": [promise(HOUR)]}, 422, "id"),
+    ],
+)
+async def test_a_rule_cannot_have_the_name_of_another_kind(
+    desk: InProcessDesk, path: str, body: dict[str, Any], status: int, field: str
+) -> None:
+    answer = await desk.clients["sla"].put(path, json=body)
+    assert (answer.status_code, answer.json()["field"]) == (status, field), answer.text
+    assert (await publish(desk, promise(2 * HOUR)))["changed"]
+
+
+async def test_a_policy_without_targets_is_withdrawn(desk: InProcessDesk) -> None:
+    await publish(desk, promise(HOUR))
+    ticket = await desk.report(1)
+    await told(desk, ticket, "started")
+    await publish(desk, applies_to="running")
+    await told(desk, ticket, "started", "cancelled")
+    later = await desk.report(2)
+    await desk.settle()
+    assert await clocks(desk, later) == []
+    exported = (await desk.clients["sla"].get(f"/tickets/{ticket}/scenario")).json()
+    case = msgspec.convert(exported, Scenario)
+    assert differences(case, run(case).actual) == []
+    rules = (await desk.clients["sla"].get("/rules")).json()
+    assert [len(policy["targets"]) for policy in rules["policies"]][-2:] == [1, 0]
+
+
+async def test_text_that_cannot_be_stored_is_refused_in_addresses(desk: InProcessDesk) -> None:
+    for path in ("/policies/%00", "/attainment?customer=%00", "/at-risk?group=%00"):
+        answer = await desk.clients["sla"].get(path)
+        assert answer.status_code in (400, 422), answer.text

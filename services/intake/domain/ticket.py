@@ -117,7 +117,9 @@ def decide(command: TicketCommand, ticket: Ticket) -> list[TicketEvent]:
     if event is None or _is_known(event, ticket):
         return []
     if ticket.status not in _ALLOWED[type(command)]:
-        raise IllegalTransitionError(f"{type(command).__name__} while {ticket.status}")
+        asked = type(command).__name__.removesuffix("Ticket").lower()
+        status = ticket.status.replace("_", " ")
+        raise IllegalTransitionError(f"cannot {asked} a ticket that is {status}")
     return [event]
 
 

@@ -106,7 +106,8 @@ def decide(command: ArticleCommand, article: Article) -> list[ArticleEvent]:
     if _stands(command, article):
         return []
     if article.status not in _ALLOWED[type(command)]:
-        raise IllegalTransitionError(f"{type(command).__name__} while {article.status}")
+        asked = type(command).__name__.removesuffix("Article").lower()
+        raise IllegalTransitionError(f"cannot {asked} an article that is {article.status}")
     match command:
         case ReviseArticle():
             return [

@@ -38,7 +38,6 @@ Code = Literal[
     "pause_is_always",
     "condition_twice",
     "field_unknown",
-    "field_no_date",
     "priority_unknown",
     "warning_before_start",
     "warning_twice",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from services.sla.domain.clocks import caps_of
 from services.sla.domain.history import Fact
 from services.sla.domain.ledger import judge
 from services.sla.domain.rulebook import Rulebook
@@ -38,12 +39,20 @@ def bequests(events: Iterable[Recorded]) -> Iterator[Bequest]:
 
 
 def due_times(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> dict[str, int]:
-    """Return where each target's clock runs towards at `at_us`, if one runs or ends by a merge."""
-    return {
+    """Return where each target's clock runs towards at `at_us`, if one runs or ends by a merge.
+
+    What the ticket itself takes over from then on goes to the heir too.
+    """
+    dues = {
         clock.target: clock.due_us
         for clock in judge(facts, rules, at_us)
         if clock.outcome == "merged" or clock.stopped_us is None
     }
+    for target, caps in caps_of(facts).items():
+        for cap in caps:
+            if cap.at_us >= at_us:
+                dues[target] = min(cap.due_us, dues.get(target, cap.due_us))
+    return dues
 
 
 def inherited(

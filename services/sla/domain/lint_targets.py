@@ -130,12 +130,6 @@ def _fields(target: Target, pointer: str) -> Iterator[Finding]:
     named.extend((name, below) for name, _, below in _field_conditions(target))
     if target.goal.date_field is not UNSET:
         named.append((target.goal.date_field, "/goal/date_field"))
-        if target.goal.date_field in FIELDS:
-            yield error(
-                "field_no_date",
-                f"{pointer}/goal/date_field",
-                f"{target.goal.date_field!r} of a live ticket is never a date; name another field.",
-            )
     for name, below in named:
         if name not in FIELDS:
             yield warning(

@@ -9,12 +9,13 @@ from typing import Annotated, Any, NoReturn, cast
 import msgspec
 from msgspec import Meta
 
+from services.sla.domain.facts import FIELDS, PEAKS
 from services.sla.domain.findings import Finding
 from services.sla.domain.lint import lint
 from services.sla.domain.published import Publication, rules_of
 from services.sla.domain.scenario import CalendarPart, PolicyPart
 from services.sla.domain.simulate import calendars_of
-from shared.calendar import microseconds
+from shared.calendar import ROUND_THE_CLOCK, microseconds
 from shared.contracts.base import EventData, Instant, Key
 from shared.contracts.promises import AppliesTo, Target
 from shared.contracts.sla import SlaCalendarPublished, SlaPeakDeclared, SlaPolicyPublished
@@ -56,6 +57,8 @@ def decide(command: PublishRule, latest: RuleEvent | None) -> list[RuleEvent]:
     if isinstance(document, SlaPeakDeclared):
         was_peak = isinstance(latest, SlaPeakDeclared) and latest.is_peak
         return [] if document.is_peak == was_peak else [document]
+    if latest is not None and type(latest) is not type(document):
+        _refuse("id", f"{document.stream_id!r} is the name of another kind of rule")
     version = 0 if latest is None or isinstance(latest, SlaPeakDeclared) else latest.version
     if latest is not None and msgspec.structs.replace(document, version=version) == latest:
         return []
@@ -87,6 +90,7 @@ def plan(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -
     for event in published:
         if isinstance(event.data, SlaPolicyPublished):
             history.setdefault(event.data.policy_id, []).append(event.data)
+    _require_names(wanted, known.keys(), history.keys())
     policies = dict(_changed_policies(wanted.policies, history, pins, now))
     touched = {policy.policy_id for policy in policies.values()}
     for name, versions in history.items():
@@ -104,7 +108,38 @@ def plan(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -
     for finding in findings(wanted, published, now):
         if finding.severity == "error":
             _refuse(finding.pointer, finding.message)
+    _require_dates(wanted)
     return [*calendars, *policies.values()]
+
+
+def _require_names(wanted: RulesWanted, calendars: Iterable[str], policies: Iterable[str]) -> None:
+    """Refuse a name that a rule of another kind has: each has one stream."""
+    taken = {*policies, *(policy.id for policy in wanted.policies), PEAKS}
+    for place, part in enumerate(wanted.calendars):
+        if part.id in taken:
+            _refuse(f"/calendars/{place}/id", f"{part.id!r} is the name of a policy")
+    taken = {*calendars, ROUND_THE_CLOCK, PEAKS}
+    for place, policy in enumerate(wanted.policies):
+        if policy.id in taken:
+            _refuse(f"/policies/{place}/id", f"{policy.id!r} is the name of a calendar")
+
+
+def _require_dates(wanted: RulesWanted) -> None:
+    for place, policy in enumerate(wanted.policies):
+        for number, target in enumerate(policy.targets):
+            if target.goal.date_field in FIELDS:
+                _refuse(
+                    f"/policies/{place}/targets/{number}/goal/date_field",
+                    f"{target.goal.date_field!r} of a ticket is never a date",
+                )
+
+
+def of_one_rule(error: InvalidInputError) -> InvalidInputError:
+    """Return an error about the only rule that was wanted, with its pointer into that rule."""
+    field, detail = error.field or "", error.detail
+    for prefix in ("/policies/0", "/calendars/0"):
+        field, detail = field.removeprefix(prefix), detail.removeprefix(prefix)
+    return InvalidInputError(detail, field=field or None)
 
 
 def _require_calendars(parts: Sequence[CalendarPart], now: datetime) -> None:

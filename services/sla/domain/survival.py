@@ -5,7 +5,7 @@ working time; clocks that have not ended, or ended without a verdict, count as l
 seen. A clock that has run for t is breached with the probability S(goal) / S(t).
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -21,6 +21,7 @@ from shared.calendar import SECOND_US, instant
 from shared.contracts.promises import ClockKind
 
 SAMPLE_MIN: Final = 30
+SEEN_MIN: Final = 10
 BINS: Final = 10
 CHECKPOINTS: Final = (0.25, 0.5, 0.75, 0.9)
 
@@ -38,12 +39,13 @@ class Lifetime(NamedTuple):
 class Curve:
     """The share of clocks that run longer than so many working seconds; never rises."""
 
-    __slots__ = ("_shares", "_times", "size")
+    __slots__ = ("_lifetimes", "_shares", "_times", "size")
 
     def __init__(self, lifetimes: Iterable[tuple[float, bool]]) -> None:
         """Take lifetimes, each with whether it ended by being stopped."""
         ordered = sorted(lifetimes, key=lambda one: (one[0], not one[1]))
         self.size = len(ordered)
+        self._lifetimes = [seconds for seconds, _ in ordered]
         self._times: list[float] = []
         self._shares: list[float] = []
         share = 1.0
@@ -58,15 +60,18 @@ class Curve:
         place = bisect_right(self._times, seconds)
         return self._shares[place - 1] if place else 1.0
 
-    def breach_probability(self, elapsed_seconds: float, goal_seconds: float) -> float:
+    def breach_probability(self, elapsed_seconds: float, goal_seconds: float) -> float | None:
         """Return the chance that a clock which has run so long runs past its goal.
 
-        Where no clock ever ran as long as this one, it will be late as surely as can be said.
+        None where too few clocks were ever seen to run as long as this one.
         """
         if elapsed_seconds >= goal_seconds:
             return 1.0
+        seen = self.size - bisect_left(self._lifetimes, elapsed_seconds)
         running = self.running_after(elapsed_seconds)
-        return self.running_after(goal_seconds) / running if running > 0 else 1.0
+        if seen < SEEN_MIN or running == 0:
+            return None
+        return self.running_after(goal_seconds) / running
 
 
 class Curves:
@@ -179,7 +184,8 @@ def predictions(
             )
             if curve is not None:
                 chance = curve.breach_probability(passed_us / SECOND_US, goal_us / SECOND_US)
-                yield chance, clock.breached_us is not None
+                if chance is not None:
+                    yield chance, clock.breached_us is not None
 
 
 def _has_verdict(clock: Clock) -> bool:

@@ -257,11 +257,6 @@ FINDINGS: list[tuple[str, Rules, list[tuple[str, str]]]] = [
         [("warning", f"{TARGET}/goal/date_field")],
     ),
     (
-        "field_no_date",
-        rules(target(goal={"date_field": "site"})),
-        [("error", f"{TARGET}/goal/date_field")],
-    ),
-    (
         "priority_unknown",
         rules(target(when={"priority": "P5"})),
         [("warning", f"{TARGET}/when/priority")],
@@ -421,7 +416,6 @@ CLEAN: list[tuple[str, Rules]] = [
     ("condition_twice", rules(target(pause=["held:vendor", "held:customer"]))),
     ("condition_twice", rules(target(start=[{"line": 1}, {"line": True}]))),
     ("field_unknown", rules(target(when={"site": "north"}))),
-    ("field_no_date", rules(target(goal={"date_field": "wanted_on"}))),
     ("priority_unknown", rules(target(start=[{"priority": None}, {"priority": "P1"}]))),
     ("warning_before_start", rules(target(warn=[{"before_due_seconds": 3600}]))),
     ("warning_twice", rules(target(warn=[{"percent": 75}, {"percent": 75.5}]))),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.sla.domain.survival import SAMPLE_MIN, Curve, Curves, Lifetime, calibration
+from services.sla.domain.survival import SAMPLE_MIN, SEEN_MIN, Curve, Curves, Lifetime, calibration
 
 
 def test_a_curve_falls_by_what_ended_among_what_still_ran() -> None:
@@ -20,8 +20,11 @@ def test_the_longer_it_runs_the_likelier_the_breach() -> None:
     assert chances[50] == 1
 
 
-def test_what_outlived_all_others_is_late() -> None:
-    assert Curve([(1, True), (2, True)]).breach_probability(3, 10) == 1
+def test_what_outlived_almost_all_others_has_no_chance_that_is_known() -> None:
+    curve = Curve([(n, True) for n in range(1, 101)])
+    assert curve.breach_probability(100 - SEEN_MIN + 1, 200) == 0
+    assert curve.breach_probability(100 - SEEN_MIN + 2, 200) is None
+    assert curve.breach_probability(200, 200) == 1
 
 
 def test_a_small_past_falls_back_to_a_coarser_curve() -> None:
