@@ -138,7 +138,34 @@ def _read_yaml(content: bytes) -> Any:  # noqa: ANN401 any document
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Reads what JSON can say: an unquoted date or time of day is text, and so are yes and no."""
+    """Reads what JSON can say: an unquoted date or time of day is text, and so are yes and no.
+
+    A key that comes twice is an error, and so is a list of merges, which could explode.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        """Take the bytes of a file."""
+        super().__init__(content)
+        self._flat: set[yaml.MappingNode] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse what YAML would let pass, then merge, each map once."""
+        if node in self._flat:
+            return
+        self._flat.add(node)
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.tag == f"{_CORE}merge" and isinstance(value, yaml.SequenceNode):
+                raise _odd("a list of merges is not read here", value)
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _odd(f"the key {key.value!r} is there twice", key)
+                seen.add(key.value)
+        super().flatten_mapping(node)
+
+
+def _odd(reason: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(problem=reason, problem_mark=node.start_mark)
 
 
 _NUMBERS: Final = "-0123456789"

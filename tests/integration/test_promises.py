@@ -113,7 +113,7 @@ async def test_a_declared_peak_gives_requests_twice_the_time(desk: InProcessDesk
         ({"goal": {"date_field": "priority"}}, "/targets/0/goal/date_field"),
         ({"calendar": "moon"}, "/targets/0/calendar"),
         ({"stop": ["agent_reply"]}, "/targets/0/stop"),
-        ({"start": ["created"], "stop": ["created", "resolved"]}, "/targets/0/start/0"),
+        ({"name": "new", "stop": ["created", "resolved"]}, "/targets/0/start/0"),
         ({"start": []}, "/targets/0/start"),
     ],
 )
@@ -131,18 +131,18 @@ async def test_a_promise_that_cannot_be_is_refused_and_nothing_changes(
 @pytest.mark.parametrize(
     ("calendar", "field"),
     [
-        ({"zone": "Europe/Atlantis"}, "/calendars/0/zone"),
-        ({"weekly": {}}, "/calendars/0/weekly"),
+        ({"zone": "Europe/Atlantis"}, "/zone"),
+        ({"weekly": {}}, "/weekly"),
         (
             {
                 "holidays": [f"--{m:02}-{d:02}" for m in range(1, 13) for d in range(1, 30)]
                 + [f"--{m:02}-30" for m in range(1, 13) if m != 2]
                 + [f"--{m:02}-31" for m in (1, 3, 5, 7, 8, 10, 12)]
             },
-            "/calendars/0",
+            "/",
         ),
-        ({"weekly": {"mon": [["09:00", "12:00"], ["11:00", "13:00"]]}}, "/calendars/0/weekly/mon"),
-        ({"holidays": ["2025-02-30"]}, "/calendars/0/holidays/0"),
+        ({"weekly": {"mon": [["09:00", "12:00"], ["11:00", "13:00"]]}}, "/weekly/mon"),
+        ({"holidays": ["2025-02-30"]}, "/holidays/0"),
     ],
 )
 async def test_a_calendar_that_cannot_be_is_refused(

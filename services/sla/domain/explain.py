@@ -173,7 +173,8 @@ def _steps(course: Course, due_us: int) -> Iterator[Step]:
                 yield _counting("counts", opening_us, closing_us, counted_us)
         else:
             yield _idle(piece, course)
-    if definition.goal_us is not None and course.cut_us < due_us:
+    is_running = course.life.ended_us is None
+    if is_running and definition.goal_us is not None and course.cut_us < due_us:
         for opening_us, closing_us in definition.calendar.openings_us(course.cut_us, due_us):
             counted_us += closing_us - opening_us
             yield _counting("will count", opening_us, closing_us, counted_us)

@@ -139,7 +139,7 @@ def of_one_rule(error: InvalidInputError) -> InvalidInputError:
     field, detail = error.field or "", error.detail
     for prefix in ("/policies/0", "/calendars/0"):
         field, detail = field.removeprefix(prefix), detail.removeprefix(prefix)
-    return InvalidInputError(detail, field=field or None)
+    return InvalidInputError(detail, field=field or "/")
 
 
 def _require_calendars(parts: Sequence[CalendarPart], now: datetime) -> None:
