@@ -1,6 +1,5 @@
 """Intake's commands: from what a caller wants to events in the journal."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -17,9 +16,10 @@ from shared.contracts.intake import TicketCreated, TicketReported
 from shared.errors import DeskError, InvalidInputError, NotFoundError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
 from shared.postgres.pool import Pool
+from shared.postgres.turn import Turn
 from shared.runtime.numbers import Numbers
 
-_ONE_MERGE: Final = "SELECT pg_advisory_xact_lock(1919905901)"
+_MERGING: Final = 1_919_905_901
 DECIDER: Final = Decider[TicketCommand, Ticket](Ticket(), decide, evolve)
 
 
@@ -55,8 +55,7 @@ class Tickets:
         self._handler = handler
         self._numbers = numbers
         self._settings = settings
-        self._pool = pool
-        self._merging = asyncio.Lock()
+        self._merging = Turn(pool, _MERGING)
 
     async def open(self, report: Report) -> Opened:
         """Make one ticket of one report, however often it is reported.
@@ -109,12 +108,7 @@ class Tickets:
 
     async def _merge(self, intent: Intent[TicketCommand], command: MergeTicket) -> Written:
         """Merge, one at a time in the whole desk: else two could end in each other."""
-        async with (
-            self._merging,
-            self._pool.acquire() as connection,
-            connection.transaction(),
-        ):
-            await connection.execute(_ONE_MERGE)
+        async with self._merging.taken():
             await self._require_survivor(command)
             return await self._carry_out(intent)
 

@@ -51,6 +51,7 @@ from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError, NotFoundError, StaleSequenceError, UnavailableError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
 from shared.postgres.pool import Connection
+from shared.postgres.turn import Turn
 from shared.runtime.catch_up import catch_up
 from shared.runtime.service import Service
 from shared.telemetry import context
@@ -73,6 +74,7 @@ def _planned(rule: RuleEvent, before: EventData | None) -> dict[str, Any]:
     return {**after, "differs": differs}
 
 
+_PUBLISHING: Final = 1_919_905_902
 DECIDER: Final = Decider[PublishRule, RuleEvent | None](None, decide, evolve)
 
 
@@ -82,6 +84,7 @@ class Rulebook:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._handler = CommandHandler(DECIDER, service.journal, service.committer, service.pool)
+        self._publishing = Turn(service.pool, _PUBLISHING)
 
     async def plan(self, wanted: RulesWanted) -> list[RuleEvent]:
         """Return what `publish` would write now. Raises: InvalidInputError naming the field."""
@@ -123,17 +126,21 @@ class Rulebook:
     ) -> list[RuleEvent]:
         """Put rules into force, calendars first; what is in force already is not written again.
 
-        `expected` is a stream that has to be at a sequence. Raises: InvalidInputError naming the
-        field, with nothing written; StaleSequenceError.
+        All rules are one thing that has to be sound, so they are published one request at a time,
+        by who has read all before. `expected` is a stream that has to be at a sequence.
+        Raises: InvalidInputError naming the field, with nothing written; StaleSequenceError;
+        UnavailableError if what was published before cannot be read yet.
         """
-        if expected is not None:
-            name, sequence = expected
-            if (await self._handler.state(name))[1] != sequence:
-                raise StaleSequenceError(
-                    f"{name!r} is not at sequence {sequence}", field="If-Match"
-                )
-        planned = await self.plan(wanted)
-        await self._write(planned, context.lineage())
+        async with self._publishing.taken():
+            if expected is not None:
+                name, sequence = expected
+                if (await self._handler.state(name))[1] != sequence:
+                    raise StaleSequenceError(
+                        f"{name!r} is not at sequence {sequence}", field="If-Match"
+                    )
+            await catch_up(self._service)
+            planned = await self.plan(wanted)
+            await self._write(planned, context.lineage())
         return planned
 
     async def declare_peak(self, *, is_peak: bool) -> Written:

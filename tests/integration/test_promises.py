@@ -1,5 +1,6 @@
 """Promises in a running desk: kept, broken, taken back, explained, changed under running clocks."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
@@ -226,3 +227,22 @@ async def test_text_that_cannot_be_stored_is_refused_in_addresses(desk: InProces
     for path in ("/policies/%00", "/attainment?customer=%00", "/at-risk?group=%00"):
         answer = await desk.clients["sla"].get(path)
         assert answer.status_code in (400, 422), answer.text
+
+
+async def test_many_who_publish_at_once_leave_rules_that_are_sound(desk: InProcessDesk) -> None:
+    def body(seconds: int) -> dict[str, Any]:
+        return {"targets": [promise(seconds) | {"name": "new"}]}
+
+    put = desk.clients["sla"].put
+    other = {"targets": [promise(HOUR) | {"name": "new", "stop": ["closed"]}]}
+    answers = await asyncio.gather(
+        *(put("/policies/new", json=body(HOUR + n % 3)) for n in range(12)),
+        put("/policies/other", json=other),
+    )
+    versions = sorted(a.json()["version"] for a in answers[:-1] if a.json().get("changed"))
+    assert versions == list(range(1, len(versions) + 1))
+    assert {answer.status_code for answer in answers} <= {200, 422}
+    ticket = await desk.report(1)
+    await desk.settle()
+    assert {clock["target"] for clock in await clocks(desk, ticket)} >= {"new"}
+    assert (await put("/policies/new", json=body(2 * HOUR))).is_success

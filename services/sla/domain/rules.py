@@ -19,7 +19,7 @@ from shared.calendar import ROUND_THE_CLOCK, microseconds
 from shared.contracts.base import EventData, Instant, Key
 from shared.contracts.promises import AppliesTo, Target
 from shared.contracts.sla import SlaCalendarPublished, SlaPeakDeclared, SlaPolicyPublished
-from shared.errors import InvalidInputError
+from shared.errors import InvalidInputError, StaleSequenceError
 
 RuleEvent = SlaPolicyPublished | SlaCalendarPublished | SlaPeakDeclared
 
@@ -52,7 +52,10 @@ class PublishRule:
 
 
 def decide(command: PublishRule, latest: RuleEvent | None) -> list[RuleEvent]:
-    """Return the rule, with the next version if it has one; nothing if the newest says the same."""
+    """Return the rule; nothing if the newest says the same.
+
+    Raises: StaleSequenceError if its version is not the next one.
+    """
     document = command.document
     if isinstance(document, SlaPeakDeclared):
         was_peak = isinstance(latest, SlaPeakDeclared) and latest.is_peak
@@ -62,7 +65,9 @@ def decide(command: PublishRule, latest: RuleEvent | None) -> list[RuleEvent]:
     version = 0 if latest is None or isinstance(latest, SlaPeakDeclared) else latest.version
     if latest is not None and msgspec.structs.replace(document, version=version) == latest:
         return []
-    return [msgspec.structs.replace(document, version=version + 1)]
+    if document.version != version + 1:
+        raise StaleSequenceError(f"{document.stream_id!r} has version {version + 1} already")
+    return [document]
 
 
 def evolve(before: RuleEvent | None, event: EventData, _at: datetime) -> RuleEvent | None:
