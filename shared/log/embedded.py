@@ -262,7 +262,8 @@ class EmbeddedReader:
             records = await self._read(records_max)
             if not records and wait_seconds > 0:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), wait_seconds)
+                    async with asyncio.timeout(wait_seconds):  # as in the relay
+                        await self._news.wait()
                 records = await self._read(records_max)
         except _AWAY as error:
             raise LogUnavailableError(f"the log's database: {error}") from error

@@ -218,8 +218,10 @@ class Service:
             self._written.clear()
             passed_on = await self.relay.pass_on()
             if not passed_on:
+                # Not wait_for: in Python 3.11 that loses a cancellation which comes with the news.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._written.wait(), _LOOK_IN_SECONDS)
+                    async with asyncio.timeout(_LOOK_IN_SECONDS):
+                        await self._written.wait()
             elif passed_on < SMALL_BATCH_SIZE:
                 await asyncio.sleep(_GATHER_SECONDS)  # a few rows cost as much as a few hundred
 
