@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from shared.contracts.base import EventData, Key
+from shared.contracts.base import EventData, Key, TicketData
 from shared.contracts.envelope import Lineage
 from shared.contracts.registry import EVENTS, Recorded
 from shared.errors import DeskError, InvalidInputError, ReusedIdError
@@ -19,6 +19,8 @@ from shared.journal.journal import Append, Draft, Journal
 from shared.postgres.pool import Pool
 
 STREAMS_MAX: Final = 1_000
+_YEAR_FIRST: Final = 1900
+_YEAR_LAST: Final = 2199
 
 
 class PastEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,14 +56,19 @@ class TakenOver(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class HistoryDoor:
-    """Takes over the past of streams that this service is the writer of."""
+    """Takes over the past of tickets, as far as this service is its writer.
+
+    Rules, agreements and people are published by who may, not taken over.
+    """
 
     def __init__(self, journal: Journal, committer: Committer, pool: Pool) -> None:
         self._journal = journal
         self._committer = committer
         self._pool = pool
         self._decoders = {
-            event.TYPE: msgspec.json.Decoder(event) for event in EVENTS[journal.writer]
+            event.TYPE: msgspec.json.Decoder(event)
+            for event in EVENTS[journal.writer]
+            if issubclass(event, TicketData)
         }
 
     async def take_over(self, batch: PastBatch) -> list[TakenOver]:
@@ -102,6 +109,10 @@ class HistoryDoor:
                 raise InvalidInputError(f"event {place + 1} belongs to {data.stream_id}")
             if event.time.tzinfo is None:
                 raise InvalidInputError(f"event {place + 1}: time has no offset")
+            if not _YEAR_FIRST <= event.time.year <= _YEAR_LAST:
+                raise InvalidInputError(
+                    f"event {place + 1}: time is not between {_YEAR_FIRST} and {_YEAR_LAST}"
+                )
             if place >= len(known):
                 drafts.append(Draft(data, event.time, event.actor))
             elif known[place].data != data or known[place].time != event.time:
@@ -116,7 +127,8 @@ class HistoryDoor:
         decoder = self._decoders.get(event.type)
         if decoder is None:
             raise InvalidInputError(
-                f"{self._journal.writer} does not write {event.type!r}", field=f"{pointer}/type"
+                f"{self._journal.writer} takes over no {event.type!r}; only tickets have a past",
+                field=f"{pointer}/type",
             )
         try:
             return decoder.decode(event.data)

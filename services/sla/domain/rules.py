@@ -1,10 +1,11 @@
 """Publishing rules: what a set of calendars and policies adds to those that are published."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise, zip_longest
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, Final, NoReturn, cast
 
 import msgspec
 from msgspec import Meta
@@ -16,11 +17,13 @@ from services.sla.domain.published import Publication, rules_of
 from services.sla.domain.scenario import CalendarPart, PolicyPart
 from services.sla.domain.simulate import calendars_of
 from shared.calendar import ROUND_THE_CLOCK, microseconds
-from shared.contracts.base import EventData, Instant, Key
+from shared.contracts.base import KEY_PATTERN, EventData, Instant, Key
 from shared.contracts.promises import AppliesTo, Target
 from shared.contracts.sla import SlaCalendarPublished, SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError, StaleSequenceError
 
+_NAME_MAX: Final = 200
+_AHEAD_MAX: Final = timedelta(days=366)
 RuleEvent = SlaPolicyPublished | SlaCalendarPublished | SlaPeakDeclared
 
 
@@ -121,8 +124,11 @@ def _require_names(wanted: RulesWanted, calendars: Iterable[str], policies: Iter
     """Refuse a name that a rule of another kind has: each has one stream."""
     taken = {*policies, *(policy.id for policy in wanted.policies), PEAKS}
     for place, part in enumerate(wanted.calendars):
+        field = f"/calendars/{place}/id"
+        if not re.fullmatch(KEY_PATTERN, part.id) or len(part.id) > _NAME_MAX:
+            _refuse(field, f"a name has 1 to {_NAME_MAX} characters that can be printed")
         if part.id in taken:
-            _refuse(f"/calendars/{place}/id", f"{part.id!r} is the name of a policy")
+            _refuse(field, f"{part.id!r} is the name of a policy")
     taken = {*calendars, ROUND_THE_CLOCK, PEAKS}
     for place, policy in enumerate(wanted.policies):
         if policy.id in taken:
@@ -218,6 +224,8 @@ def _changed_policies(
                 f"{pointer}/version",
                 f"the newest version of {policy.id!r} is {newest}; the next is {newest + 1}",
             )
+        if policy.effective_from is not None and policy.effective_from > now + _AHEAD_MAX:
+            _refuse(f"{pointer}/effective_from", "a version comes into force within a year")
         if policy.effective_from is not None and policy.effective_from < now:
             _refuse(
                 f"{pointer}/effective_from",
@@ -260,10 +268,12 @@ def _is_stale(policy: SlaPolicyPublished, calendar: SlaCalendarPublished) -> boo
 
 
 def _next(latest: SlaPolicyPublished, pins: Mapping[str, int], now: datetime) -> SlaPolicyPublished:
+    """Return the version with new calendars: from now on, or right after one that is to come."""
+    since = latest.effective_from
     return msgspec.structs.replace(
         latest,
         version=latest.version + 1,
-        effective_from=now,
+        effective_from=now if since is None or since < now else since + timedelta(seconds=1),
         applies_to="new",
         calendars=_pinned(latest.targets, pins),
     )

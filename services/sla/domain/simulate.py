@@ -78,7 +78,7 @@ def published(facts: Sequence[Fact], rules: Rulebook, until_us: int) -> Iterator
     recorded = {fact.recorded_us for fact in facts}
     knowledge: Knowledge = {}
     known: list[Fact] = []
-    last_us = max(until_us, *recorded)
+    last_us = max([until_us, *recorded])
     for at_us in sorted(recorded.union(rules.takeovers_us(last_us))):
         before = judge_just_before(known, rules, at_us)
         yield from _told(publication.due(before, knowledge, at_us), knowledge)
