@@ -17,10 +17,11 @@ from collections.abc import (
 from contextlib import asynccontextmanager
 from datetime import datetime
 from random import Random
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 import asyncpg
 
+from services.sla import handlers
 from services.sla.handlers import Rulebook
 from services.sla.projections import READ_MODEL
 from services.sla.wiring import room
@@ -210,9 +211,11 @@ async def soak_desk(
 ) -> AsyncGenerator[SoakDesk]:
     """Open sla on an empty database, with its default rules published.
 
-    `batch_size` is how many records, or timers, share a transaction at most.
+    `batch_size` is how many records, or timers, share a transaction at most. Publishing does not
+    wait until all is read: nothing is read here unless the desk is told to.
     """
     with (
+        patch.object(handlers, "catch_up", AsyncMock()),
         patch.object(consumer, "BATCH_SIZE_MAX", batch_size),
         patch.object(timers, "BATCH_SIZE_MAX", min(batch_size, timers.BATCH_SIZE_MAX * 10)),
     ):
