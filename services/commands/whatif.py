@@ -1,6 +1,7 @@
 """`desk sla whatif`: the desk's past judged again under other rules, by all processors."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -105,6 +106,7 @@ async def _agreements(connection: Connection) -> dict[str, Versions]:
 
 
 def _compare_part(part: _Part) -> bytes:
+    gc.disable()  # histories have no cycles, and there are millions of facts to walk
     question = msgspec.msgpack.decode(part.question, type=Question)
     return msgspec.msgpack.encode(asyncio.run(_judge_part(part, question)))
 

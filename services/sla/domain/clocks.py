@@ -126,17 +126,18 @@ def read(course: "Course") -> Clock:
     )
 
 
-def verdict(course: "Course") -> Literal["met", "missed", "open"] | None:
-    """Return only what became of the clock; one that was ever breached is missed.
+def verdict(course: "Course") -> tuple[Literal["met", "missed", "open"], int] | None:
+    """Return only what became of the clock, and when: at its breach, at its stop, or by now.
 
-    None for a clock that ended without a verdict.
+    One that was ever breached is missed. None for a clock that ended without a verdict.
     """
-    if course.due_us() < course.cut_us:
-        return "missed"
+    due_us = course.due_us()
+    if due_us < course.cut_us:
+        return "missed", due_us
     ending = course.life.ending
     if ending is None:
-        return "open"
-    return "met" if ending == "stopped" else None
+        return "open", course.cut_us
+    return ("met", course.cut_us) if ending == "stopped" else None
 
 
 def _outcome(life: Life, *, is_past: bool, is_paused: bool) -> Outcome:

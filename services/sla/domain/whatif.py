@@ -148,8 +148,7 @@ def judged(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> list[Judged]:
         known = found.get((life.target, life.cycle))
         became = verdict(course)
         if became is not None and (known is None or known.verdict != "missed"):
-            fell_us = course.due_us() if became == "missed" else course.cut_us
-            found[life.target, life.cycle] = Judged(life.target, life.cycle, became, fell_us)
+            found[life.target, life.cycle] = Judged(life.target, life.cycle, *became)
     return list(found.values())
 
 
