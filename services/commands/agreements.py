@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import quote
 
-import msgspec
 import typer
-from rich.table import Table
 
 from services.commands.common import (
     DEFAULT_DATA,
@@ -16,12 +14,12 @@ from services.commands.common import (
     Target,
     Token,
     Url,
-    checked,
-    desk_client,
     fetched,
     out,
     print_json,
     run,
+    sent,
+    table,
 )
 from services.commands.documents import read_document, refuse, shaped
 from services.sla.domain.currencies import told
@@ -56,7 +54,7 @@ def publish(
     if not isinstance(name, str) or not name:
         refuse("/id: the agreement needs an id")
     body = shaped(found, NewAgreement)
-    done = run(_send(Target(data, url, token), "PUT", _path(name), body))
+    done = run(sent(Target(data, url, token), "PUT", _path(name), body))
     if as_json:
         print_json(done)
     else:
@@ -83,7 +81,7 @@ def sign(  # noqa: PLR0913, PLR0917 one parameter per option
     if signed_at is not None:
         body["signed_at"] = signed_at
     path = f"{_path(agreement)}/sign-offs"
-    found = run(_send(Target(data, url, token), "POST", path, body))
+    found = run(sent(Target(data, url, token), "POST", path, body))
     if as_json:
         print_json(found)
     else:
@@ -123,7 +121,7 @@ def review(
 ) -> None:
     """Review a period again now; say what late facts changed, if anything."""
     path = f"{_path(agreement)}/reviews"
-    found = run(_send(Target(data, url, token), "POST", path, {"period": period}))
+    found = run(sent(Target(data, url, token), "POST", path, {"period": period}))
     if as_json:
         print_json(found)
         return
@@ -141,26 +139,12 @@ def _path(agreement: str) -> str:
     return f"/sla/agreements/{quote(agreement, safe='')}"
 
 
-async def _send(target: Target, method: str, path: str, body: object) -> Any:  # noqa: ANN401 JSON
-    async with desk_client(target) as client:
-        headers = {"Content-Type": "application/json"}
-        content = msgspec.json.encode(body)
-        return checked(await client.request(method, path, content=content, headers=headers))
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        table.add_column(name)
-    return table
-
-
 def _print_agreements(agreements: list[dict[str, Any]]) -> None:
-    table = _table("agreement", "version", "customer", "signed by", "in force", "fee", "review")
+    rows = table("agreement", "version", "customer", "signed by", "in force", "fee", "review")
     for agreement in agreements:
         for version in agreement["versions"]:
             document = version["document"]
-            table.add_row(
+            rows.add_row(
                 agreement["agreement_id"],
                 str(document["version"]),
                 document["customer"],
@@ -170,16 +154,16 @@ def _print_agreements(agreements: list[dict[str, Any]]) -> None:
                 f" {document['review_period']}",
                 document["review_date"],
             )
-    out.print(table)
+    out.print(rows)
 
 
 def _print_remedies(remedies: list[dict[str, Any]]) -> None:
-    table = _table("period from", "to", "revision", "measure", "share", "band", "due")
+    rows = table("period from", "to", "revision", "measure", "share", "band", "due")
     for remedy in remedies:
         head = [remedy["period_start"], remedy["period_end"], str(remedy["revision"])]
         for line in remedy["lines"]:
             share, band = line["share"], line["band_below"]
-            table.add_row(
+            rows.add_row(
                 *head,
                 line["measure"],
                 "–" if share is None else f"{share:.3%}",
@@ -187,5 +171,5 @@ def _print_remedies(remedies: list[dict[str, Any]]) -> None:
                 told(line["credit_minor"], remedy["currency"]),
             )
         total = told(remedy["total_minor"], remedy["currency"])
-        table.add_row(*head, f"total {remedy['kind']}", "", "", total)
-    out.print(table)
+        rows.add_row(*head, f"total {remedy['kind']}", "", "", total)
+    out.print(rows)

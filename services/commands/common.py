@@ -13,6 +13,7 @@ import httpx
 import msgspec
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from shared.errors import DeskError, StartupError, UnavailableError
@@ -65,6 +66,14 @@ def shown(instant: str | None) -> str:
     return "" if instant is None else f"{instant[:19].replace('T', ' ')}Z"
 
 
+def table(*names: str) -> Table:
+    """Return an empty table with these columns."""
+    found = Table(box=None, pad_edge=False)
+    for name in names:
+        found.add_column(name)
+    return found
+
+
 def print_json(value: object) -> None:
     """Print a value as indented JSON, numbers and text as they are."""
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
@@ -114,3 +123,11 @@ async def fetched(target: Target, path: str, query: Mapping[str, Any]) -> Any:  
     parameters = {name: value for name, value in query.items() if value is not None}
     async with desk_client(target) as client:
         return checked(await client.get(path, params=parameters))
+
+
+async def sent(target: Target, method: str, path: str, body: object) -> Any:  # noqa: ANN401 JSON
+    """Send a body to a running desk, and return what it answers."""
+    headers = {"Content-Type": "application/json"}
+    async with desk_client(target) as client:
+        content = msgspec.json.encode(body)
+        return checked(await client.request(method, path, content=content, headers=headers))

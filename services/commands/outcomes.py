@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
-from rich.table import Table
 
 from services.commands.common import (
     DEFAULT_DATA,
@@ -22,6 +21,7 @@ from services.commands.common import (
     print_json,
     run,
     shown,
+    table,
 )
 from services.commands.documents import read_rules, wide
 from services.sla.domain.rules import RulesWanted
@@ -77,16 +77,16 @@ def attainment(  # noqa: PLR0913, PLR0917 one parameter per option
     if as_json:
         print_json(found)
         return
-    table = _table(*(by or []), "target", "judged by", "judged", "met", "missed", "share")
+    rows = table(*(by or []), "target", "judged by", "judged", "met", "missed", "share")
     for one in found["attainment"]:
-        table.add_row(
+        rows.add_row(
             *(one["key"][name] or _DASH for name in by or []),
             one["target"],
             one["source_system"] or "this desk",
             *(str(one[name]) for name in ("judged", "met", "missed")),
             f"{one['share']:.1%}",
         )
-    wide.print(table)
+    wide.print(rows)
 
 
 def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
@@ -107,10 +107,10 @@ def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
     if as_json:
         print_json(found)
         return
-    table = _table("ticket", "target", "priority", "group", "due", "remaining", "chance of breach")
+    rows = table("ticket", "target", "priority", "group", "due", "remaining", "chance of breach")
     for one in found["clocks"]:
         chance = one["breach_probability"]
-        table.add_row(
+        rows.add_row(
             one["ticket_id"],
             one["target"],
             one["priority"] or _DASH,
@@ -119,7 +119,7 @@ def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
             _hours(one["remaining_seconds"]),
             "too little history" if chance is None else f"{chance:.0%}",
         )
-    wide.print(table)
+    wide.print(rows)
 
 
 def whatif(
@@ -206,13 +206,6 @@ def _text(text: str | None, option: str) -> str | None:
     return None if found is None else found.isoformat()
 
 
-def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        table.add_column(name)
-    return table
-
-
 def _hours(seconds: int) -> str:
     sign = _DASH if seconds < 0 else ""
     hours, rest = divmod(abs(seconds), 3600)
@@ -221,19 +214,19 @@ def _hours(seconds: int) -> str:
 
 def _print_comparison(comparison: Comparison) -> None:
     out.print(f"{comparison.tickets} tickets, {comparison.changed_tickets} with another verdict")
-    table = _table("target", "group", "before", "after", "tickets")
+    rows = table("target", "group", "before", "after", "tickets")
     for difference in comparison.differences:
         for before, row in difference.verdicts.items():
             for after, many in row.items():
                 group = difference.group or "-"
-                table.add_row(difference.target, group, before, after, str(many))
-    wide.print(table)
+                rows.add_row(difference.target, group, before, after, str(many))
+    wide.print(rows)
     if comparison.credits:
-        table = _table("agreement", "period from", "before", "after", "currency, minor units")
+        rows = table("agreement", "period from", "before", "after", "currency, minor units")
         for one in comparison.credits:
             amounts = (str(one.before_minor), str(one.after_minor))
-            table.add_row(one.agreement_id, one.period_start[:10], *amounts, one.currency)
-        wide.print(table)
+            rows.add_row(one.agreement_id, one.period_start[:10], *amounts, one.currency)
+        wide.print(rows)
 
 
 def _print_calibration(found: Calibration) -> None:
@@ -248,15 +241,15 @@ def _print_calibration(found: Calibration) -> None:
         f"Brier score {found.brier:.4f}; always saying the average: {found.brier_base_rate:.4f}",
         highlight=False,
     )
-    table = _table("predicted", "n", "mean predicted", "breached")
+    rows = table("predicted", "n", "mean predicted", "breached")
     for one in found.bins:
-        table.add_row(
+        rows.add_row(
             f"{one.predicted_from:.0%}-{one.predicted_to:.0%}",
             str(one.n),
             _share(one.predicted_mean),
             _share(one.breached_share),
         )
-    wide.print(table)
+    wide.print(rows)
 
 
 def _share(value: float | None) -> str:

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import msgspec
 import typer
-from rich.table import Table
 
 from services.commands.common import (
     DEFAULT_DATA,
@@ -17,14 +16,14 @@ from services.commands.common import (
     Target,
     Token,
     Url,
-    checked,
-    desk_client,
     err,
     fail,
     fetched,
     print_json,
     run,
+    sent,
     shown,
+    table,
 )
 from services.commands.documents import line, read_rules, wide
 from services.sla.domain.rules import RulesWanted
@@ -63,7 +62,7 @@ def publish(  # noqa: PLR0913, PLR0917 one parameter per option
     """Show what changes, ask, publish."""
     wanted = _wanted(file, now=now)
     target = Target(data, url, token)
-    plan = run(_post(target, "/sla/rules:check", wanted))
+    plan = run(sent(target, "POST", "/sla/rules:check", wanted))
     if not plan["publishes"]:
         err.print("nothing to publish: all of it is in force")
     elif not yes:
@@ -76,7 +75,7 @@ def publish(  # noqa: PLR0913, PLR0917 one parameter per option
             fail("nothing was published; answer y, or give --yes")
     published: list[Any] = []
     if plan["publishes"]:
-        published = run(_post(target, "/sla/rules", wanted))["published"]
+        published = run(sent(target, "POST", "/sla/rules", wanted))["published"]
     if as_json:
         print_json(published)
     else:
@@ -93,7 +92,7 @@ def diff(
     token: Token = None,
 ) -> None:
     """Publish nothing; exit code 1 if there is a difference."""
-    plan = run(_post(Target(data, url, token), "/sla/rules:check", _wanted(file, now=now)))
+    plan = run(sent(Target(data, url, token), "POST", "/sla/rules:check", _wanted(file, now=now)))
     if as_json:
         print_json(plan)
     else:
@@ -113,16 +112,14 @@ def rules(
     if as_json:
         print_json(found)
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "id", "version", "in force from", "for", "targets or zone"):
-        table.add_column(name)
+    rows = table("", "id", "version", "in force from", "for", "targets or zone")
     for one in found["policies"]:
         targets = ", ".join(dict.fromkeys(target["name"] for target in one["targets"]))
         since, cycles = shown(one["effective_from"]), f"{one['applies_to']} cycles"
-        table.add_row("policy", one["policy_id"], str(one["version"]), since, cycles, targets)
+        rows.add_row("policy", one["policy_id"], str(one["version"]), since, cycles, targets)
     for one in found["calendars"]:
-        table.add_row("calendar", one["calendar_id"], str(one["version"]), "", "", one["zone"])
-    wide.print(table)
+        rows.add_row("calendar", one["calendar_id"], str(one["version"]), "", "", one["zone"])
+    wide.print(rows)
     if found["is_peak"]:
         line("A peak is declared.")
 
@@ -166,13 +163,6 @@ def _wanted(file: Path, *, now: bool) -> RulesWanted:
         for policy in wanted.policies
     )
     return msgspec.structs.replace(wanted, policies=policies)
-
-
-async def _post(target: Target, path: str, wanted: RulesWanted) -> Any:  # noqa: ANN401 JSON
-    body = msgspec.json.encode(wanted)
-    async with desk_client(target) as client:
-        headers = {"Content-Type": "application/json"}
-        return checked(await client.post(path, content=body, headers=headers))
 
 
 def _rule_name(rule: dict[str, Any]) -> str:
@@ -221,11 +211,9 @@ def _print_explanation(explanation: dict[str, Any]) -> None:
     )
     goal = json.dumps(explanation["rule"]["goal"])
     line(f"  goal {goal} in calendar {clock['calendar']}")
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "from", "to", "working time", "counted", "why"):
-        table.add_column(name)
+    rows = table("", "from", "to", "working time", "counted", "why")
     for step in explanation["steps"]:
-        table.add_row(
+        rows.add_row(
             f"  {_MARKS.get(step['what'], '>')} {step['what']}",
             shown(step["from"]),
             shown(step["to"]),
@@ -233,7 +221,7 @@ def _print_explanation(explanation: dict[str, Any]) -> None:
             _duration(step.get("counted_seconds")),
             step.get("why") or "",
         )
-    wide.print(table)
+    wide.print(rows)
 
 
 def _duration(seconds: int | None) -> str:

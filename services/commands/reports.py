@@ -12,8 +12,7 @@ from services.commands.common import (
     Target,
     Token,
     Url,
-    checked,
-    desk_client,
+    fetched,
     out,
     print_json,
     run,
@@ -41,17 +40,11 @@ def kpi(  # noqa: PLR0913, PLR0917 one parameter per option
 ) -> None:
     """Print the KPIs of tickets created in [from, to); dates mean midnight UTC."""
     asked = {"from": _instant(start), "to": _instant(end), "by": by, "calendar": calendar}
-    report = run(_fetch(Target(data, url, token), asked))
+    report = run(fetched(Target(data, url, token), "/reporting/kpi", asked))
     if as_json:
         print_json(report)
     else:
         _print(report)
-
-
-async def _fetch(target: Target, asked: dict[str, str | None]) -> Any:  # noqa: ANN401 JSON
-    parameters = {name: value for name, value in asked.items() if value is not None}
-    async with desk_client(target) as client:
-        return checked(await client.get("/reporting/kpi", params=parameters))
 
 
 def _instant(text: str | None) -> str | None:
