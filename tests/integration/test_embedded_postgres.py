@@ -194,6 +194,8 @@ async def test_a_server_that_outlived_its_desk_is_stopped_first(tmp_path: Path) 
     async with started(tmp_path) as left_over:
         await ask(left_over, "CREATE TABLE kept AS SELECT 7 AS n")
         before = postmaster_of(tmp_path).pid
+        assert left_over._supervisor is not None
+        left_over._supervisor.cancel()  # a desk that is gone does not start its server again
         async with started(tmp_path) as server:
             assert await ask(server, "SELECT n FROM kept") == 7
             assert postmaster_of(tmp_path).pid != before

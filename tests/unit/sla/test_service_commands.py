@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from services.cli import app
-from services.commands import agreements, common
+from services.commands import common
 
 PERIOD = {
     "from": "2026-03-01T00:00:00Z",
@@ -87,7 +87,6 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
             yield found
 
     monkeypatch.setattr(common, "desk_client", client)
-    monkeypatch.setattr(agreements, "desk_client", client)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(common.out, "width", 200)
     return desk
