@@ -32,6 +32,10 @@ DayEnd = Literal["same_time", "end_of_day"]
 """Where on the working day reached: at the same wall time, or at its last close."""
 
 
+class NoWorkingTimeError(InvalidInputError):
+    """A calendar does not hold as much working time as was asked for."""
+
+
 class _Block(NamedTuple):
     """The open intervals of some days of UTC; `opened_us` is what has run before each of them."""
 
@@ -126,8 +130,8 @@ class WorkingCalendar:
 
         0 gives `start` itself; an end at closing time stays there.
 
-        Raises: InvalidInputError if `seconds` is negative, or if the calendar does not hold so
-        much within 20 years.
+        Raises: InvalidInputError if `seconds` is negative; NoWorkingTimeError if the calendar does
+        not hold so much within 20 years.
         """
         if seconds < 0:
             raise InvalidInputError("working time cannot be taken back", field="/seconds")
@@ -136,7 +140,7 @@ class WorkingCalendar:
     def add_us(self, start_us: int, wanted_us: int) -> int:
         """Return the earliest instant at which `wanted_us` of working time have passed.
 
-        Raises: InvalidInputError as `add_working_seconds`.
+        Raises: NoWorkingTimeError as `add_working_seconds`.
         """
         if wanted_us == 0:
             return start_us
@@ -148,21 +152,21 @@ class WorkingCalendar:
                 place = bisect_left(block.opened_us, goal_us) - 1
                 return block.starts[place] + goal_us - block.opened_us[place]
             goal_us -= block.total_us
-        raise InvalidInputError(
-            f"{wanted_us // SECOND_US} working seconds do not fit into {SEARCH_YEARS_MAX} years"
+        raise NoWorkingTimeError(
+            f"the calendar does not hold so much working time within {SEARCH_YEARS_MAX} years"
         )
 
     def next_opening(self, at: datetime) -> datetime:
         """Return the first instant at or after `at` at which working time runs.
 
-        Raises: InvalidInputError if the calendar stays closed for 20 years.
+        Raises: NoWorkingTimeError if the calendar stays closed for 20 years.
         """
         return instant(self.next_opening_us(_asked_us(at)))
 
     def next_opening_us(self, at_us: int) -> int:
         """Return the first instant at or after `at_us` at which working time runs.
 
-        Raises: InvalidInputError as `next_opening`.
+        Raises: NoWorkingTimeError as `next_opening`.
         """
         first = at_us // _BLOCK_US
         for number in range(first, first + _SEARCH_BLOCKS):
@@ -170,7 +174,7 @@ class WorkingCalendar:
             place = bisect_right(block.ends, at_us)
             if place < len(block.ends):
                 return max(at_us, block.starts[place])
-        raise InvalidInputError(f"the calendar stays closed for {SEARCH_YEARS_MAX} years")
+        raise NoWorkingTimeError(f"the calendar stays closed for {SEARCH_YEARS_MAX} years")
 
     def openings_us(self, start_us: int, end_us: int) -> Iterator[tuple[int, int]]:
         """Yield the open intervals between two instants, cut at both, in order."""
@@ -190,14 +194,14 @@ class WorkingCalendar:
         A working day is a date with a window. `same_time` keeps the wall time as far as the
         windows of the date reached allow, `end_of_day` takes its last close.
 
-        Raises: InvalidInputError if the calendar does not hold so many dates within 20 years.
+        Raises: NoWorkingTimeError if the calendar does not hold so many dates within 20 years.
         """
         return instant(self.add_days_us(_asked_us(start), days, at))
 
     def add_days_us(self, start_us: int, days: int, at: DayEnd = "same_time") -> int:
         """Return the instant so many working days after `start_us`.
 
-        Raises: InvalidInputError as `add_working_days`.
+        Raises: NoWorkingTimeError as `add_working_days`.
         """
         day = self._working_day(start_us)
         if day is None:
@@ -231,7 +235,7 @@ class WorkingCalendar:
             if self._day(day):
                 left, skipped = left - 1, 0
             elif skipped > _CLOSED_DAYS_MAX:
-                raise InvalidInputError(f"the calendar stays closed for {SEARCH_YEARS_MAX} years")
+                raise NoWorkingTimeError(f"the calendar stays closed for {SEARCH_YEARS_MAX} years")
         return day
 
     def _working_day(self, at_us: int) -> date | None:
@@ -350,7 +354,7 @@ def _asked_us(at: datetime) -> int:
 
 def _refuse_beyond(from_us: int, to_us: int) -> None:
     if to_us <= EARLIEST_US or from_us >= LATEST_US:
-        raise InvalidInputError("calendars reach from 1900 to 2199")
+        raise NoWorkingTimeError("calendars reach from 1900 to 2199")
 
 
 def _offset_us(wall: datetime) -> int:

@@ -139,6 +139,12 @@ def explain(
     else:
         for explanation in found["explanations"]:
             _print_explanation(explanation)
+        for clock in found["without_deadline"]:
+            line(
+                f"{clock['target']} {clock['cycle']}.{clock['generation']} has no deadline:"
+                f" {clock['reason']} (policy {clock['policy_id']} v{clock['policy_version']},"
+                f" calendar {clock['calendar']})"
+            )
 
 
 def export(

@@ -5,12 +5,13 @@ from typing import Annotated, Final, NamedTuple
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from msgspec.structs import asdict
 
 from services.sla import queries, schemas
 from services.sla.domain.attainment import Asked
 from services.sla.domain.availability import Question
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
-from services.sla.domain.explain import explain, readings
+from services.sla.domain.explain import Readings, explain, readings
 from services.sla.domain.export import scenario_of
 from services.sla.domain.periods import YEAR_US, By, known_us, span_asked
 from services.sla.domain.published import Rules, versions_of
@@ -124,20 +125,18 @@ class Sla:
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
             if found.ticket.is_foreign:
-                clocks = await queries.read_foreign(connection, id)
+                shown = Readings(await queries.read_foreign(connection, id))
             else:
-                clocks = readings(found.ticket.facts, found.rules.rulebook, found.at_us)
-        return answer({"ticket_id": id, "read_at": instant(found.at_us), "clocks": clocks})
+                shown = readings(found.ticket.facts, found.rules.rulebook, found.at_us)
+        return answer({"ticket_id": id, "read_at": instant(found.at_us), **asdict(shown)})
 
     async def explain(self, id: UUID, _: _Reader, at: _At = None) -> Response:
         """Return why each deadline is where it is: rule, version, windows, pauses."""
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
         facts = [] if found.ticket.is_foreign else found.ticket.facts
-        explanations = explain(facts, found.rules.rulebook, found.at_us)
-        return answer(
-            {"ticket_id": id, "read_at": instant(found.at_us), "explanations": explanations}
-        )
+        shown = explain(facts, found.rules.rulebook, found.at_us)
+        return answer({"ticket_id": id, "read_at": instant(found.at_us), **asdict(shown)})
 
     async def scenario(self, id: UUID, _: _Reader, at: _At = None) -> Response:
         """Return the ticket as a scenario for `desk sla simulate`, its clocks expected."""

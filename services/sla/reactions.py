@@ -1,7 +1,7 @@
 """What sla does of its own accord: judge a ticket again whenever something about it is known."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -14,7 +14,7 @@ from services.sla.domain.clocks import Clock
 from services.sla.domain.facts import facts_of
 from services.sla.domain.history import in_order
 from services.sla.domain.inheritance import Bequest, bequests, due_times, inherited
-from services.sla.domain.ledger import Ledger, judge
+from services.sla.domain.ledger import Judgement, Ledger, WithoutDeadline, judge_each
 from services.sla.domain.publication import Knowledge, Said, learn
 from services.sla.domain.voice import event_of, hear
 from services.sla.handlers import Agreements
@@ -23,7 +23,6 @@ from shared.contracts.base import TicketData
 from shared.contracts.envelope import Lineage
 from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaDueInherited, SlaPolicyPublished, SlaStarted
-from shared.errors import InvalidInputError
 from shared.journal.journal import Draft
 from shared.runtime.read_model import read_histories
 from shared.runtime.service import Service
@@ -128,20 +127,14 @@ async def _judge_again(
     fired_us = _NEVER_US if unit.fire_until is None else microseconds(unit.fire_until) + 1
     heritage: list[_Heritage] = []
     for ticket_id in ticket_ids:
-        # A calendar that ran out of open days must not stop the tickets behind this one.
         events = histories[ticket_id]
         knowledge, is_foreign = hear(journals[ticket_id])
         facts = in_order(facts_of(events, rules.peaks))
         if not facts or is_foreign:
             unit.set_timers(ticket_id, [])
             continue
-        try:
-            ledger = judge(facts, rules.rulebook, now_us)
-        except InvalidInputError as error:
-            _log.warning("ticket not judged", ticket_id=ticket_id, detail=error.detail)
-            unit.set_timers(ticket_id, [Timer(ticket_id, "again", unit.now + _AGAIN)])
-            continue
-        said = _say(ledger, knowledge, now_us, min(fired_us, now_us + 1))
+        judgement = judge_each(facts, rules.rulebook, now_us)
+        said = _say(judgement, knowledge, now_us, min(fired_us, now_us + 1))
         uuid = UUID(ticket_id)
         lineage = lineage_after(causes.get(ticket_id) or _last_told(events), _WRITER)
         drafts = [Draft(event_of(one, uuid), instant(one.time_us)) for one in said]
@@ -151,18 +144,29 @@ async def _judge_again(
             _Heritage(uuid, one, due_times(facts, rules.rulebook, one.at_us), lineage)
             for one in bequests(events)
         )
+        timers = [*_timers(ticket_id, judgement.ledger, knowledge)]
         later = [fact.time_us for fact in facts if fact.time_us > now_us]
-        takeovers = rules.rulebook.takeovers_after(now_us) if ledger else []
-        unit.set_timers(
-            ticket_id,
-            [
-                *_timers(ticket_id, ledger, knowledge),
-                *(Timer(ticket_id, "later", instant(at_us)) for at_us in later[:1]),
-                *(Timer(ticket_id, "takeover", instant(at_us)) for at_us in takeovers[:1]),
-            ],
-        )
+        takeovers = rules.rulebook.takeovers_after(now_us) if any(judgement) else []
+        for name, coming in ("later", later), ("takeover", takeovers):
+            timers += [Timer(ticket_id, name, instant(at_us)) for at_us in coming[:1]]
+        if judgement.without_deadline:
+            timers.append(Timer(ticket_id, "again", unit.now + _AGAIN))
+            _warn_of(ticket_id, judgement.without_deadline)
+        unit.set_timers(ticket_id, timers)
     if heritage:
         await _hand_over(unit, heritage, lengths)
+
+
+def _warn_of(ticket_id: str, clocks: Iterable[WithoutDeadline]) -> None:
+    for one in clocks:
+        _log.warning(
+            "clock_without_deadline",
+            ticket_id=ticket_id,
+            target=one.target,
+            policy=f"{one.policy_id} v{one.policy_version}",
+            calendar=one.calendar,
+            reason=one.reason,
+        )
 
 
 def _last_told(events: Sequence[Recorded]) -> Recorded:
@@ -188,12 +192,14 @@ async def _hand_over(unit: Unit, heritage: Sequence[_Heritage], lengths: dict[st
         lengths[heir] += len(drafts)
 
 
-def _say(ledger: Ledger, knowledge: Knowledge, now_us: int, fired_us: int) -> list[Said]:
+def _say(judgement: Judgement, knowledge: Knowledge, now_us: int, fired_us: int) -> list[Said]:
     """Return what timers have to say, then the news; and learn both."""
+    ledger = judgement.ledger
     timed = publication.due(ledger, knowledge, fired_us)
     for one in timed:
         learn(knowledge, one)
-    said = publication.news(ledger, knowledge, now_us, fired_us)
+    unread = [one.key for one in judgement.without_deadline]
+    said = publication.news(ledger, knowledge, now_us, fired_us, unread)
     for one in said:
         learn(knowledge, one)
     return [*timed, *said]

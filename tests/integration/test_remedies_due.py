@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clock import SetClock
 from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import journal, learn_late, promise, publish, told
 
 from services.sla import reactions
 from services.sla.handlers import Agreements
 from services.sla.projections import READ_MODEL
-from shared.clock import SystemClock
 from shared.contracts.agreements import SlaRemedyDue
 from shared.contracts.registry import Recorded
 from shared.postgres.pool import open_pool
@@ -48,19 +48,6 @@ TERMS: dict[str, Any] = {
     "credit_share_max": 0.12,
 }
 SIGNED = {"version": 1, "signatory": "Ann", "signed_at": "2026-01-01T00:00:00+01:00"}
-
-
-class SetClock(SystemClock):
-    """The machine's clock, set to another day."""
-
-    def __init__(self) -> None:
-        self.off = timedelta()
-
-    def set(self, at: datetime) -> None:
-        self.off = at - super().now()
-
-    def now(self) -> datetime:
-        return super().now() + self.off
 
 
 @pytest.fixture

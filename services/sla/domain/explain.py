@@ -7,9 +7,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from services.sla.domain.clocks import Clock, Course, Outcome, Piece, read
+from services.sla.domain.clocks import Clock, Course, Outcome, Piece
 from services.sla.domain.history import Fact
-from services.sla.domain.ledger import courses
+from services.sla.domain.ledger import WithoutDeadline, judge_each
 from services.sla.domain.rulebook import Definition, Rulebook
 from shared.calendar import SECOND_US, instant
 from shared.contracts.promises import ClockKind, Goal, Value, WarnRule
@@ -89,9 +89,24 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     is_complete: bool
 
 
-def readings(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> list[ClockReading]:
+class Readings(msgspec.Struct, frozen=True):
+    """A ticket's clocks, and those that cannot be read."""
+
+    clocks: list[ClockReading]
+    without_deadline: list[WithoutDeadline] = []
+
+
+class Explanations(msgspec.Struct, frozen=True):
+    """How the deadlines of a ticket's clocks came about, and which clocks have none."""
+
+    explanations: list[Explanation]
+    without_deadline: list[WithoutDeadline]
+
+
+def readings(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Readings:
     """Return the ledger as people want to see it, read at `at_us`."""
-    return [reading_of(read(course), at_us) for course in courses(facts, rules, at_us)]
+    clocks, without_deadline = judge_each(facts, rules, at_us)
+    return Readings([reading_of(clock, at_us) for _, clock in clocks], without_deadline)
 
 
 def reading_of(clock: Clock, at_us: int) -> ClockReading:
@@ -142,13 +157,13 @@ def _next(clock: Clock, at_us: int) -> Next | None:
     return min(coming, key=lambda one: one.at, default=None)
 
 
-def explain(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> list[Explanation]:
+def explain(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Explanations:
     """Return how each deadline came about, in the ledger's order."""
-    return [_explain(course, at_us) for course in courses(facts, rules, at_us)]
+    clocks, without_deadline = judge_each(facts, rules, at_us)
+    return Explanations([_explain(*one, at_us) for one in clocks], without_deadline)
 
 
-def _explain(course: Course, at_us: int) -> Explanation:
-    clock = read(course)
+def _explain(course: Course, clock: Clock, at_us: int) -> Explanation:
     definition = clock.definition
     steps = tuple(islice(_steps(course, clock.due_us), STEPS_MAX + 1))
     return Explanation(

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from services.sla.domain.clocks import caps_of
 from services.sla.domain.history import Fact
-from services.sla.domain.ledger import judge
+from services.sla.domain.ledger import judge_each
 from services.sla.domain.rulebook import Rulebook
 from shared.calendar import instant, microseconds
 from shared.contracts.intake import TicketLinked, TicketMerged
@@ -45,7 +45,7 @@ def due_times(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> dict[str, i
     """
     dues = {
         clock.target: clock.due_us
-        for clock in judge(facts, rules, at_us)
+        for clock in judge_each(facts, rules, at_us).ledger
         if clock.outcome == "merged" or clock.stopped_us is None
     }
     for target, caps in caps_of(facts).items():

@@ -1,24 +1,86 @@
 """The one function from a ticket's history and the rules to its ledger of clocks."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
 
 from services.sla.domain.clocks import Clock, Course, caps_of, course_of, read
 from services.sla.domain.cycles import lives
 from services.sla.domain.history import Fact, Moment, Spell, moments, spells
 from services.sla.domain.rulebook import Conditions, Rulebook
+from shared.calendar import NoWorkingTimeError
 
 Ledger = tuple[Clock, ...]
 """A ticket's clocks, by target as first named in the rules, cycle and generation."""
 
 
+class ClockKey(NamedTuple):
+    """Names a clock in its ticket."""
+
+    target: str
+    cycle: int
+    generation: int
+
+
+class WithoutDeadline(msgspec.Struct, frozen=True):
+    """A clock that cannot be read, since its calendar has run out of working time; and why."""
+
+    target: str
+    cycle: int
+    generation: int
+    policy_id: str
+    policy_version: int
+    calendar: str
+    reason: str
+
+    @property
+    def key(self) -> ClockKey:
+        """The clock's name in its ticket."""
+        return ClockKey(self.target, self.cycle, self.generation)
+
+
+class Judgement(NamedTuple):
+    """The clocks that could be read, each with what it counted, and those that could not."""
+
+    clocks: list[tuple[Course, Clock]]
+    without_deadline: list[WithoutDeadline]
+
+    @property
+    def ledger(self) -> Ledger:
+        """The clocks that could be read."""
+        return tuple(clock for _, clock in self.clocks)
+
+
 def judge(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Ledger:
     """Return every clock the ticket has had, as read at `at_us`; later facts do not count.
 
-    `facts` are in order (`history.in_order`), each once. Live timers, rebuilds, explanations and
-    what-ifs all ask this. Raises: InvalidInputError if a calendar does not hold as much working
-    time as a goal needs.
+    `facts` are in order (`history.in_order`), each once. Raises: NoWorkingTimeError if a calendar
+    does not hold as much working time as a goal needs.
     """
     return tuple(read(course) for course in courses(facts, rules, at_us))
+
+
+def judge_each(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Judgement:
+    """Judge as `judge`, and set aside what cannot be read: one clock must not cost the others.
+
+    This is what a desk in service asks, whose rules were checked when they were published and
+    whose calendars may run out years later.
+    """
+    found = Judgement([], [])
+    for course in courses(facts, rules, at_us):
+        try:
+            found.clocks.append((course, read(course)))
+        except NoWorkingTimeError as error:
+            life, definition = course.life, course.life.definition
+            found.without_deadline.append(
+                WithoutDeadline(
+                    *(life.target, life.cycle, life.generation),
+                    *(definition.policy_id, definition.version, definition.target.calendar),
+                    reason=error.detail,
+                )
+            )
+    return found
 
 
 def judge_just_before(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Ledger:

@@ -8,7 +8,7 @@ import msgspec
 
 from services.sla.domain.clocks import Clock
 from services.sla.domain.history import Fact
-from services.sla.domain.ledger import judge
+from services.sla.domain.ledger import judge_each
 from services.sla.domain.rulebook import Rulebook
 from shared.calendar import instant
 
@@ -44,15 +44,16 @@ def changes(
     ticket_id: str, facts: Sequence[Fact], before: Rulebook, after: Rulebook, at_us: int
 ) -> Iterator[ClockChange]:
     """Yield the running clocks that differ at `at_us`, if nothing happens until then."""
-    old = {clock.target: clock for clock in _running(judge(facts, before, at_us))}
-    new = {clock.target: clock for clock in _running(judge(facts, after, at_us))}
+    old = {clock.target: clock for clock in _running(facts, before, at_us)}
+    new = {clock.target: clock for clock in _running(facts, after, at_us)}
     for target in sorted(old.keys() | new.keys()):
         was, would_be = old.get(target), new.get(target)
         if _promise(was) != _promise(would_be):
             yield ClockChange(ticket_id, target, _due(was), _due(would_be))
 
 
-def _running(ledger: Iterable[Clock]) -> Iterator[Clock]:
+def _running(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Iterator[Clock]:
+    ledger = judge_each(facts, rules, at_us).ledger
     return (clock for clock in ledger if clock.stopped_us is None)
 
 

@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from services.sla.domain.clocks import Clock, read
+from services.sla.domain.clocks import Clock
 from services.sla.domain.explain import reading_of
 from services.sla.domain.history import Fact, last_value
-from services.sla.domain.ledger import courses, judge
+from services.sla.domain.ledger import judge_each
 from services.sla.domain.rulebook import Rulebook
 from shared.calendar import SECOND_US, instant
 from shared.contracts.promises import ClockKind
@@ -125,7 +125,7 @@ def at_risk(
 ) -> Iterator[AtRisk]:
     """Yield the ticket's clocks that run at `at_us`; one that is paused cannot be breached."""
     priority, group = last_value(facts, "priority"), last_value(facts, "group")
-    for clock in judge(facts, rules, at_us):
+    for clock in judge_each(facts, rules, at_us).ledger:
         if clock.stopped_us is not None or clock.outcome == "paused":
             continue
         reading = reading_of(clock, at_us)
@@ -152,7 +152,7 @@ def at_risk(
 def lifetimes(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Iterator[Lifetime]:
     """Yield how long each of a ticket's clocks ran, as far as was known at `at_us`."""
     priority, group = last_value(facts, "priority"), last_value(facts, "group")
-    for clock in judge(facts, rules, at_us):
+    for clock in judge_each(facts, rules, at_us).ledger:
         seconds = clock.elapsed_us / SECOND_US
         yield Lifetime(clock.target, priority, group, seconds, has_ended=_has_verdict(clock))
 
@@ -165,8 +165,7 @@ def predictions(
     Each probability comes with what became of the clock, and knows the ticket only as it was known
     then. A clock without a verdict proves nothing.
     """
-    for course in courses(facts, rules, at_us):
-        clock = read(course)
+    for course, clock in judge_each(facts, rules, at_us).clocks:
         if not _has_verdict(clock):
             continue
         whole_us = course.elapsed_us(course.cut_us) if clock.breached_us is None else None

@@ -12,7 +12,7 @@ from services.sla.domain.facts import PLAIN, RANK, Peaks, fact_of
 from services.sla.domain.history import Fact, order
 from services.sla.domain.ledger import courses
 from services.sla.domain.rulebook import Rulebook
-from shared.calendar import microseconds
+from shared.calendar import NoWorkingTimeError, microseconds
 from shared.contracts.registry import decode_data
 
 CHANGED_MAX: Final = 200
@@ -146,7 +146,10 @@ def judged(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> list[Judged]:
     for course in courses(facts, rules, at_us):
         life = course.life
         known = found.get((life.target, life.cycle))
-        became = verdict(course)
+        try:
+            became = verdict(course)
+        except NoWorkingTimeError:  # a clock without a deadline has no verdict
+            continue
         if became is not None and (known is None or known.verdict != "missed"):
             found[life.target, life.cycle] = Judged(life.target, life.cycle, *became)
     return list(found.values())
