@@ -10,6 +10,7 @@ from services.sla.tables import (
     AgreementDocument,
     Breach,
     CalendarDocument,
+    Closure,
     Course,
     CustomerSignature,
     Details,
@@ -33,7 +34,14 @@ from shared.contracts.availability import (
     OutageRecorded,
 )
 from shared.contracts.base import TicketData
-from shared.contracts.intake import TicketCreated, TicketUpdated
+from shared.contracts.intake import (
+    TicketCancelled,
+    TicketClosed,
+    TicketCreated,
+    TicketMerged,
+    TicketReopened,
+    TicketUpdated,
+)
 from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketAssigned, TicketPrioritized
 from shared.contracts.sla import (
@@ -60,27 +68,40 @@ _OUTCOMES: Final = {SlaMet: "met", SlaMissed: "missed", SlaCancelled: "cancelled
 def project(event: Recorded) -> Iterator[Any]:
     """Yield every facet that `event` sets, and the fact that it is one of a ticket's."""
     data = event.data
-    if isinstance(data, TicketData):
-        yield History.of(event)
+    match data:
+        case TicketData():
+            yield History.of(event)
+            yield from _project_ticket(event)
+        case SlaPolicyPublished():
+            yield PolicyDocument(data.version, msgspec.to_builtins(data.targets))
+        case SlaCalendarPublished():
+            yield CalendarDocument(data.version, msgspec.to_builtins(data))
+        case _:
+            yield from _project_service(event)
+
+
+def _project_ticket(event: Recorded) -> Iterator[Any]:
+    data = event.data
     match data:
         case TicketCreated():
             requester = data.requester
             yield Record(data.kind, requester.customer, requester.site, event.time)
             yield Details(data.category, data.service)
+            yield Closure(is_over=False)
         case TicketUpdated():
             yield Details(data.category, data.service)
+        case TicketReopened():
+            yield Closure(is_over=False)
+        case TicketClosed() | TicketCancelled() | TicketMerged():
+            yield Closure(is_over=True)
         case TicketPrioritized():
             yield Rank(data.priority)
         case TicketAssigned():
             yield Holder(data.group)
-        case SlaPolicyPublished():
-            yield PolicyDocument(data.version, msgspec.to_builtins(data.targets))
-        case SlaCalendarPublished():
-            yield CalendarDocument(data.version, msgspec.to_builtins(data))
         case ClockData():
             yield from _project_clock(data)  # pyright: ignore[reportArgumentType] all its kinds are ClockEvent
         case _:
-            yield from _project_service(event)
+            return
 
 
 def _project_service(event: Recorded) -> Iterator[Any]:

@@ -159,8 +159,8 @@ _TOLD_NAMES: Final = (
 async def open_tickets(
     connection: Connection, peaks: Peaks
 ) -> AsyncIterator[tuple[str, list[Fact]]]:
-    """Yield each ticket that has a running clock, with its facts in order."""
-    tickets = await tickets_with_running_clocks(connection)
+    """Yield each ticket under way with its facts in order."""
+    tickets = await tickets_under_way(connection)
     async for one in _facts_of_each(connection, tickets, peaks):
         yield one
 
@@ -230,10 +230,11 @@ async def read_publications(connection: Connection, journal: Journal) -> list[Pu
     return [_decoded(*one) for one in (*policies, *calendars)]
 
 
-async def tickets_with_running_clocks(connection: Connection) -> list[str]:
-    """Return the tickets that have a clock which has not ended."""
+async def tickets_under_way(connection: Connection) -> list[str]:
+    """Return the tickets whose work is not over, and those that have a clock which runs on."""
     rows = await connection.fetch(
-        "SELECT DISTINCT ticket_id::text FROM read.clock WHERE outcome IS NULL"
+        "SELECT ticket_id::text FROM read.ticket WHERE NOT is_over"
+        " UNION SELECT ticket_id::text FROM read.clock WHERE outcome IS NULL"
     )
     return [row["ticket_id"] for row in rows]
 

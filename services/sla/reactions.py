@@ -49,7 +49,7 @@ class _Heritage(NamedTuple):
 async def react(batch: Batch, unit: Unit) -> None:
     """Judge the tickets that other services told something about.
 
-    A version for running clocks wakes every ticket that has one, when it comes into force.
+    A version for running cycles wakes every ticket under way when it comes into force.
     """
     causes: dict[str, Recorded] = {}
     for event in batch.events:
@@ -93,7 +93,7 @@ class Reviewer:
 
 
 async def _wake_the_overtaken(batch: Batch, unit: Unit) -> None:
-    """Wake the tickets that a version for running clocks takes over when it comes into force.
+    """Wake the tickets that a version for running cycles may take over when it comes into force.
 
     Topics have no order among each other: the version may be read before the start of a clock that
     was judged without it, and that nobody saw run then. Such a ticket is woken when it is read.
@@ -103,7 +103,7 @@ async def _wake_the_overtaken(batch: Batch, unit: Unit) -> None:
         data = event.data
         if isinstance(data, SlaPolicyPublished) and data.applies_to == "running":
             at = data.effective_from or event.time
-            for ticket_id in await queries.tickets_with_running_clocks(unit.connection):
+            for ticket_id in await queries.tickets_under_way(unit.connection):
                 wakes[ticket_id] = min(at, wakes.get(ticket_id, at))
     started = [event for event in batch.events if isinstance(event.data, SlaStarted)]
     if started:
@@ -146,7 +146,7 @@ async def _judge_again(
         )
         timers = [*_timers(ticket_id, judgement.ledger, knowledge)]
         later = [fact.time_us for fact in facts if fact.time_us > now_us]
-        takeovers = rules.rulebook.takeovers_after(now_us) if any(judgement) else []
+        takeovers = rules.rulebook.takeovers_after(now_us)
         for name, coming in ("later", later), ("takeover", takeovers):
             timers += [Timer(ticket_id, name, instant(at_us)) for at_us in coming[:1]]
         if judgement.without_deadline:

@@ -85,6 +85,12 @@ class Details(Facet, frozen=True):
     service: str | None
 
 
+class Closure(Facet, frozen=True):
+    """Whether its work is over."""
+
+    is_over: bool
+
+
 class Rank(Facet, frozen=True):
     """How urgent it is."""
 
@@ -177,7 +183,7 @@ CLOCKS: Final = Table(
     (Promise, Course, Warned, Breach, Outcome),
     indexes=("due_at",),
 )
-TICKETS: Final = Table("ticket", {"ticket_id": UUID}, (Record, Details, Rank, Holder))
+TICKETS: Final = Table("ticket", {"ticket_id": UUID}, (Record, Details, Closure, Rank, Holder))
 POLICIES: Final = Table("policy", {"policy_id": str}, (PolicyDocument,))
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))
 OUTAGES: Final = Table(

@@ -68,6 +68,21 @@ async def test_a_version_for_running_clocks_takes_them_over_and_one_for_new_does
     assert [c["policy_version"] for c in await clocks(desk, younger)] == [4]
 
 
+async def test_a_version_for_running_cycles_reaches_a_ticket_that_nothing_was_promised(
+    desk: InProcessDesk,
+) -> None:
+    await publish(desk, promise(2 * HOUR) | {"when": {"category": "network"}})
+    ticket = await desk.report(1, category="software")
+    await desk.settle()
+    assert await told(desk, ticket) == []
+    body = {"policies": [{"id": "standard", "applies_to": "running", "targets": [promise(HOUR)]}]}
+    plan = (await desk.clients["sla"].post("/rules:check", json=body)).json()
+    assert plan["running_clocks"]["clocks"][0]["due_before"] is None
+    await publish(desk, promise(HOUR), applies_to="running")
+    (started,) = await told(desk, ticket, "started")
+    assert msgspec.to_builtins(started.data)["policy_version"] == 3
+
+
 async def test_a_deadline_is_explained_and_becomes_a_test_case(desk: InProcessDesk) -> None:
     ticket = await desk.report(1, kind="incident", impact="low", urgency="low")
     await desk.settle()

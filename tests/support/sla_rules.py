@@ -17,6 +17,7 @@ from support.sla_lives import DAY_US
 ZONE = "Europe/Berlin"
 HOUR = 3600
 LEAD_US = 2 * DAY_US
+UNPROMISED = 0.3
 WARNINGS = (
     WarnRule(percent=75),
     WarnRule(percent=50),
@@ -163,11 +164,14 @@ class Rules:
         chance = self._chance
         factor = chance.choice((0.5, 0.75, 1.0, 1.5))
         pause, on_change = chance.choice(PAUSES), chance.choice(("ticket_start", "carry_elapsed"))
+        is_unpromised = chance.random() < UNPROMISED
         found: list[Target] = []
         for target in default_policy().targets:
             seconds = target.goal.working_seconds
             goal = Goal(working_seconds=int(seconds * factor) // 60 * 60)
             if target.when.get("priority") == "P4":
+                if is_unpromised:
+                    continue
                 goal = Goal(working_days=chance.randrange(1, 4), at="end_of_day")
             is_solution = target.name == "resolution"
             found.append(
