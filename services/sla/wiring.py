@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
-from services.sla.api import AgreementRoutes, Services, Sla
+from services.sla.api import AgreementRoutes, ClockRoutes, RuleRoutes, ServiceRoutes
 from services.sla.handlers import Agreements, Rulebook, ServiceRecords
 from services.sla.projections import READ_MODEL
 from services.sla.reactions import Reviewer, on_due, react
@@ -25,8 +25,9 @@ def room() -> Room:
 
     def routers(service: Service) -> Sequence[APIRouter]:
         return [
-            Sla(service, Rulebook(service)).router(),
-            Services(service, ServiceRecords(service)).router(),
+            ClockRoutes(service).router(),
+            RuleRoutes(service, Rulebook(service)).router(),
+            ServiceRoutes(service, ServiceRecords(service)).router(),
             AgreementRoutes(service, Agreements(service)).router(),
         ]
 

@@ -1,0 +1,135 @@
+"""Clocks over HTTP: those of a ticket and why they are so, what is due next, what was kept."""
+
+from datetime import datetime
+from typing import Annotated, NamedTuple
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from services.sla import queries, schemas
+from services.sla.api.asking import At, Reader
+from services.sla.domain.attainment import Asked
+from services.sla.domain.explain import Readings, explain, readings
+from services.sla.domain.export import scenario_of
+from services.sla.domain.periods import known_us
+from services.sla.domain.published import Rules
+from services.sla.domain.views import AtRiskAsked
+from shared.calendar import instant, microseconds
+from shared.errors import InvalidInputError
+from shared.http.answers import answer
+from shared.http.period import require_period, zone_of
+from shared.postgres.pool import Connection
+from shared.runtime.service import Service
+
+
+class _Known(NamedTuple):
+    rules: Rules
+    ticket: queries.TicketFacts
+    at_us: int
+
+
+class ClockRoutes:
+    """The routes about clocks."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._forecast = queries.Forecast()
+
+    def router(self) -> APIRouter:
+        """Return all routes about clocks."""
+        router = APIRouter(tags=["sla"])
+        router.get("/tickets/{id}", summary="A ticket's clocks")(self.clocks)
+        router.get("/tickets/{id}/explain", summary="Why its deadlines are where they are")(
+            self.explain
+        )
+        router.get("/tickets/{id}/scenario", summary="The ticket as a scenario")(self.scenario)
+        router.get("/clocks", summary="Running clocks, the one due first first")(self.running)
+        router.get("/at-risk", summary="Running clocks by remaining time, and their chances")(
+            self.at_risk
+        )
+        router.get("/attainment", summary="Promises kept, per policy, group, month and more")(
+            self.attainment
+        )
+        return router
+
+    async def clocks(self, id: UUID, _: Reader, at: At = None) -> Response:
+        """Return every clock the ticket has or had, read now, or as it was known at an instant."""
+        async with self._service.pool.acquire() as connection:
+            found = await self._known(connection, id, at)
+            if found.ticket.is_foreign:
+                shown = Readings(await queries.read_foreign(connection, id))
+            else:
+                shown = readings(found.ticket.facts, found.rules.rulebook, found.at_us)
+        return answer({"ticket_id": id, "read_at": instant(found.at_us), **asdict(shown)})
+
+    async def explain(self, id: UUID, _: Reader, at: At = None) -> Response:
+        """Return why each deadline is where it is: rule, version, windows, pauses."""
+        async with self._service.pool.acquire() as connection:
+            found = await self._known(connection, id, at)
+        facts = [] if found.ticket.is_foreign else found.ticket.facts
+        shown = explain(facts, found.rules.rulebook, found.at_us)
+        return answer({"ticket_id": id, "read_at": instant(found.at_us), **asdict(shown)})
+
+    async def scenario(self, id: UUID, _: Reader, at: At = None) -> Response:
+        """Return the ticket as a scenario for `desk sla simulate`, its clocks expected."""
+        async with self._service.pool.acquire() as connection:
+            found = await self._known(connection, id, at)
+            published = await queries.read_publications(connection, self._service.journal)
+        return answer(scenario_of(str(id), found.ticket.facts, published, found.at_us))
+
+    async def _known(self, connection: Connection, id: UUID, at: datetime | None) -> _Known:
+        if at is not None and at.tzinfo is None:
+            raise InvalidInputError("at needs an offset, such as Z", field="at")
+        read_at = at or self._service.clock.now()
+        known_us(read_at, "at")
+        rules = await queries.load_rules(connection, self._service.journal)
+        ticket = await queries.read_facts(
+            connection, self._service.journal, str(id), rules, read_at
+        )
+        return _Known(rules, ticket, microseconds(read_at))
+
+    async def running(self, _: Reader, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
+        """Return clocks that run towards a due time."""
+        return answer({"clocks": await queries.list_running(self._service.pool, limit=limit)})
+
+    async def at_risk(
+        self,
+        _: Reader,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        group: str | None = None,
+        priority: str | None = None,
+        overdue: Annotated[bool, Query(description="those overdue instead")] = False,  # noqa: FBT002 a switch of the query
+    ) -> Response:
+        """Return the clocks due next, each with its probability of a breach."""
+        asked = AtRiskAsked(
+            at=self._service.clock.now(),
+            limit=limit,
+            group=group,
+            priority=priority,
+            is_overdue=overdue,
+        )
+        async with self._service.pool.acquire() as connection:
+            rules = await queries.load_rules(connection, self._service.journal)
+            curves = await self._forecast.curves(connection, rules, microseconds(asked.at))
+            clocks = await queries.list_at_risk(connection, asked, rules, curves)
+        return answer({"read_at": asked.at, "clocks": clocks})
+
+    async def attainment(
+        self, _: Reader, query: Annotated[schemas.AskedVerdicts, Depends()]
+    ) -> Response:
+        """Return the verdicts of [from, to) by target, who judged, and what is asked for."""
+        require_period(query.start, query.end)
+        asked = Asked(
+            start=query.start,
+            end=query.end,
+            by=query.by,
+            zone=zone_of(query.zone).key,
+            targets=query.targets,
+            priorities=query.priorities,
+            customers=query.customers,
+            services=query.services,
+        )
+        now = self._service.clock.now()
+        async with self._service.pool.acquire() as connection:
+            found = await queries.read_attainment(connection, asked, now)
+        return answer({"from": asked.start, "to": asked.end, "attainment": found})

@@ -1,0 +1,152 @@
+"""Rules over HTTP: policies and calendars, read, checked and published; peaks."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from services.sla import queries, schemas
+from services.sla.api.asking import Id, Manager, Reader
+from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
+from services.sla.domain.published import versions_of
+from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted, of_one_rule
+from services.sla.domain.scenario import CalendarPart
+from services.sla.handlers import Rulebook
+from shared.calendar import ROUND_THE_CLOCK
+from shared.contracts.sla import SlaPeakDeclared
+from shared.errors import InvalidInputError, NotFoundError
+from shared.http import conditional
+from shared.http.answers import answer
+from shared.http.body import openapi_body, read_struct
+from shared.http.conditional import parse_if_match
+from shared.runtime.service import Service
+
+_POLICY_EXAMPLE: Final = schemas.NewPolicy(targets=default_policy().targets)
+_OFFICE: Final = default_calendars("Europe/Berlin")[0]
+_CALENDAR_EXAMPLE: Final = schemas.NewCalendar(
+    zone=_OFFICE.zone, weekly=_OFFICE.weekly, holidays=("--12-25",)
+)
+_RULES_EXAMPLE: Final = RulesWanted(
+    calendars=(CalendarPart(id=OFFICE, zone=_OFFICE.zone, weekly=_OFFICE.weekly),),
+    policies=(PolicyWanted(id="standard", targets=default_policy().targets),),
+)
+
+
+class RuleRoutes:
+    """The routes about rules."""
+
+    def __init__(self, service: Service, rulebook: Rulebook) -> None:
+        self._service = service
+        self._rulebook = rulebook
+
+    def router(self) -> APIRouter:
+        """Return all routes about rules."""
+        router = APIRouter(tags=["sla"])
+        router.get("/policies/{id}", summary="The newest version of a policy")(self.rule)
+        router.put(
+            "/policies/{id}",
+            summary="Publish the next version of a policy",
+            openapi_extra=openapi_body(
+                schemas.NewPolicy, _POLICY_EXAMPLE, parameters=[conditional.OPENAPI_PARAMETER]
+            ),
+        )(self.publish_policy)
+        router.get("/calendars/{id}", summary="The newest version of a calendar")(self.rule)
+        router.put(
+            "/calendars/{id}",
+            summary="Publish working hours; policies that use them follow, for new cycles",
+            openapi_extra=openapi_body(
+                schemas.NewCalendar, _CALENDAR_EXAMPLE, parameters=[conditional.OPENAPI_PARAMETER]
+            ),
+        )(self.publish_calendar)
+        router.get("/rules", summary="Every version of every policy and calendar")(self.rules)
+        router.post(
+            "/rules",
+            summary="Publish calendars and policies together",
+            openapi_extra=openapi_body(RulesWanted, _RULES_EXAMPLE),
+        )(self.publish_rules)
+        router.post(
+            "/rules:check",
+            summary="What publishing would add, and which running clocks it would change",
+            openapi_extra=openapi_body(RulesWanted, _RULES_EXAMPLE),
+        )(self.check_rules)
+        router.put(
+            "/peak",
+            summary="Declare a peak, or its end",
+            openapi_extra=openapi_body(schemas.Peak, schemas.Peak(is_peak=True)),
+        )(self.declare_peak)
+        return router
+
+    async def rules(self, _: Reader) -> Response:
+        """Return every version of every policy and calendar, and whether a peak is declared."""
+        async with self._service.pool.acquire() as connection:
+            published = await queries.read_publications(connection, self._service.journal)
+        return answer(versions_of(published))
+
+    async def rule(self, id: Id, _: Reader) -> Response:
+        """Return the newest version with its ETag."""
+        async with self._service.pool.acquire() as connection:
+            events = (await self._service.journal.read(connection, [id]))[id]
+        rules = [event.data for event in events if isinstance(event.data, RuleEvent)]
+        if not rules:
+            raise NotFoundError(f"nothing was published as {id!r}")
+        return answer(rules[-1], sequence=len(events))
+
+    async def publish_policy(self, id: Id, request: Request, _: Manager) -> Response:
+        """Publish the next version; the same content again changes nothing."""
+        body = await read_struct(request, schemas.NewPolicy)
+        wanted = PolicyWanted(
+            id=id,
+            effective_from=body.effective_from,
+            applies_to=body.applies_to,
+            targets=body.targets,
+        )
+        return await self._publish(id, request, RulesWanted(policies=(wanted,)))
+
+    async def publish_calendar(self, id: Id, request: Request, _: Manager) -> Response:
+        """Publish the next version; cycles that are open keep theirs."""
+        if id == ROUND_THE_CLOCK:
+            raise InvalidInputError(f"{id} is built in", field="id")
+        body = await read_struct(request, schemas.NewCalendar)
+        wanted = CalendarPart(
+            id=id,
+            zone=body.zone,
+            weekly=body.weekly,
+            holidays=body.holidays,
+            special_days=body.special_days,
+        )
+        return await self._publish(id, request, RulesWanted(calendars=(wanted,)))
+
+    async def publish_rules(self, request: Request, _: Manager) -> Response:
+        """Publish what differs from what is in force; calendars first."""
+        wanted = await read_struct(request, RulesWanted)
+        return answer({"published": await self._rulebook.publish(wanted)})
+
+    async def check_rules(self, request: Request, _: Manager) -> Response:
+        """Publish nothing; say what `POST /rules` would do."""
+        wanted = await read_struct(request, RulesWanted)
+        return answer(await self._rulebook.check(wanted))
+
+    async def declare_peak(self, request: Request, _: Manager) -> Response:
+        """Say that service requests created from now on are a peak's, or no longer."""
+        body = await read_struct(request, schemas.Peak)
+        written = await self._rulebook.declare_peak(is_peak=body.is_peak)
+        return answer({"is_peak": body.is_peak, "changed": bool(written.events)})
+
+    async def _publish(self, id: str, request: Request, wanted: RulesWanted) -> Response:
+        expected = parse_if_match(request.headers.get(conditional.HEADER))
+        try:
+            published = await self._rulebook.publish(
+                wanted, None if expected is None else (id, expected)
+            )
+        except InvalidInputError as error:
+            raise of_one_rule(error) from error
+        version = next((_version(rule) for rule in published if rule.stream_id == id), None)
+        async with self._service.pool.acquire() as connection:
+            sequence = len((await self._service.journal.read(connection, [id]))[id])
+        return answer(
+            {"version": version or sequence, "changed": bool(published), "published": published},
+            sequence=sequence,
+        )
+
+
+def _version(rule: RuleEvent) -> int | None:
+    return None if isinstance(rule, SlaPeakDeclared) else rule.version

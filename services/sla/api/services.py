@@ -1,0 +1,77 @@
+"""Services over HTTP: outages, maintenance, how available they are and shall be."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from services.sla import queries, schemas
+from services.sla.api.asking import Limit, Reader
+from services.sla.domain.availability import Question
+from services.sla.domain.periods import YEAR_US, By, span_asked
+from services.sla.handlers import ServiceRecords
+from services.sla.tables import DOCUMENTS
+from shared.calendar import instant, microseconds
+from shared.contracts.availability import ServiceEvent
+from shared.http.answers import answer
+from shared.http.documents import DocumentRoutes
+from shared.http.period import zone_of
+from shared.runtime.read_model import shown
+from shared.runtime.service import Service
+
+_Asked = Annotated[schemas.Asked, Depends()]
+_By = Annotated[By | None, Query(description="cut the time in such periods")]
+
+
+class ServiceRoutes:
+    """The routes about services: outages, maintenance, how available they are and shall be."""
+
+    def __init__(self, service: Service, records: ServiceRecords) -> None:
+        self._service = service
+        self._records = records
+
+    def router(self) -> APIRouter:
+        """Return all routes about services."""
+        router = APIRouter(tags=["services"])
+        routes = DocumentRoutes[ServiceEvent](self._records.record, self._shown)
+        routes.add(router, schemas.SERVICE_DOCUMENTS)
+        router.get("/outages", summary="Outages, the one that began last first")(self.outages)
+        router.get("/maintenance", summary="Maintenance, the one that starts last first")(
+            self.maintenance
+        )
+        router.get("/availability", summary="How available services were")(self.availability)
+        return router
+
+    async def outages(self, _: Reader, asked: _Asked, limit: Limit = 200) -> Response:
+        """Return outages that touch the time, also those withdrawn."""
+        question = self._question(asked)
+        found = await queries.list_outages(self._service.pool, question, limit=limit)
+        return answer({"outages": found})
+
+    async def maintenance(self, _: Reader, asked: _Asked, limit: Limit = 200) -> Response:
+        """Return maintenance that touches the time, by default the year to come."""
+        question = self._question(asked, ahead_us=YEAR_US)
+        found = await queries.list_maintenance(self._service.pool, question, limit=limit)
+        return answer({"maintenance": found})
+
+    async def availability(self, _: Reader, asked: _Asked, by: _By = None) -> Response:
+        """Return availability, failures, MTBF and MTTRS, as far as the time has come."""
+        at_us = self._now_us()
+        question = self._question(asked, by)
+        async with self._service.pool.acquire() as connection:
+            found = await queries.read_availability(
+                connection, self._service.journal, question, at_us
+            )
+        return answer({"read_at": instant(at_us), "zone": asked.zone, "services": found})
+
+    def _question(
+        self, asked: schemas.Asked, by: By | None = None, *, ahead_us: int = 0
+    ) -> Question:
+        zone = zone_of(asked.zone)
+        span = span_asked(asked.start, asked.to, zone, self._now_us() + ahead_us)
+        return Question(asked.service, span, by, zone)
+
+    def _now_us(self) -> int:
+        return microseconds(self._service.clock.now())
+
+    async def _shown(self, document: ServiceEvent) -> int:
+        return await shown(self._service.pool, DOCUMENTS[type(document)], document.stream_id)

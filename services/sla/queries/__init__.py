@@ -1,0 +1,48 @@
+"""What sla's read model and journal answer, one module per subject."""
+
+from services.sla.queries.agreements import (
+    list_remedies,
+    read_versions,
+    reviewed_periods,
+)
+from services.sla.queries.attainment import read_attainment
+from services.sla.queries.availability import (
+    list_maintenance,
+    list_outages,
+    published_calendars,
+    read_availability,
+    read_told,
+)
+from services.sla.queries.clocks import (
+    Forecast,
+    TicketFacts,
+    list_at_risk,
+    list_running,
+    open_tickets,
+    read_facts,
+    read_foreign,
+    tickets_under_way,
+)
+from services.sla.queries.rules import load_rules, read_publications
+
+__all__ = [
+    "Forecast",
+    "TicketFacts",
+    "list_at_risk",
+    "list_maintenance",
+    "list_outages",
+    "list_remedies",
+    "list_running",
+    "load_rules",
+    "open_tickets",
+    "published_calendars",
+    "read_attainment",
+    "read_availability",
+    "read_facts",
+    "read_foreign",
+    "read_publications",
+    "read_told",
+    "read_versions",
+    "reviewed_periods",
+    "tickets_under_way",
+]

@@ -1,0 +1,166 @@
+"""What the clocks of tickets answer."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from services.sla.domain.explain import ClockReading
+from services.sla.domain.facts import Peaks, facts_of
+from services.sla.domain.history import Fact, in_order
+from services.sla.domain.published import Rules
+from services.sla.domain.survival import AtRisk, Curves, Lifetime, at_risk, lifetimes
+from services.sla.domain.views import AtRiskAsked, ClockView
+from services.sla.domain.voice import hear
+from shared.calendar import SECOND_US, microseconds
+from shared.errors import NotFoundError
+from shared.journal.journal import Journal
+from shared.postgres.pool import Connection, Pool
+from shared.runtime.read_model import read_histories
+
+_TICKETS_AT_ONCE: Final = 100
+_LEARN_EVERY_US: Final = 3_600 * SECOND_US
+_LEARN_FROM_MAX: Final = 5_000
+_ENDED_LAST: Final = """
+SELECT ticket_id::text FROM read.clock WHERE outcome IS NOT NULL
+GROUP BY ticket_id ORDER BY max(stopped_at) DESC NULLS LAST, ticket_id LIMIT $1
+"""
+_RUNNING: Final = """
+SELECT c.ticket_id::text, c.target FROM read.clock c LEFT JOIN read.ticket t USING (ticket_id)
+WHERE c.outcome IS NULL AND {when} AND ($3::text IS NULL OR t.assigned_group = $3)
+    AND ($4::text IS NULL OR t.priority = $4)
+ORDER BY c.due_at, c.ticket_id LIMIT $2
+"""
+_UPCOMING: Final = _RUNNING.format(when="c.due_at >= $1")
+_OVERDUE: Final = _RUNNING.format(when="c.due_at < $1")
+_FIELDS: Final = """
+    ticket_id, target, cycle, generation, kind, started_at, goal, calendar, policy_id,
+    policy_version, CASE WHEN outcome IS NOT NULL THEN outcome WHEN is_paused THEN 'paused'
+         WHEN breached_at IS NOT NULL THEN 'breached' ELSE 'open' END,
+    due_at, pause_reason, warned, breached_at, stopped_at, source_system
+"""
+
+
+async def list_running(pool: Pool, *, limit: int) -> list[ClockView]:
+    """Return running clocks, the one due first first."""
+    rows = await pool.fetch(
+        f"SELECT {_FIELDS} FROM read.clock WHERE outcome IS NULL AND due_at IS NOT NULL"
+        " ORDER BY due_at LIMIT $1",
+        limit,
+    )
+    return [ClockView(*row) for row in rows]
+
+
+async def tickets_under_way(connection: Connection) -> list[str]:
+    """Return the tickets whose work is not over, and those that have a clock which runs on."""
+    rows = await connection.fetch(
+        "SELECT ticket_id::text FROM read.ticket WHERE NOT is_over"
+        " UNION SELECT ticket_id::text FROM read.clock WHERE outcome IS NULL"
+    )
+    return [row["ticket_id"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class TicketFacts:
+    """What sla knows of a ticket: its facts in order, and whether another system judged it."""
+
+    facts: list[Fact]
+    is_foreign: bool
+
+
+async def read_facts(
+    connection: Connection, journal: Journal, ticket_id: str, rules: Rules, at: datetime
+) -> TicketFacts:
+    """Return what had been recorded by `at`. Raises: NotFoundError for an unknown ticket."""
+    events = (await read_histories(connection, [ticket_id]))[ticket_id]
+    known = [event for event in events if event.recorded_at <= at]
+    if not known:
+        raise NotFoundError(f"no ticket {ticket_id} was known at {at.isoformat()}")
+    heard = hear(event for event in known if event.writer == journal.writer)
+    return TicketFacts(in_order(facts_of(known, rules.peaks)), heard.is_foreign)
+
+
+async def read_foreign(connection: Connection, ticket_id: UUID) -> list[ClockReading]:
+    """Return the clocks that another system judged, as it did."""
+    rows = await connection.fetch(
+        "SELECT * FROM read.clock WHERE ticket_id = $1 ORDER BY target, cycle, generation",
+        ticket_id,
+    )
+    return [
+        ClockReading(
+            **{name: row[name] for name in _TOLD_NAMES},
+            kind=row["kind"] or "sla",
+            goal=None,
+            due_at=row["due_at"],
+            outcome=row["outcome"] or "open",
+            elapsed_seconds=None,
+            paused_seconds=None,
+        )
+        for row in rows
+    ]
+
+
+_TOLD_NAMES: Final = (
+    *("target", "cycle", "generation", "policy_id", "policy_version", "calendar"),
+    *("started_at", "stopped_at", "breached_at", "source_system"),
+)
+
+
+async def open_tickets(
+    connection: Connection, peaks: Peaks
+) -> AsyncIterator[tuple[str, list[Fact]]]:
+    """Yield each ticket under way with its facts in order."""
+    tickets = await tickets_under_way(connection)
+    async for one in _facts_of_each(connection, tickets, peaks):
+        yield one
+
+
+async def _facts_of_each(
+    connection: Connection, tickets: Sequence[str], peaks: Peaks
+) -> AsyncIterator[tuple[str, list[Fact]]]:
+    """Yield tickets with their facts in order; between two reads others get their turn."""
+    for start in range(0, len(tickets), _TICKETS_AT_ONCE):
+        chunk = tickets[start : start + _TICKETS_AT_ONCE]
+        for ticket_id, events in (await read_histories(connection, chunk)).items():
+            yield ticket_id, in_order(facts_of(events, peaks))
+
+
+class Forecast:
+    """Curves of how long clocks ran, learnt from what ended last, under the rules of today."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._learnt: tuple[int, Curves] | None = None
+
+    async def curves(self, connection: Connection, rules: Rules, at_us: int) -> Curves:
+        """Return the curves, learnt again once an hour."""
+        async with self._lock:
+            if self._learnt is None or at_us - self._learnt[0] > _LEARN_EVERY_US:
+                self._learnt = at_us, Curves(await self._past(connection, rules, at_us))
+            return self._learnt[1]
+
+    async def _past(self, connection: Connection, rules: Rules, at_us: int) -> list[Lifetime]:
+        rows = await connection.fetch(_ENDED_LAST, _LEARN_FROM_MAX)
+        tickets = [row["ticket_id"] for row in rows]
+        found: list[Lifetime] = []
+        async for _, facts in _facts_of_each(connection, tickets, rules.peaks):
+            found.extend(lifetimes(facts, rules.rulebook, at_us))
+        return found
+
+
+async def list_at_risk(
+    connection: Connection, asked: AtRiskAsked, rules: Rules, curves: Curves
+) -> list[AtRisk]:
+    """Return the clocks due next, or those overdue, the one due first first."""
+    sql = _OVERDUE if asked.is_overdue else _UPCOMING
+    rows = await connection.fetch(sql, asked.at, asked.limit, asked.group, asked.priority)
+    wanted = {(row["ticket_id"], row["target"]) for row in rows}
+    at_us = microseconds(asked.at)
+    found: list[AtRisk] = []
+    tickets = list(dict.fromkeys(row["ticket_id"] for row in rows))
+    async for ticket_id, facts in _facts_of_each(connection, tickets, rules.peaks):
+        clocks = at_risk(ticket_id, facts, rules.rulebook, curves, at_us)
+        found.extend(clock for clock in clocks if (clock.ticket_id, clock.target) in wanted)
+    return sorted(found, key=lambda one: (one.due_at, one.ticket_id, one.target))
