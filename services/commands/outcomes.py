@@ -107,10 +107,13 @@ def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
     if as_json:
         print_json(found)
         return
-    rows = table("ticket", "target", "priority", "group", "due", "remaining", "chance of breach")
+    rows = table("ticket", "id", "target", "priority", "group", "due", "remaining")
+    for name in ("chance of breach", "title"):
+        rows.add_column(name)
     for one in found["clocks"]:
         chance = one["breach_probability"]
         rows.add_row(
+            one["number"] or _DASH,
             one["ticket_id"],
             one["target"],
             one["priority"] or _DASH,
@@ -118,6 +121,7 @@ def at_risk(  # noqa: PLR0913, PLR0917 one parameter per option
             shown(one["due_at"]),
             _hours(one["remaining_seconds"]),
             "too little history" if chance is None else f"{chance:.0%}",
+            one["title"] or _DASH,
         )
     wide.print(rows)
 

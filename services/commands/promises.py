@@ -192,7 +192,13 @@ def _print_plan(plan: dict[str, Any]) -> None:
         line(f"warning {warning['pointer']}: {warning['message']}")
     for change in changes["clocks"]:
         due_before, due_after = (change[name] or _NO_CLOCK for name in ("due_before", "due_after"))
-        line(f"  {change['ticket_id']} {change['target']}: due {due_before} -> {due_after}")
+        clock = f"{_ticket_name(change)} {change['target']}"
+        line(f"  {clock}: due {due_before} -> {due_after}")
+
+
+def _ticket_name(change: dict[str, Any]) -> str:
+    about = ", ".join(change[name] for name in ("priority", "group", "title") if change[name])
+    return f"{change['number'] or ''} {change['ticket_id']} ({about})".lstrip()
 
 
 def rule_lines(differs: Sequence[dict[str, Any]]) -> list[str]:

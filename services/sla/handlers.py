@@ -36,6 +36,7 @@ from services.sla.queries import (
     read_told,
     read_versions,
     reviewed_periods,
+    with_names,
 )
 from shared.calendar import ROUND_THE_CLOCK, instant, microseconds
 from shared.contracts.agreements import (
@@ -60,11 +61,12 @@ from shared.telemetry import context
 class Plan(msgspec.Struct, frozen=True):
     """What publishing would do: the rules, each with what differs from its newest version.
 
-    `warnings` are what the linter finds odd in them.
+    `running_clocks` are RunningClocks, each with the names of its ticket. `warnings` are what the
+    linter finds odd in the rules.
     """
 
     publishes: list[dict[str, Any]]
-    running_clocks: RunningClocks
+    running_clocks: dict[str, Any]
     warnings: list[Finding]
 
 
@@ -114,10 +116,11 @@ class Rulebook:
                 books = before.rulebook, after.rulebook
                 async for ticket_id, facts in open_tickets(connection, before.peaks):
                     running.add(changes(ticket_id, facts, *books, max(starts)))
+            named = await with_names(connection, running.clocks)
         newest = {event.data.stream_id: event.data for event in published}
         return Plan(
             publishes=[_planned(rule, newest.get(rule.stream_id)) for rule in planned],
-            running_clocks=running,
+            running_clocks=msgspec.structs.asdict(running) | {"clocks": named},
             warnings=findings(wanted, published, now),
         )
 

@@ -85,11 +85,11 @@ def _project_ticket(event: Recorded) -> Iterator[Any]:
     match data:
         case TicketCreated():
             requester = data.requester
-            yield Record(data.kind, requester.customer, requester.site, event.time)
-            yield Details(data.category, data.service)
+            yield Record(data.number, data.kind, requester.customer, requester.site, event.time)
+            yield Details(data.title, data.category, data.service)
             yield Closure(is_over=False)
         case TicketUpdated():
-            yield Details(data.category, data.service)
+            yield Details(data.title, data.category, data.service)
         case TicketReopened():
             yield Closure(is_over=False)
         case TicketClosed() | TicketCancelled() | TicketMerged():

@@ -72,6 +72,7 @@ class Outcome(Facet, frozen=True):
 class Record(Facet, frozen=True):
     """What a ticket was reported as, and by whose people."""
 
+    number: str
     ticket_kind: str
     customer: str | None
     site: str | None
@@ -81,6 +82,7 @@ class Record(Facet, frozen=True):
 class Details(Facet, frozen=True):
     """What the ticket is about."""
 
+    title: str
     category: str | None
     service: str | None
 

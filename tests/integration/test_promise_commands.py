@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -155,12 +156,16 @@ def test_a_difference_lists_keys_and_the_running_clocks_it_would_change(place: P
     assert f"  /targets/0/goal/working_seconds: {2 * HOUR} -> {3 * HOUR}" in lines
     assert '  /applies_to: "new" -> "running"' in lines
     (changed,) = [line for line in lines if ticket in line]
-    before, after = changed.removeprefix(f"  {ticket} {place.target}: due ").split(" -> ")
+    name, due = changed.split(": due ")
+    assert re.fullmatch(rf"  INC-\d+ {ticket} \(P\d, .*VPN drops\) {place.target}", name)
+    before, after = due.split(" -> ")
     assert datetime.fromisoformat(after) - datetime.fromisoformat(before) == timedelta(hours=1)
     planned = place.run("diff", file, "--json")
     assert planned.exit_code == 1
     plan = json.loads(planned.stdout)
     assert plan["running_clocks"]["changed"] == 1
+    (clock,) = plan["running_clocks"]["clocks"]
+    assert (clock["ticket_id"], clock["title"]) == (ticket, "VPN drops")
     assert [rule["version"] for rule in plan["publishes"]] == [2]
     assert place.run("publish", file, "--yes").exit_code == 0
     same = place.run("diff", file)
@@ -265,7 +270,7 @@ def test_attainment_is_counted_by_what_is_asked(place: Place) -> None:
     assert place.json("attainment", "--to", "2020-01-01")["attainment"] == []
 
 
-def test_clocks_at_risk_are_listed_with_their_whole_ids(place: Place) -> None:
+def test_clocks_at_risk_name_their_tickets_with_number_whole_id_and_title(place: Place) -> None:
     place.published(HOUR)
     ticket = place.reported()
     query = ("at-risk", "--limit", "200")
@@ -273,7 +278,10 @@ def test_clocks_at_risk_are_listed_with_their_whole_ids(place: Place) -> None:
     assert mine["ticket_id"] == ticket
     assert 0 < mine["remaining_seconds"] <= HOUR
     lines = place.run(*query).stdout.splitlines()
-    (line,) = [line for line in lines if line.split()[:2] == [ticket, place.target]]
+    number = place.desk.get(f"/intake/tickets/{ticket}")["number"]
+    (line,) = [line for line in lines if line.split()[:3] == [number, ticket, place.target]]
+    assert (mine["number"], mine["title"]) == (number, "VPN drops")
+    assert line.endswith("VPN drops")
     assert shown(mine["due_at"]) in line
     assert ticket not in place.run("at-risk", "--overdue").stdout
     assert ticket not in place.run("at-risk", "--group", "nobody").stdout

@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import httpx
 import msgspec
 import pytest
 from support.inprocess import InProcessDesk, in_process_desk
@@ -15,6 +17,7 @@ from support.promises import clocks, learn_late, promise, publish, told
 from services.sla.domain.expectations import differences
 from services.sla.domain.scenario import Scenario
 from services.sla.domain.simulate import run
+from shared.http.auth import Role
 
 HOUR = 3600
 MONDAYS = {"zone": "UTC", "weekly": {"mon": [["09:00", "17:00"]]}}
@@ -81,6 +84,39 @@ async def test_a_version_for_running_cycles_reaches_a_ticket_that_nothing_was_pr
     await publish(desk, promise(HOUR), applies_to="running")
     (started,) = await told(desk, ticket, "started")
     assert msgspec.to_builtins(started.data)["policy_version"] == 3
+
+
+async def test_a_requester_reads_what_was_promised_to_them_and_nothing_else(
+    desk: InProcessDesk,
+) -> None:
+    sla = desk.clients["sla"]
+    inside = {**promise(2 * HOUR), "name": "inside", "kind": "ola"}
+    await publish(desk, promise(HOUR), inside)
+    ticket = await desk.report(1, requester={"id": "ann"})
+    await told(desk, ticket, "started", "started")
+    await publish(desk, promise(3 * HOUR), inside, applies_to="running")
+    await told(desk, ticket, *["started"] * 2, *["cancelled", "started"] * 2)
+    ann, bob = (desk.bearer(name, Role.REQUESTER) for name in ("ann", "bob"))
+    (mine,) = (await sla.get(f"/tickets/{ticket}", headers=ann)).json()["clocks"]
+    full = [one for one in await clocks(desk, ticket) if one["target"] == "resolution"]
+    assert [mine["due_at"], "superseded"] == [full[1]["due_at"], full[0]["outcome"]]
+    assert mine.keys() == {
+        *("target", "cycle", "started_at", "due_at", "outcome", "stopped_at"),
+        *("remaining_seconds", "remaining_wall_seconds", "paused_for", "paused_since"),
+    }
+    others = await sla.get(f"/tickets/{ticket}", headers=bob)
+    unknown = await sla.get(f"/tickets/{UUID(int=1)}", headers=bob)
+    assert (others.status_code, unknown.status_code) == (404, 404)
+    assert without(others, ticket) == without(unknown, str(UUID(int=1)))
+    for path in (f"/tickets/{ticket}/explain", f"/tickets/{ticket}/scenario", "/at-risk"):
+        assert (await sla.get(path, headers=ann)).status_code == 403, path
+    agent = desk.bearer("ann", Role.REQUESTER, Role.AGENT)
+    assert len((await sla.get(f"/tickets/{ticket}", headers=agent)).json()["clocks"]) == 4
+
+
+def without(answer: httpx.Response, ticket: str) -> str:
+    """Return what a refusal says but for the ticket's id and when it was asked."""
+    return answer.json()["detail"].replace(ticket, "").partition(" at ")[0]
 
 
 async def test_a_deadline_is_explained_and_becomes_a_test_case(desk: InProcessDesk) -> None:

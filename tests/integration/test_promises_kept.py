@@ -37,6 +37,10 @@ async def at_risk(desk: InProcessDesk, **query: Any) -> list[dict[str, Any]]:
     return answer.json()["clocks"]
 
 
+async def running(desk: InProcessDesk) -> list[dict[str, Any]]:
+    return (await desk.clients["sla"].get("/clocks")).json()["clocks"]
+
+
 async def test_attainment_counts_a_breach_once_and_for_good_unless_it_is_taken_back(
     desk: InProcessDesk,
 ) -> None:
@@ -89,6 +93,13 @@ async def test_clocks_at_risk_come_by_remaining_time_with_their_chances(
     await desk.settle()
     found = await at_risk(desk)
     assert [one["ticket_id"] for one in found] == [first, second]
+    for path, listed in (("/at-risk", found), ("/clocks", await running(desk))):
+        assert [one["title"] for one in listed] == ["Report 100", "Report 101"], path
+        assert [one["number"][4:] for one in listed] == ["000031", "000032"], path
+        assert all(one["priority"] and one["group"] for one in listed), path
+    await desk.clients["intake"].patch(f"/tickets/{first}", json={"title": "Mail is slow"})
+    await desk.settle()
+    assert [one["title"] for one in await at_risk(desk)] == ["Mail is slow", "Report 101"]
     assert found[0]["remaining_seconds"] <= found[1]["remaining_seconds"] <= HOUR
     assert found[0]["learnt_from"] >= SAMPLE_MIN
     assert 0 <= found[0]["breach_probability"] <= 1

@@ -32,6 +32,12 @@ class InProcessDesk:
     clients: Mapping[str, httpx.AsyncClient]
     dsns: Mapping[str, str]
     log: Log
+    _issuer: LocalIssuer
+
+    def bearer(self, subject: str, *roles: Role) -> dict[str, str]:
+        """Return the headers of a caller with these roles."""
+        clock = next(iter(self.rooms.values())).service.clock
+        return {"Authorization": f"Bearer {_token(self._issuer, clock, subject, *roles)}"}
 
     async def report(self, number: int, **record: Any) -> str:
         """Report a ticket at intake and return its id."""
@@ -67,6 +73,16 @@ class InProcessDesk:
         assert not broken, "\n".join(broken)
 
 
+def _token(issuer: LocalIssuer, clock: Clock, subject: str, *roles: Role) -> str:
+    return issuer.issue(
+        subject,
+        roles,
+        services=[ALL_SERVICES],
+        expires_in=timedelta(days=30),
+        now=clock.now(),
+    )
+
+
 @asynccontextmanager
 async def in_process_desk(
     make_database: Callable[[str], str],
@@ -91,13 +107,7 @@ async def in_process_desk(
     await base.create_topics(TOPICS, PARTITIONS)
     databases = dict(dsns or {name: make_database(name) for name in services})
     issuer = LocalIssuer.load_or_create(keys / "signing-key.json")
-    token = issuer.issue(
-        "test",
-        [Role.ADMIN],
-        services=[ALL_SERVICES],
-        expires_in=timedelta(days=30),
-        now=used_clock.now(),
-    )
+    token = _token(issuer, used_clock, "test", Role.ADMIN)
     settings = DeskSettings()
     async with httpx.AsyncClient() as outside:
         verifier = make_verifier(settings, used_clock, issuer, outside)
@@ -112,7 +122,7 @@ async def in_process_desk(
                     )
                     for name, one in rooms.items()
                 }
-                yield InProcessDesk(rooms, clients, databases, base)
+                yield InProcessDesk(rooms, clients, databases, base, issuer)
         finally:
             if own is not None:
                 await own.close()

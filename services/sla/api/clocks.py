@@ -5,15 +5,16 @@ from typing import Annotated, NamedTuple
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
+from msgspec.structs import asdict
 
 from services.sla import queries, schemas
-from services.sla.api.asking import At, Reader
+from services.sla.api.asking import At, Reader, ReaderOrRequester, sees_all
 from services.sla.domain.attainment import Asked
 from services.sla.domain.explain import Readings, explain, readings
 from services.sla.domain.export import scenario_of
 from services.sla.domain.periods import known_us
 from services.sla.domain.published import Rules
-from services.sla.domain.views import AtRiskAsked
+from services.sla.domain.views import AtRiskAsked, promised_clocks
 from shared.calendar import instant, microseconds
 from shared.errors import InvalidInputError
 from shared.http.answers import answer
@@ -52,15 +53,21 @@ class ClockRoutes:
         )
         return router
 
-    async def clocks(self, id: UUID, _: Reader, at: At = None) -> Response:
-        """Return every clock the ticket has or had, read now, or as it was known at an instant."""
+    async def clocks(self, id: UUID, principal: ReaderOrRequester, at: At = None) -> Response:
+        """Return every clock the ticket has or had, read now, or as it was known at an instant.
+
+        A requester sees what was promised to them, on their own tickets.
+        """
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
+            if not sees_all(principal):
+                found.ticket.require_requester(principal.subject)
             if found.ticket.is_foreign:
                 shown = Readings(await queries.read_foreign(connection, id))
             else:
                 shown = readings(found.ticket.facts, found.rules.rulebook, found.at_us)
-        return answer({"ticket_id": id, "read_at": instant(found.at_us), **asdict(shown)})
+        fields = asdict(shown) if sees_all(principal) else {"clocks": promised_clocks(shown.clocks)}
+        return answer({"ticket_id": id, "read_at": instant(found.at_us), **fields})
 
     async def explain(self, id: UUID, _: Reader, at: At = None) -> Response:
         """Return why each deadline is where it is: rule, version, windows, pauses."""
@@ -90,7 +97,10 @@ class ClockRoutes:
 
     async def running(self, _: Reader, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
         """Return clocks that run towards a due time."""
-        return answer({"clocks": await queries.list_running(self._service.pool, limit=limit)})
+        async with self._service.pool.acquire() as connection:
+            clocks = await queries.list_running(connection, limit=limit)
+            named = await queries.with_names(connection, clocks)
+        return answer({"clocks": named})
 
     async def at_risk(
         self,
@@ -112,7 +122,8 @@ class ClockRoutes:
             rules = await queries.load_rules(connection, self._service.journal)
             curves = await self._forecast.curves(connection, rules, microseconds(asked.at))
             clocks = await queries.list_at_risk(connection, asked, rules, curves)
-        return answer({"read_at": asked.at, "clocks": clocks})
+            named = await queries.with_names(connection, clocks)
+        return answer({"read_at": asked.at, "clocks": named})
 
     async def attainment(
         self, _: Reader, query: Annotated[schemas.AskedVerdicts, Depends()]

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from services.sla.domain.agreements import Signature, Version, Versions, in_force_at
+from services.sla.domain.explain import ClockReading
 from shared.contracts.agreements import AgreementPublished, Party
 
 
@@ -34,6 +35,33 @@ class ClockView(msgspec.Struct, frozen=True):
     breached_at: datetime | None
     stopped_at: datetime | None
     source_system: str | None
+
+
+class PromisedClock(msgspec.Struct, frozen=True, kw_only=True):
+    """What was promised to a requester, as they see it: until when, and how it goes.
+
+    How the desk organises its work is not in it: rules, goals, warnings, agreements inside.
+    """
+
+    target: str
+    cycle: int
+    started_at: datetime | None
+    due_at: datetime | None
+    outcome: str
+    stopped_at: datetime | None
+    remaining_seconds: int | None
+    remaining_wall_seconds: int | None
+    paused_for: str | None
+    paused_since: datetime | None
+
+
+def promised_clocks(clocks: Iterable[ClockReading]) -> list[PromisedClock]:
+    """Return what the requester may see; of a clock that other rules took over, the last state."""
+    return [
+        PromisedClock(**{name: getattr(clock, name) for name in PromisedClock.__struct_fields__})
+        for clock in clocks
+        if clock.kind == "sla" and clock.outcome != "superseded"
+    ]
 
 
 class AtRiskAsked(msgspec.Struct, frozen=True, kw_only=True):

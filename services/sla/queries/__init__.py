@@ -24,6 +24,7 @@ from services.sla.queries.clocks import (
     tickets_under_way,
 )
 from services.sla.queries.rules import load_rules, read_publications
+from services.sla.queries.tickets import with_names
 
 __all__ = [
     "Forecast",
@@ -45,4 +46,5 @@ __all__ = [
     "read_versions",
     "reviewed_periods",
     "tickets_under_way",
+    "with_names",
 ]

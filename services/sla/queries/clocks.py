@@ -9,7 +9,7 @@ from uuid import UUID
 
 from services.sla.domain.explain import ClockReading
 from services.sla.domain.facts import Peaks, facts_of
-from services.sla.domain.history import Fact, in_order
+from services.sla.domain.history import Fact, in_order, last_value
 from services.sla.domain.published import Rules
 from services.sla.domain.survival import AtRisk, Curves, Lifetime, at_risk, lifetimes
 from services.sla.domain.views import AtRiskAsked, ClockView
@@ -17,7 +17,7 @@ from services.sla.domain.voice import hear
 from shared.calendar import SECOND_US, microseconds
 from shared.errors import NotFoundError
 from shared.journal.journal import Journal
-from shared.postgres.pool import Connection, Pool
+from shared.postgres.pool import Connection
 from shared.runtime.read_model import read_histories
 
 _TICKETS_AT_ONCE: Final = 100
@@ -43,9 +43,9 @@ _FIELDS: Final = """
 """
 
 
-async def list_running(pool: Pool, *, limit: int) -> list[ClockView]:
+async def list_running(connection: Connection, *, limit: int) -> list[ClockView]:
     """Return running clocks, the one due first first."""
-    rows = await pool.fetch(
+    rows = await connection.fetch(
         f"SELECT {_FIELDS} FROM read.clock WHERE outcome IS NULL AND due_at IS NOT NULL"
         " ORDER BY due_at LIMIT $1",
         limit,
@@ -64,10 +64,21 @@ async def tickets_under_way(connection: Connection) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class TicketFacts:
-    """What sla knows of a ticket: its facts in order, and whether another system judged it."""
+    """What sla knew of a ticket at an instant: facts in order, whether another system judged it."""
 
+    ticket_id: str
+    at: datetime
     facts: list[Fact]
     is_foreign: bool
+
+    def require_requester(self, subject: str) -> None:
+        """Raise NotFoundError, as for an unknown ticket, unless it is this requester's."""
+        if last_value(self.facts, "requester") != subject:
+            raise _unknown(self.ticket_id, self.at)
+
+
+def _unknown(ticket_id: str, at: datetime) -> NotFoundError:
+    return NotFoundError(f"no ticket {ticket_id} was known at {at.isoformat()}")
 
 
 async def read_facts(
@@ -77,9 +88,9 @@ async def read_facts(
     events = (await read_histories(connection, [ticket_id]))[ticket_id]
     known = [event for event in events if event.recorded_at <= at]
     if not known:
-        raise NotFoundError(f"no ticket {ticket_id} was known at {at.isoformat()}")
+        raise _unknown(ticket_id, at)
     heard = hear(event for event in known if event.writer == journal.writer)
-    return TicketFacts(in_order(facts_of(known, rules.peaks)), heard.is_foreign)
+    return TicketFacts(ticket_id, at, in_order(facts_of(known, rules.peaks)), heard.is_foreign)
 
 
 async def read_foreign(connection: Connection, ticket_id: UUID) -> list[ClockReading]:
