@@ -5,11 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from shared.http import problem
 from shared.http.auth import DeskState
 from shared.http.edge import BodyLimits, Edge
+from shared.http.parameters import refuse_unknown_parameters
 
 __all__ = ["BodyLimits", "DeskApp", "Lifespan", "ServiceInfo", "create_app"]
 
@@ -67,6 +68,7 @@ def create_app(
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
+        dependencies=[Depends(refuse_unknown_parameters)],
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.desk = state

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import asyncpg
 import httpx
 import msgspec
-from fastapi import APIRouter, Depends, FastAPI, Header
+from fastapi import APIRouter, Depends, FastAPI, Header, Query
 from joserfc.jwk import OKPKey
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -97,11 +97,14 @@ def _router() -> APIRouter:
 
     @router.get("/list")
     async def rows(
-        request: Request, response: Response, asked: Annotated[Page, Depends(page)]
+        request: Request,
+        response: Response,
+        asked: Annotated[Page, Depends(page)],
+        kind: Annotated[str | None, Query(alias="status")] = None,
     ) -> dict[str, Any]:
         after = asked.after(tuple[datetime, int])
         response.headers["Link"] = next_link(request, (NOON, 5))
-        return {"limit": asked.limit, "after": after}
+        return {"limit": asked.limit, "after": after} | ({} if kind is None else {"kind": kind})
 
     @router.put("/one")
     async def change(if_match: Annotated[str | None, Header()] = None) -> int | None:

@@ -47,7 +47,7 @@ async def test_a_request_is_one_line_of_the_log_and_a_mistake_of_ours_one_more(d
         await desk.client.get("/tickets/fail/bug")
     found = [(line["log_level"], line["event"], line.get("status")) for line in lines]
     assert found == [
-        ("info", "request", 404),
+        ("info", "request", 422),
         ("debug", "request", 200),
         ("error", "request failed", None),
         ("info", "request", 500),

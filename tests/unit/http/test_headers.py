@@ -127,7 +127,11 @@ async def test_pages_follow_each_other_by_their_link(desk: Desk) -> None:
     query = parse_qs(urlsplit(target).query)
     assert (query["limit"], query["status"]) == (["2"], ["new"])
     second = await desk.client.get(target)
-    assert second.json() == {"limit": 2, "after": [NOON.isoformat().replace("+00:00", "Z"), 5]}
+    assert second.json() == {
+        "kind": "new",
+        "limit": 2,
+        "after": [NOON.isoformat().replace("+00:00", "Z"), 5],
+    }
 
 
 @pytest.mark.parametrize(
@@ -148,3 +152,32 @@ async def test_a_bad_page_is_422_by_the_parameters_name(desk: Desk, name: str, v
     assert answer.status_code == 422
     assert answer.json()["field"] == name
     assert name in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "known"),
+    [
+        ("/tickets/list?limit=2&statsu=new", "statsu", "cursor, limit, status"),
+        ("/tickets/list?kind=new", "kind", "cursor, limit, status"),
+        ("/tickets/list?limit=2&Limit=3", "Limit", "cursor, limit, status"),
+        ("/tickets/list?=", "", "cursor, limit, status"),
+        ("/tickets/admin?limit=2", "limit", "none"),
+        ("/tickets/fail/bug?a=b", "a", "none"),
+        ("/health/live?probe=1", "probe", "none"),
+    ],
+)
+async def test_a_parameter_that_a_route_does_not_take_is_refused_by_its_name(
+    desk: Desk, path: str, name: str, known: str
+) -> None:
+    answer = await desk.client.get(path)
+    assert answer.status_code == 422
+    body = answer.json()
+    assert (body.get("field", ""), body["detail"]) == (
+        name,
+        f"{name!r} is no parameter of this address; it takes {known}",
+    )
+
+
+async def test_a_command_takes_no_parameter_it_does_not_know_either(desk: Desk) -> None:
+    answer = await desk.client.put("/tickets/one", params={"if_match": "3"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "if_match")
