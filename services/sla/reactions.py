@@ -133,8 +133,11 @@ async def _judge_again(
         if not facts or is_foreign:
             unit.set_timers(ticket_id, [])
             continue
-        judgement = judge_each(facts, rules.rulebook, now_us)
-        said = _say(judgement, knowledge, now_us, min(fired_us, now_us + 1))
+        # Clocks of machines step back and differ; what was said stays said.
+        recorded = (microseconds(event.recorded_at) for event in journals[ticket_id])
+        at_us = max([now_us, *recorded])
+        judgement = judge_each(facts, rules.rulebook, at_us)
+        said = _say(judgement, knowledge, at_us, min(fired_us, now_us + 1))
         uuid = UUID(ticket_id)
         lineage = lineage_after(causes.get(ticket_id) or _last_told(events), _WRITER)
         drafts = [Draft(event_of(one, uuid), instant(one.time_us)) for one in said]
@@ -145,10 +148,10 @@ async def _judge_again(
             for one in bequests(events)
         )
         timers = [*_timers(ticket_id, judgement.ledger, knowledge)]
-        later = [fact.time_us for fact in facts if fact.time_us > now_us]
-        takeovers = rules.rulebook.takeovers_after(now_us)
+        later = [fact.time_us for fact in facts if fact.time_us > at_us]
+        takeovers = rules.rulebook.takeovers_after(at_us)
         for name, coming in ("later", later), ("takeover", takeovers):
-            timers += [Timer(ticket_id, name, instant(at_us)) for at_us in coming[:1]]
+            timers += [Timer(ticket_id, name, instant(coming_us)) for coming_us in coming[:1]]
         if judgement.without_deadline:
             timers.append(Timer(ticket_id, "again", unit.now + _AGAIN))
             _warn_of(ticket_id, judgement.without_deadline)
@@ -192,14 +195,14 @@ async def _hand_over(unit: Unit, heritage: Sequence[_Heritage], lengths: dict[st
         lengths[heir] += len(drafts)
 
 
-def _say(judgement: Judgement, knowledge: Knowledge, now_us: int, fired_us: int) -> list[Said]:
+def _say(judgement: Judgement, knowledge: Knowledge, at_us: int, fired_us: int) -> list[Said]:
     """Return what timers have to say, then the news; and learn both."""
     ledger = judgement.ledger
     timed = publication.due(ledger, knowledge, fired_us)
     for one in timed:
         learn(knowledge, one)
     unread = [one.key for one in judgement.without_deadline]
-    said = publication.news(ledger, knowledge, now_us, fired_us, unread)
+    said = publication.news(ledger, knowledge, at_us, fired_us, unread)
     for one in said:
         learn(knowledge, one)
     return [*timed, *said]

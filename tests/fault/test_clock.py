@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from support.bent_log import fault_seed, measured
 from support.inprocess import InProcessDesk, in_process_desk
-from support.promises import promise
+from support.promises import promise, publish, told
 
 from shared.clock import SystemClock
 
@@ -93,3 +93,22 @@ async def test_a_clock_that_steps_loses_nothing_and_every_promise_is_broken_once
         assert Counter(ticket for ticket, _, _ in found) == Counter(tickets)
         assert all(time == due for _, time, due in found), "a breach is true when it was due"
         await desk.check(tickets)
+
+
+async def test_a_clock_set_back_takes_no_breach_back(
+    make_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    clock = SteppedClock()
+    services = ("intake", "routing", "sla")
+    async with in_process_desk(make_database, tmp_path, services=services, clock=clock) as desk:
+        await publish(desk, promise(60))
+        ticket = await desk.report(1)
+        await told(desk, ticket, "started")
+        clock.off += timedelta(hours=1)
+        await told(desk, ticket, "started", "breached")
+        clock.off -= timedelta(hours=1)
+        comment = {"text": "Well?"}
+        said = await desk.clients["intake"].post(f"/tickets/{ticket}/comments", json=comment)
+        assert said.is_success, said.text
+        await desk.settle()
+        await told(desk, ticket, "started", "breached")
