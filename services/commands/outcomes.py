@@ -41,7 +41,7 @@ By = Annotated[
         help="policy, group, month, priority, customer, site, service or category; may be repeated."
     ),
 ]
-Zone = Annotated[str, typer.Option(help="IANA time zone that months are of.")]
+Zone = Annotated[str, typer.Option(help="IANA time zone that dates and months are of.")]
 Policy = Annotated[
     Path | None,
     typer.Option("--policy", help="Calendars and policies to judge by; else those in force."),
@@ -206,8 +206,9 @@ def _instant(text: str | None, option: str) -> datetime | None:
 
 
 def _text(text: str | None, option: str) -> str | None:
+    """Return a date as it is, for the desk to read in the zone; an instant with an offset."""
     found = _instant(text, option)
-    return None if found is None else found.isoformat()
+    return text if found is None or text == found.date().isoformat() else found.isoformat()
 
 
 def _hours(seconds: int) -> str:

@@ -11,7 +11,7 @@ from services.reporting.handlers import Auditor
 from services.reporting.settings import ReportingSettings
 from shared.http.answers import answer
 from shared.http.auth import Principal, Role, requires
-from shared.http.period import From, To, require_period, zone_of
+from shared.http.period import From, To, period_of, zone_of
 from shared.runtime.service import Service
 
 _Reader = Annotated[Principal, Depends(requires(Role.MANAGER, Role.AUDITOR, Role.AGENT))]
@@ -50,12 +50,13 @@ class Reporting:
         zone: str | None = None,
     ) -> Response:
         """Return the KPIs of tickets created in [from, to); months and days as in `zone`."""
-        require_period(start, end)
+        days_of = zone_of(zone or self._settings.zone)
+        since, until = period_of(start, end, days_of)
         measures = queries.Measures(
-            start=start,
-            end=end,
+            start=since,
+            end=until,
             by=by,
-            zone=zone_of(zone or self._settings.zone),
+            zone=days_of,
             calendar=calendar or self._settings.calendar,
         )
         return answer(await queries.kpis(self._service.pool, measures))

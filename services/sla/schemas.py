@@ -101,15 +101,13 @@ MAINTENANCE_EXAMPLE: Final = NewMaintenance(
 
 
 class Asked:
-    """What a query asks about services; dates mean midnight in the zone."""
+    """What a query asks about services: by default the year up to now, or up to `to`."""
 
     def __init__(
         self,
         service: Annotated[str | None, Query(description="of this service only")] = None,
-        start: Annotated[
-            str | None, Query(alias="from", description="date or instant; else a year before to")
-        ] = None,
-        to: Annotated[str | None, Query(description="date or instant; else now")] = None,
+        start: From = None,
+        to: To = None,
         zone: Annotated[str, Query(description="IANA zone of dates and periods")] = "UTC",
     ) -> None:
         self.service = service
@@ -132,7 +130,7 @@ class AskedVerdicts:
         start: From = None,
         end: To = None,
         by: Annotated[list[Dimension] | None, Query()] = None,
-        zone: Annotated[str, Query(description="IANA zone of months")] = "UTC",
+        zone: Annotated[str, Query(description="IANA zone of dates and months")] = "UTC",
         target: Annotated[list[str] | None, Query()] = None,
         priority: Annotated[list[str] | None, Query()] = None,
         customer: Annotated[list[str] | None, Query()] = None,

@@ -268,6 +268,8 @@ def test_attainment_is_counted_by_what_is_asked(place: Place) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
     assert place.json("attainment", "--from", tomorrow)["attainment"] == []
     assert place.json("attainment", "--to", "2020-01-01")["attainment"] == []
+    day = place.json("attainment", "--from", "2026-07-01", "--zone", "Asia/Shanghai")
+    assert day["from"] == "2026-06-30T16:00:00Z"
 
 
 def test_clocks_at_risk_name_their_tickets_with_number_whole_id_and_title(place: Place) -> None:

@@ -1,7 +1,7 @@
 """What became of promises: attainment by group and month, and clocks at risk."""
 
 from collections.abc import AsyncGenerator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,11 @@ async def test_attainment_counts_a_breach_once_and_for_good_unless_it_is_taken_b
     assert await attainment(desk, customer="nobody") == []
     assert await attainment(desk, target="response") == []
     assert await attainment(desk, to="2020-01-01T00:00:00Z") == []
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+    assert await attainment(desk, **{"from": "2020-01-01", "to": tomorrow}) == [overall]
+    asked = {"from": "2026-07-01", "to": "2026-08-01", "zone": "Asia/Shanghai"}
+    answer = (await desk.clients["sla"].get("/attainment", params=asked)).json()
+    assert (answer["from"], answer["to"]) == ("2026-06-30T16:00:00Z", "2026-07-31T16:00:00Z")
     (month,) = await attainment(desk, by="month", zone="Asia/Shanghai")
     assert len(month["key"]["month"]) == len("2026-01")
 

@@ -18,7 +18,7 @@ from services.sla.domain.views import AtRiskAsked, promised_clocks
 from shared.calendar import instant, microseconds
 from shared.errors import InvalidInputError
 from shared.http.answers import answer
-from shared.http.period import require_period, zone_of
+from shared.http.period import period_of, zone_of
 from shared.postgres.pool import Connection
 from shared.runtime.service import Service
 
@@ -129,12 +129,13 @@ class ClockRoutes:
         self, _: Reader, query: Annotated[schemas.AskedVerdicts, Depends()]
     ) -> Response:
         """Return the verdicts of [from, to) by target, who judged, and what is asked for."""
-        require_period(query.start, query.end)
+        zone = zone_of(query.zone)
+        start, end = period_of(query.start, query.end, zone)
         asked = Asked(
-            start=query.start,
-            end=query.end,
+            start=start,
+            end=end,
             by=query.by,
-            zone=zone_of(query.zone).key,
+            zone=zone.key,
             targets=query.targets,
             priorities=query.priorities,
             customers=query.customers,

@@ -14,7 +14,7 @@ from shared.calendar import instant, microseconds
 from shared.contracts.availability import ServiceEvent
 from shared.http.answers import answer
 from shared.http.documents import DocumentRoutes
-from shared.http.period import zone_of
+from shared.http.period import period_of, zone_of
 from shared.runtime.read_model import shown
 from shared.runtime.service import Service
 
@@ -67,7 +67,8 @@ class ServiceRoutes:
         self, asked: schemas.Asked, by: By | None = None, *, ahead_us: int = 0
     ) -> Question:
         zone = zone_of(asked.zone)
-        span = span_asked(asked.start, asked.to, zone, self._now_us() + ahead_us)
+        start, end = period_of(asked.start, asked.to, zone)
+        span = span_asked(start, end, self._now_us() + ahead_us)
         return Question(asked.service, span, by, zone)
 
     def _now_us(self) -> int:

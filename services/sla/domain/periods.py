@@ -1,7 +1,7 @@
 """Months, quarters and years of a time zone, as spans of instants."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,6 @@ _YEARS_MAX: Final = 20
 _YEAR_FIRST: Final = 1970
 _YEAR_LAST: Final = 2190
 YEAR_US: Final = 365 * 86_400 * SECOND_US
-_DATE_LENGTH: Final = len("2025-06-02")
 
 
 class Span(NamedTuple):
@@ -51,33 +50,14 @@ def periods_in(by: By, zone: ZoneInfo, whole: Span) -> Iterator[Span]:
         at_us = end_us
 
 
-def span_asked(start: str | None, end: str | None, zone: ZoneInfo, now_us: int) -> Span:
+def span_asked(start: datetime | None, end: datetime | None, now_us: int) -> Span:
     """Return the time that `from` and `to` name; by default the 365 days up to now.
 
     Raises: InvalidInputError naming the parameter.
     """
-    end_us = now_us if end is None else read_day(end, zone, "to")
-    start_us = end_us - YEAR_US if start is None else read_day(start, zone, "from")
+    end_us = now_us if end is None else known_us(end, "to")
+    start_us = end_us - YEAR_US if start is None else known_us(start, "from")
     return require_period(start_us, end_us)
-
-
-def read_day(text: str, zone: ZoneInfo, field: str) -> int:
-    """Return an RFC 3339 instant, or the first instant of a date, as microseconds since 1970.
-
-    Raises: InvalidInputError naming `field`.
-    """
-    try:
-        if len(text) == _DATE_LENGTH:
-            at = datetime.combine(date.fromisoformat(text), time(), zone)
-        else:
-            at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInputError(
-            f"{field}: {text!r} is no date and no RFC 3339 instant", field=field
-        ) from error
-    if at.tzinfo is None:
-        raise InvalidInputError(f"{field}: {text!r} needs an offset, such as Z", field=field)
-    return known_us(at, field)
 
 
 def known_us(at: datetime, field: str) -> int:
