@@ -50,7 +50,7 @@ from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError, NotFoundError, StaleSequenceError, UnavailableError
-from shared.journal.handler import CommandHandler, Decider, Intent, Written
+from shared.journal.handler import CommandHandler, Decider, Intent, Written, require_sequence
 from shared.postgres.pool import Connection
 from shared.postgres.turn import Turn
 from shared.runtime.catch_up import catch_up
@@ -137,10 +137,7 @@ class Rulebook:
         async with self._publishing.taken():
             if expected is not None:
                 name, sequence = expected
-                if (await self._handler.state(name))[1] != sequence:
-                    raise StaleSequenceError(
-                        f"{name!r} is not at sequence {sequence}", field="If-Match"
-                    )
+                require_sequence((await self._handler.state(name))[1], sequence)
             await catch_up(self._service)
             planned = await self.plan(wanted)
             await self._write(planned, context.lineage())

@@ -4,6 +4,7 @@ import re
 from typing import Any, Final
 
 from shared.errors import InvalidInputError
+from shared.journal.handler import EXISTS
 
 HEADER: Final = "If-Match"
 _TAG: Final = re.compile(r'(?:W/)?"([0-9]{1,10})"', re.ASCII)
@@ -12,7 +13,8 @@ OPENAPI_PARAMETER: Final[dict[str, Any]] = {
     "name": HEADER,
     "in": "header",
     "required": False,
-    "description": "The ETag last seen; refused with 412 if the record has moved on since.",
+    "description": "The ETag last seen; refused with 412 if the record has moved on since. "
+    "`*`: refused if there is none.",
     "schema": {"type": "string"},
     "example": '"3"',
 }
@@ -24,13 +26,15 @@ def etag(sequence: int) -> str:
 
 
 def parse_if_match(header: str | None) -> int | None:
-    """Return the sequence the caller has seen; None if any will do (no header, or `*`).
+    """Return the sequence the caller has seen, EXISTS for `*`; None if any will do, or none.
 
     A weak tag is taken too: a proxy that compresses weakens tags, and a sequence names the state,
     not the bytes. Raises: InvalidInputError for anything but one tag of ours.
     """
-    if header is None or header.strip() == "*":
+    if header is None:
         return None
+    if header.strip() == "*":
+        return EXISTS
     match = _TAG.fullmatch(header.strip())
     if match is None:
         raise InvalidInputError(

@@ -18,6 +18,21 @@ from shared.postgres.pool import Pool
 S = TypeVar("S")
 C = TypeVar("C")
 _ATTEMPTS: Final = 10
+EXISTS: Final = -1
+"""Expected in place of a sequence: the stream has events, however many."""
+
+
+def require_sequence(sequence: int, expected: int | None) -> None:
+    """Raise StaleSequenceError unless a stream is where its caller has seen it.
+
+    `expected` None lets any sequence pass, also that of a stream without events; EXISTS all others.
+    """
+    if expected == EXISTS and sequence == 0:
+        raise StaleSequenceError("the record does not exist yet", field="If-Match")
+    if expected not in {None, EXISTS, sequence}:
+        raise StaleSequenceError(
+            f"the stream is at sequence {sequence}, not {expected}", field="If-Match"
+        )
 
 
 @dataclass(frozen=True)
@@ -39,7 +54,7 @@ class Decider(Generic[C, S]):
 class Intent(msgspec.Struct, Generic[C], frozen=True):
     """A command for one stream: when it holds, who gives it, and what the giver last saw.
 
-    `expected` None: whatever the sequence is. `is_new`: the stream very likely has no events.
+    `expected` as for `require_sequence`. `is_new`: the stream very likely has no events.
     """
 
     stream_id: str
@@ -75,8 +90,8 @@ class CommandHandler(Generic[C, S]):
     async def handle(self, intent: Intent[C]) -> Written:
         """Carry out one command.
 
-        Raises: the domain's errors; StaleSequenceError when `expected` is not the stream's
-        sequence; TooBusyError and UnavailableError when nothing was stored.
+        Raises: the domain's errors; StaleSequenceError when the stream is not as `expected`;
+        TooBusyError and UnavailableError when nothing was stored.
         """
         result = (await self.handle_all([intent]))[0]
         if isinstance(result, DeskError):
@@ -123,11 +138,8 @@ class CommandHandler(Generic[C, S]):
 
     def _decide(self, intent: Intent[C], events: list[Recorded]) -> Append | Written | DeskError:
         sequence = len(events)
-        if intent.expected is not None and intent.expected != sequence:
-            return StaleSequenceError(
-                f"the stream is at sequence {sequence}, not {intent.expected}", field="If-Match"
-            )
         try:
+            require_sequence(sequence, intent.expected)
             data = self._decider.decide(intent.command, self._decider.fold(events))
         except DeskError as error:
             return error

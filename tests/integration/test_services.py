@@ -26,6 +26,14 @@ async def desk(
         yield running
 
 
+@pytest.fixture
+async def houses(
+    make_database: Callable[[str], str], tmp_path: Path
+) -> AsyncGenerator[InProcessDesk]:
+    async with in_process_desk(make_database, tmp_path, services=("sla", "knowledge")) as running:
+        yield running
+
+
 async def put(desk: InProcessDesk, path: str, body: dict[str, Any], wait: int = 5) -> Any:
     answer = await desk.clients["sla"].put(path, json=body, headers={"Prefer": f"wait={wait}"})
     assert answer.is_success, answer.text
@@ -110,6 +118,27 @@ async def test_the_same_document_again_writes_nothing(desk: InProcessDesk) -> No
     assert (withdrawn["changed"], withdrawn["sequence"]) == (True, 2)
     [mail] = await measured(desk)
     assert mail["periods"][0]["down_seconds"] == 0
+
+
+@pytest.mark.parametrize(
+    ("room", "method", "path", "body"),
+    [
+        ("sla", "PUT", "/outages/o", {"service": "mail", "started_at": "2026-02-03T01:00:00Z"}),
+        ("sla", "PUT", "/policies/gold", {"targets": []}),
+        ("knowledge", "POST", f"/articles/{UUID(int=5)}/publish", {}),
+    ],
+)
+async def test_a_star_creates_nothing(
+    houses: InProcessDesk, room: str, method: str, path: str, body: dict[str, Any]
+) -> None:
+    """`If-Match: *` is for who wants to change what is there. Source: RFC 9110, 13.1.1."""
+    client = houses.clients[room]
+    refused = await client.request(method, path, json=body, headers={"If-Match": "*"})
+    assert (refused.status_code, refused.json()["field"]) == (412, "If-Match")
+    if method == "PUT":
+        for header in ({}, {"If-Match": "*"}):
+            made = await client.request(method, path, json=body, headers=header)
+            assert (made.status_code, made.headers["etag"]) == (200, '"1"'), made.text
 
 
 async def test_ids_that_rules_tickets_and_services_share_do_not_meet(desk: InProcessDesk) -> None:

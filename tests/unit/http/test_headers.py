@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
@@ -8,13 +9,14 @@ from http_desk import NOON, Desk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import InvalidInputError
+from shared.errors import InvalidInputError, StaleSequenceError
 from shared.http.auth import Role
 from shared.http.conditional import etag, parse_if_match
 from shared.http.idempotency import parse_key
 from shared.http.pagination import decode_cursor, encode_cursor
 from shared.http.preferences import parse_wait, wait_until
 from shared.ids import keyed_id
+from shared.journal.handler import EXISTS, require_sequence
 
 
 async def create(desk: Desk, *keys: str) -> tuple[int, dict[str, str]]:
@@ -59,7 +61,19 @@ def test_an_etag_comes_back_as_the_sequence() -> None:
     assert parse_if_match(etag(3)) == 3
     assert parse_if_match(f"W/{etag(3)}") == 3
     assert parse_if_match(None) is None
-    assert parse_if_match("*") is None
+    assert parse_if_match(" * ") == EXISTS
+
+
+@pytest.mark.parametrize(
+    ("expected", "refused_at"),
+    [(None, set[int]()), (EXISTS, {0}), (0, {1, 2}), (1, {0, 2}), (2, {0, 1})],
+)
+def test_a_record_must_be_as_it_was_seen_and_a_star_wants_one_to_be_there(
+    expected: int | None, refused_at: set[int]
+) -> None:
+    for sequence in range(3):
+        with pytest.raises(StaleSequenceError) if sequence in refused_at else nullcontext():
+            require_sequence(sequence, expected)
 
 
 @pytest.mark.parametrize(
