@@ -11,9 +11,8 @@ import yaml
 from rich.console import Console
 
 from services.commands.common import err, out
-from services.sla.domain.findings import step
 from services.sla.domain.rules import RulesWanted
-from shared.http.problem import from_msgspec
+from shared.http.faults import Given, from_msgspec
 
 T = TypeVar("T")
 wide: Final = Console(width=10_000, markup=False, emoji=False, highlight=False)
@@ -22,10 +21,6 @@ STANDARD_INPUT: Final = Path("-")
 BAD_FILE: Final = 2
 _YAML: Final = (".yaml", ".yml")
 _JSON: Final = ".json"
-_AT: Final = " - at `"
-_KEY_IN: Final = " - at `key` in `"
-_ANY_KEY: Final = "[...]"
-_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _CORE: Final = "tag:yaml.org,2002:"
 
 
@@ -64,8 +59,7 @@ def shaped(value: object, shape: type[T], *, base: str = "") -> T:
     try:
         return msgspec.convert(value, shape)
     except (msgspec.DecodeError, RecursionError) as error:
-        told = from_msgspec(error, base=base).detail
-        refuse(_with_key(told, value, shape, str(error)))
+        refuse(from_msgspec(error, base=base, given=Given(value, shape)).detail)
 
 
 def read_rules(file: Path) -> RulesWanted:
@@ -101,33 +95,6 @@ def refuse(sentence: str) -> NoReturn:
     """Say what is wrong with a file, and end with exit code 2."""
     say(f"desk: {sentence}")
     raise typer.Exit(BAD_FILE)
-
-
-def _with_key(told: str, value: object, shape: type[Any], complaint: str) -> str:
-    """Return what is told with the key of the map at fault, which msgspec does not name.
-
-    The map loses its keys but one, until the same complaint comes again; nobody needs it any more.
-    """
-    is_key = _KEY_IN in complaint
-    path, found, _ = complaint.rpartition(_KEY_IN if is_key else _AT)[2].partition(
-        "`" if is_key else _ANY_KEY
-    )
-    if not found:
-        return told
-    at: Any = value
-    for name, place in _STEP.findall(path):
-        at = at[name or int(place)]
-    for key, content in list(at.items()):
-        at.clear()
-        at[key] = content
-        try:
-            msgspec.convert(value, shape)
-        except msgspec.DecodeError as again:
-            if str(again) == complaint:
-                pointer, colon, reason = told.partition(":")
-                named = f"{pointer}/{step(key)}" if is_key else pointer.replace("*", step(key), 1)
-                return f"{named}{colon}{reason}"
-    return told
 
 
 def _read_yaml(content: bytes) -> Any:  # noqa: ANN401 any document

@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 
 from shared.errors import InvalidInputError, MalformedInputError, UnsupportedMediaTypeError
-from shared.http.problem import from_msgspec, pointer_step
+from shared.http.faults import Given, from_msgspec, pointer_step
 
 _T = TypeVar("_T")
 
@@ -72,9 +72,17 @@ def decode_struct(body: bytes, type_: type[_T]) -> _T:
     try:
         value = _decoder(type_).decode(body)
     except NOT_DECODABLE as error:
-        raise from_msgspec(error) from error
+        raise from_msgspec(error, given=_given(body, type_)) from error
     refuse_nul(body)
     return value
+
+
+def _given(body: bytes, type_: type[Any]) -> Given | None:
+    """Return what a body holds, if it is JSON to its end."""
+    try:
+        return Given(msgspec.json.decode(body), type_, len(body))
+    except NOT_DECODABLE:
+        return None
 
 
 def refuse_nul(body: bytes, *, base: str = "") -> None:

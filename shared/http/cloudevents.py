@@ -30,7 +30,7 @@ from shared.http.body import (
     refuse_nul,
     require_utf8,
 )
-from shared.http.problem import from_msgspec, pointer_step
+from shared.http.faults import from_msgspec, pointer_step
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"

@@ -18,7 +18,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import errors
-from shared.errors import DeskError, InvalidInputError, MalformedInputError
+from shared.errors import DeskError
+from shared.http.faults import pointer_step
+from shared.http.wording import of_pydantic
 from shared.telemetry.context import current
 from shared.telemetry.logs import get_logger
 
@@ -103,58 +105,6 @@ _SCHEMA: Final[dict[str, Any]] = msgspec.json.schema_components(
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of `Problem` for an OpenAPI document."""
     return _SCHEMA
-
-
-# --- Errors of msgspec -----------------------------------------------------------------------
-
-_AT: Final = re.compile(r"(?s)(.*) - at `(.*)`")
-_KEY_AT: Final = re.compile(r"(?s)(.*) - at `key` in `(.*)`")
-_OBJECT_FIELD: Final = re.compile(
-    r"(?s)Object (missing required|contains unknown) field `(.*?)`(?: - at `(\$[^`]*)`)?"
-)
-_BELOW: Final = re.compile(r"(?s)((?:/[^/: ]+)+): (.*)")
-_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-
-
-def from_msgspec(error: Exception, *, base: str = "") -> DeskError:
-    """Return what to tell the caller about bytes that msgspec could not take.
-
-    `base` is the JSON pointer of the decoded part within the body. A map's key is unknown to
-    msgspec, the pointer then has `*` in its place.
-    """
-    if isinstance(error, msgspec.ValidationError):
-        return _from_validation(str(error), base)
-    if isinstance(error, UnicodeDecodeError):
-        return MalformedInputError("The body is not UTF-8.", field=base or None)
-    if isinstance(error, RecursionError):
-        return MalformedInputError("The JSON is nested too deeply.", field=base or None)
-    return MalformedInputError(f"The body is not valid JSON: {error}.", field=base or None)
-
-
-def _from_validation(message: str, base: str) -> InvalidInputError:
-    if match := _OBJECT_FIELD.fullmatch(message):
-        fault, name, path = match.groups()
-        field = f"{base}{_pointer(path or '$')}/{pointer_step(name)}"
-        if fault == "missing required":
-            return InvalidInputError(f"{field} is required.", field=field)
-        return InvalidInputError(f"{field} is not a field of this body.", field=field)
-    if match := _KEY_AT.fullmatch(message) or _AT.fullmatch(message):
-        reason, path = match.groups()
-        below = _BELOW.fullmatch(reason)  # a struct's own check names what is wrong inside it
-        pointer, reason = below.groups() if below else ("", reason)
-        field = base + _pointer(path) + pointer
-        return InvalidInputError(f"{field or 'The body'}: {reason}.", field=field)
-    return InvalidInputError(f"{base or 'The body'}: {message}.", field=base)
-
-
-def _pointer(path: str) -> str:
-    steps = (name or index for name, index in _STEP.findall(path))
-    return "".join(f"/{'*' if step == '...' else pointer_step(step)}" for step in steps)
-
-
-def pointer_step(name: str) -> str:
-    """Return one step of a JSON pointer, escaped. Source: RFC 6901, 3."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 # --- Answers -----------------------------------------------------------------------------------
@@ -322,7 +272,7 @@ def _fault(fault: Mapping[str, Any]) -> FieldError:
     place, *steps = fault["loc"]
     if place == "body":
         return {"pointer": "".join(f"/{pointer_step(str(step))}" for step in steps)} | {
-            "detail": fault["msg"]
+            "detail": of_pydantic(fault)
         }
     name = ".".join(str(step) for step in steps)
-    return {"header" if place == "header" else "parameter": name, "detail": fault["msg"]}
+    return {"header" if place == "header" else "parameter": name, "detail": of_pydantic(fault)}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.errors import DeskError, InvalidInputError
 from shared.http.auth import Role
 from shared.http.body import decode_struct
-from shared.http.problem import from_msgspec
+from shared.http.faults import from_msgspec
 
 MIB = 1024 * 1024
 
