@@ -48,7 +48,12 @@ async def measured(desk: InProcessDesk, **query: str) -> list[dict[str, Any]]:
 
 
 async def tell_february(desk: InProcessDesk) -> None:
-    """Two failures of mail: 3 hours of which 1 was planned, and 1 hour over midnight of March."""
+    """Two failures of mail: 3 hours of which 1 was planned, and 1 hour over midnight of March.
+
+    Mail is known since a maintenance in January.
+    """
+    first = {"service": "mail", "starts_at": "2026-01-20T00:00:00Z"}
+    await put(desk, "/maintenance/m-0", first | {"ends_at": "2026-01-20T01:00:00Z"})
     await put(desk, "/services/mail/availability", {"share_min": 0.999})
     night = {"service": "mail", "source": "alert", "started_at": "2026-02-03T01:00:00+01:00"}
     await put(desk, "/outages/alert-1", night)
@@ -89,6 +94,29 @@ async def test_an_outage_put_again_when_it_is_over_counts_once(desk: InProcessDe
     ]
     await desk.settle()
     await desk.check()
+
+
+async def test_a_time_of_which_nothing_was_told_is_not_measured(desk: InProcessDesk) -> None:
+    await tell_february(desk)
+    query = {"from": "2025-12-01", "to": "2026-03-01", "by": "month"}
+    [mail] = await measured(desk, **query)
+    december, january, february = mail["periods"]
+    assert (december["agreed_seconds"], december["share"], december["is_met"]) == (0, None, None)
+    assert january["measured_from"] == "2026-01-20T00:00:00Z"
+    assert january["agreed_seconds"] == (12 * 24 - 1 - 1) * HOUR  # Berlin; the maintenance
+    assert (january["share"], january["is_met"]) == (1, True)
+    assert february["measured_from"] == february["from"]
+    outage = {"service": "mail", "started_at": "2025-12-31T12:00:00+01:00"}
+    over = {"ended_at": "2025-12-31T13:00:00+01:00"}
+    await put(desk, "/outages/earlier", outage | over)
+    [mail] = await measured(desk, **query)
+    assert mail["periods"][0]["agreed_seconds"] == 12 * HOUR
+    assert mail["periods"][1]["measured_from"] == mail["periods"][1]["from"]
+    await put(desk, "/outages/earlier", outage | over | {"is_withdrawn": True})
+    assert (await measured(desk, **query))[0]["periods"] == [december, january, february]
+    await put(desk, "/outages/wrong", outage | {"service": "vpn", "is_withdrawn": True})
+    [vpn] = await measured(desk, **query, service="vpn")
+    assert {period["share"] for period in vpn["periods"]} == {None}
 
 
 async def test_a_rebuild_gives_the_same_figures(desk: InProcessDesk) -> None:
@@ -168,6 +196,8 @@ async def test_an_outage_that_lasts_counts_until_now(desk: InProcessDesk) -> Non
     since = now - timedelta(hours=10)
     await put(desk, "/outages/o", {"service": "vpn", "started_at": since.isoformat()})
     start = (now - timedelta(hours=100)).isoformat()
+    before = {"starts_at": (now - timedelta(hours=102)).isoformat(), "ends_at": start}
+    await put(desk, "/maintenance/m", {"service": "vpn"} | before)
     [vpn] = await measured(desk, **{"from": start, "to": (now + timedelta(days=9)).isoformat()})
     [period] = vpn["periods"]
     assert 10 * HOUR <= period["down_seconds"] < 10 * HOUR + 60

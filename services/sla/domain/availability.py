@@ -10,6 +10,7 @@ import msgspec
 
 from services.sla.domain.periods import By, Span, known_us, periods_in
 from shared.calendar import (
+    EARLIEST_US,
     ROUND_THE_CLOCK,
     SECOND_US,
     WorkingCalendar,
@@ -135,7 +136,7 @@ def _last_before(at_us: int, versions: Sequence[tuple[int, _T]]) -> _T | None:
 
 
 class Availability(NamedTuple):
-    """What a period came to; `measured` ends at the instant of reading if the period has not."""
+    """What a period came to; `measured` is the part of it that had come, and is known of."""
 
     period: Span
     measured: Span
@@ -178,15 +179,18 @@ def measure(
     failures: Iterable[Failure],
     maintenance: Sequence[Span],
     at_us: int,
+    since_us: int = EARLIEST_US,
 ) -> Availability:
     """Return how available the service was in the period, as far as it had come by `at_us`.
 
+    Nothing was told of the service before `since_us`; that time is no part of the measure.
     `failures` and `maintenance` as `failures_of` and `joined` give them; all maintenance that
     touches the period or one of those failures. Agreed time is the calendar's without maintenance.
     A failure belongs to the period in which its down time begins, so that each is counted once; one
     without down time is none. A restoration lasts from the outage's beginning to its end.
     """
-    measured = Span(period.start_us, max(period.start_us, min(period.end_us, at_us)))
+    end_us = max(period.start_us, min(period.end_us, at_us))
+    measured = Span(min(max(period.start_us, since_us), end_us), end_us)
     spans = list(_agreed(measured, agreed.calendar, maintenance))
     begun: list[Failure] = []
     down_us = 0
@@ -211,17 +215,21 @@ def measure(
 
 
 class Told(NamedTuple):
-    """All that was told of a service; failures as `failures_of`, maintenance as `joined` gives."""
+    """All that was told of a service; failures as `failures_of`, maintenance as `joined` gives.
+
+    `since_us` is the first instant of which anything was told.
+    """
 
     promises: Sequence[Promise]
     calendars: Versions
     failures: Sequence[Failure]
     maintenance: Sequence[Span]
+    since_us: int = EARLIEST_US
 
     def measure(self, period: Span, at_us: int) -> Availability:
         """Return how available the service was in a period, as `measure` does."""
         agreed = service_time(self.promises, self.calendars, period.end_us)
-        return measure(period, agreed, self.failures, self.maintenance, at_us)
+        return measure(period, agreed, self.failures, self.maintenance, at_us, self.since_us)
 
 
 def _agreed(span: Span, calendar: WorkingCalendar, maintenance: Sequence[Span]) -> Iterator[Span]:
@@ -300,11 +308,12 @@ class Question(NamedTuple):
 class Reading(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
     """The availability of a period, in seconds; null is what there is nothing to say of.
 
-    `share`, `up_seconds` and the rest are of the time up to `measured_until`.
+    `share`, `up_seconds` and the rest are of the time from `measured_from` to `measured_until`.
     """
 
     start: datetime
     end: datetime
+    measured_from: datetime
     measured_until: datetime
     calendar: str
     agreed_seconds: float
@@ -324,6 +333,7 @@ def reading(found: Availability) -> Reading:
     return Reading(
         start=instant(found.period.start_us),
         end=instant(found.period.end_us),
+        measured_from=instant(found.measured.start_us),
         measured_until=instant(found.measured.end_us),
         calendar=found.calendar_id,
         agreed_seconds=found.agreed_us / SECOND_US,

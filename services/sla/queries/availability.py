@@ -1,7 +1,9 @@
 """What was told of services, and how available they were."""
 
 from collections.abc import Collection
+from datetime import datetime
 from functools import lru_cache
+from typing import Final
 
 from services.sla.domain.availability import (
     Outage,
@@ -16,11 +18,20 @@ from services.sla.domain.availability import (
 from services.sla.domain.periods import Span
 from services.sla.domain.views import MaintenanceView, OutageView
 from services.sla.queries.rules import decoded
-from shared.calendar import WorkingCalendar, instant, microseconds
+from shared.calendar import LATEST_US, WorkingCalendar, instant, microseconds
 from shared.contracts.sla import SlaCalendarPublished
 from shared.errors import NotFoundError
 from shared.journal.journal import Journal
 from shared.postgres.pool import Connection, Pool
+
+_KNOWN_SINCE: Final = """
+SELECT service, min(at) AS since FROM (
+    SELECT service, CASE WHEN NOT is_withdrawn THEN started_at END AS at FROM read.outage
+    UNION ALL SELECT service, CASE WHEN NOT is_cancelled THEN starts_at END FROM read.maintenance
+    UNION ALL SELECT service, promised_at FROM read.availability
+) told GROUP BY service ORDER BY service
+"""
+"""Each service with the first instant of which anything was told that still holds, if any."""
 
 
 async def list_outages(pool: Pool, asked: Question, *, limit: int) -> list[OutageView]:
@@ -50,20 +61,21 @@ async def read_availability(
 ) -> list[ServiceReadings]:
     """Return how available services were, as far as the periods had come by `at_us`.
 
+    The time before anything was told of a service is not measured: nobody watched it.
     Raises: NotFoundError for a service of which nothing was ever told.
     """
-    rows = await connection.fetch(
-        "SELECT service FROM read.outage UNION SELECT service FROM read.maintenance"
-        " UNION SELECT service FROM read.availability ORDER BY 1"
-    )
-    services = [row["service"] for row in rows]
+    rows = await connection.fetch(_KNOWN_SINCE)
+    since: dict[str, datetime | None] = {row["service"]: row["since"] for row in rows}
+    services = list(since)
     if question.service is not None:
-        if question.service not in services:
+        if question.service not in since:
             raise NotFoundError(f"nothing was ever told of the service {question.service!r}")
         services = [question.service]
     found: list[ServiceReadings] = []
     for name in services:
         told = await read_told(connection, journal, name, question.whole, at_us)
+        first = since[name]
+        told = told._replace(since_us=LATEST_US if first is None else microseconds(first))
         periods = [reading(told.measure(period, at_us)) for period in question.periods()]
         found.append(ServiceReadings(name, periods))
     return found

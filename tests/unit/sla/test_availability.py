@@ -81,6 +81,26 @@ def test_a_month_with_a_change_of_clocks_has_an_hour_less_or_more(text: str, hou
     assert found.share == 1
 
 
+@pytest.mark.parametrize(
+    ("since", "at", "hours"),
+    [
+        ("2026-01-01", "2026-06-01", 28 * 24),
+        ("2026-02-02", "2026-06-01", 27 * 24),
+        ("2026-03-01", "2026-06-01", 0),
+        ("2026-05-01", "2026-06-01", 0),
+        ("2026-02-02", "2026-02-01", 0),
+        ("2026-02-02", "2026-02-04", 2 * 24),
+        ("2026-02-02", "2026-01-01", 0),
+    ],
+)
+def test_time_before_anything_was_told_is_not_measured(since: str, at: str, hours: int) -> None:
+    promised = ALWAYS._replace(share_min=0.9)
+    found = measure(month("2026-02"), promised, [], [], us(at), us(since))
+    assert found.agreed_us == hours * HOUR_US
+    assert (found.share, found.is_met) == ((1, True) if hours else (None, None))
+    assert found.measured.start_us <= found.measured.end_us
+
+
 def test_an_outage_over_the_change_of_clocks_lasts_as_long_as_it_lasted() -> None:
     found = measured(month("2026-03"), down("2026-03-29 01:00", "2026-03-29 04:00"))
     assert found.down_us == 2 * HOUR_US
