@@ -346,6 +346,24 @@ def test_predictions_are_measured(place: Place) -> None:
     assert told.stdout.startswith("learnt from ")
 
 
+def test_the_agreement_in_the_docs_can_be_published_and_signed_as_it_stands(place: Place) -> None:
+    file = Path(__file__).parents[2] / "docs" / "agreements" / "acme.yaml"
+    assert place.run("agreement", "publish", file).stdout == "published acme-1 version 1\n"
+    again = place.run("agreement", "publish", file)
+    assert again.stdout == "published before: acme-1 version 1\n"
+    for party in ("customer", "provider"):
+        signature = ("--version", "1", "--party", party, "--signatory", "Ann Example")
+        signed = place.run("agreement", "sign", "acme-1", *signature)
+        assert signed.exit_code == 0, signed.stderr
+    place.desk.settle()
+    (listed,) = place.json("agreement", "list")["agreements"]
+    (version,) = listed["versions"]
+    assert version["signatures"].keys() == {"customer", "provider"}
+    assert [measure["name"] for measure in version["document"]["measures"]] == [
+        *("solved in time", "mail is up"),
+    ]
+
+
 # --- Errors ------------------------------------------------------------------------------------
 
 
