@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -212,6 +212,28 @@ async def test_a_policy_for_the_past_is_refused(desk: InProcessDesk) -> None:
     answer = await desk.clients["sla"].put("/policies/standard", json=body)
     assert answer.status_code == 422
     assert "is past" in answer.json()["detail"]
+
+
+async def test_before_a_version_that_is_to_come_nothing_else_comes_into_force(
+    desk: InProcessDesk,
+) -> None:
+    sla = desk.clients["sla"]
+    start = (datetime.now(UTC) + timedelta(days=30)).replace(microsecond=0)
+    coming = {"targets": [promise(HOUR)], "effective_from": start.isoformat()}
+    assert (await sla.put("/policies/standard", json=coming)).json()["version"] == 2
+    for body in (
+        {"targets": []},
+        {"targets": [promise(2 * HOUR)]},
+        {"targets": [promise(2 * HOUR)], "effective_from": start.isoformat()},
+    ):
+        refused = await sla.put("/policies/standard", json=body)
+        assert (refused.status_code, refused.json()["field"]) == (422, "/effective_from")
+        assert refused.json()["detail"] == (
+            f"/effective_from: version 2 of 'standard' comes into force at {start.isoformat()} and"
+            " cannot be changed; give version 3 an `effective_from` after that"
+        )
+    later = {"targets": [], "effective_from": (start + timedelta(seconds=1)).isoformat()}
+    assert (await sla.put("/policies/standard", json=later)).json()["version"] == 3
 
 
 async def test_a_new_calendar_version_leaves_running_promises_alone(desk: InProcessDesk) -> None:

@@ -232,6 +232,8 @@ def _changed_policies(
                 f"{policy.effective_from.isoformat()} is past; clocks judged since then would"
                 " change. Take a later instant, or none for now",
             )
+        if latest is not None:
+            _require_after(latest, policy.effective_from or now, pointer)
         heads[policy.id] = SlaPolicyPublished(
             policy_id=policy.id,
             version=newest + 1,
@@ -242,6 +244,18 @@ def _changed_policies(
             calendars=_pinned(policy.targets, pins),
         )
         yield pointer, heads[policy.id]
+
+
+def _require_after(latest: SlaPolicyPublished, at: datetime, pointer: str) -> None:
+    """Refuse what would come into force before a version to come: that one cannot change."""
+    since = latest.effective_from
+    if since is not None and at <= since:
+        _refuse(
+            f"{pointer}/effective_from",
+            f"version {latest.version} of {latest.policy_id!r} comes into force at"
+            f" {since.isoformat()} and cannot be changed; give version {latest.version + 1} an"
+            " `effective_from` after that",
+        )
 
 
 def _require_same(policy: PolicyWanted, published: SlaPolicyPublished, pointer: str) -> None:
