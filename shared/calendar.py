@@ -343,7 +343,7 @@ def instant_us(text: str) -> int:
 
 def instant(at_us: int) -> datetime:
     """Return microseconds since 1970 as an aware UTC instant."""
-    return _EPOCH + timedelta(microseconds=at_us)
+    return _EPOCH + timedelta(0, 0, at_us)
 
 
 def _asked_us(at: datetime) -> int:

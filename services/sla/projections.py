@@ -83,6 +83,8 @@ def project(event: Recorded) -> Iterator[Any]:
 def _project_ticket(event: Recorded) -> Iterator[Any]:
     data = event.data
     match data:
+        case ClockData():
+            yield from _project_clock(data)  # pyright: ignore[reportArgumentType] all its kinds are ClockEvent
         case TicketCreated():
             requester = data.requester
             yield Record(data.number, data.kind, requester.customer, requester.site, event.time)
@@ -98,8 +100,6 @@ def _project_ticket(event: Recorded) -> Iterator[Any]:
             yield Rank(data.priority)
         case TicketAssigned():
             yield Holder(data.group)
-        case ClockData():
-            yield from _project_clock(data)  # pyright: ignore[reportArgumentType] all its kinds are ClockEvent
         case _:
             return
 
@@ -147,20 +147,20 @@ def _project_clock(data: ClockEvent) -> Iterator[Any]:
             )
             yield Course(*key, is_paused=False, due_at=data.due_at, pause_reason=None)
             yield Outcome(*key, None, None, None)
+        case SlaWarned():
+            yield Warned(*key, msgspec.to_builtins(data.rule))
+        case SlaMet() | SlaMissed():
+            yield Outcome(*key, _OUTCOMES[type(data)], data.stopped_at, data.source_system)
+        case SlaBreached():
+            yield Breach(*key, data.due_at)
+        case SlaCancelled():
+            yield Outcome(*key, "cancelled", None, None)
         case SlaPaused():
             yield Course(*key, is_paused=True, due_at=None, pause_reason=data.reason)
         case SlaResumed():
             yield Course(*key, is_paused=False, due_at=data.due_at, pause_reason=None)
-        case SlaWarned():
-            yield Warned(*key, msgspec.to_builtins(data.rule))
-        case SlaBreached():
-            yield Breach(*key, data.due_at)
         case SlaBreachRetracted():
             yield Breach(*key, None)
-        case SlaMet() | SlaMissed():
-            yield Outcome(*key, _OUTCOMES[type(data)], data.stopped_at, data.source_system)
-        case SlaCancelled():
-            yield Outcome(*key, "cancelled", None, None)
         case _:
             assert_never(data)
 

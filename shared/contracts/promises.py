@@ -47,8 +47,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         """Refuse none, and more than one."""
-        given = [self.working_seconds, self.working_days, self.date_field]
-        if sum(part is not UNSET for part in given) != 1:
+        given = (self.working_seconds, self.working_days, self.date_field)
+        if given.count(UNSET) != len(given) - 1:
             raise ValueError("give one of working_seconds, working_days, date_field")
         if self.at is not UNSET and self.working_days is UNSET:
             raise ValueError("at belongs to working_days")
@@ -66,8 +66,8 @@ class WarnRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         """Refuse none, and more than one."""
-        given = [getattr(self, name) for name in self.__struct_fields__]
-        if sum(part is not UNSET for part in given) != 1:
+        given = msgspec.structs.astuple(self)
+        if given.count(UNSET) != len(given) - 1:
             names = ", ".join(self.__struct_fields__)
             raise ValueError(f"give one of {names}")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
+from operator import attrgetter
 from types import UnionType
 from typing import Any, Final, TypeVar, cast, get_args
 
@@ -31,6 +32,7 @@ _D = TypeVar("_D")
 
 INBOUND: Final = "ticket.reported"
 _SEQUENCE_MAX: Final = 2_147_483_647  # what the journal's column holds
+_ORDER: Final = attrgetter("time", "writer", "sequence")
 _MALFORMED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -187,14 +189,18 @@ def decode_record(record: Record) -> Recorded:
 
     Raises: UndecodableError when the bytes are no valid event of that topic.
     """
-    recorded = decode_event(record.topic, record.value)
+    return _of_its_key(record, decode_event(record.topic, record.value))
+
+
+def decode_shared_record(record: Record) -> Recorded:
+    """Read one record as `decode_record` does, by `decode_shared`."""
+    return _of_its_key(record, decode_shared(record.topic, record.value))
+
+
+def _of_its_key(record: Record, recorded: Recorded) -> Recorded:
     if record.key != recorded.stream_id.encode():
         raise UndecodableError("wrong_key", f"key {record.key!r}, stream {recorded.stream_id!r}")
     return recorded
-
-
-decode_shared_record = lru_cache(maxsize=4_096)(decode_record)
-"""As `decode_record`, remembered: in one process, five services read the same records."""
 
 
 def decode_event(event_type: str, value: bytes | None) -> Recorded:
@@ -229,6 +235,15 @@ def decode_event(event_type: str, value: bytes | None) -> Recorded:
         envelope.history,
         value or b"",
     )
+
+
+SHARED_MAX: Final = 4_096
+decode_shared = lru_cache(maxsize=SHARED_MAX)(decode_event)
+"""As `decode_event`, remembered by the bytes.
+
+In one process five services read the same records; and who reacts to an event reads it again soon,
+from its history or its journal.
+"""
 
 
 def decode_data(event_type: str, value: bytes) -> EventData:
@@ -326,4 +341,4 @@ def _aware(instant: datetime | None, name: str) -> datetime:
 
 def history_order(facts: Iterable[Recorded]) -> list[Recorded]:
     """Return facts in the one order that rules over several writers use (R4)."""
-    return sorted(facts, key=lambda fact: (fact.time, fact.writer, fact.sequence))
+    return sorted(facts, key=_ORDER)

@@ -13,7 +13,7 @@ import msgspec
 from shared.clock import Clock
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage, encode_event
-from shared.contracts.registry import Recorded, decode_event
+from shared.contracts.registry import Recorded, decode_shared
 from shared.ids import event_id
 from shared.postgres.pool import Connection
 
@@ -80,7 +80,7 @@ class Journal:
         """Return the events of each stream in sequence; a stream without events gives []."""
         streams: dict[str, list[Recorded]] = {stream_id: [] for stream_id in stream_ids}
         for stream_id, event_type, value in await connection.fetch(_READ, list(streams)):
-            streams[stream_id].append(decode_event(event_type, value))
+            streams[stream_id].append(decode_shared(event_type, value))
         return streams
 
     async def read_values(

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.contracts.registry import Recorded, decode_event, history_order
+from shared.contracts.registry import Recorded, decode_shared, history_order
 from shared.postgres.pool import Connection, Pool
 
 _SQL_TYPES: Final[dict[type, str]] = {
@@ -226,18 +226,19 @@ HISTORY: Final = Table("history", {"stream_id": str, "writer": str, "sequence": 
 
 
 HISTORIES: Final = """
-SELECT stream_id, type, value FROM read.history WHERE stream_id = ANY($1::text[])
+SELECT stream_id, type, value FROM read.history
+WHERE stream_id = ANY($1::text[]) AND type <> ALL($2::text[])
 """
 
 
 async def read_histories(
-    connection: Connection, stream_ids: Collection[str]
+    connection: Connection, stream_ids: Collection[str], *, without: Collection[str] = ()
 ) -> dict[str, list[Recorded]]:
-    """Return all known facts of each stream, in the order of R4."""
+    """Return the known facts of each stream, `without` those of some types, in the order of R4."""
     histories: dict[str, list[Recorded]] = {stream_id: [] for stream_id in stream_ids}
-    rows = await connection.fetch(HISTORIES, list(histories))
+    rows = await connection.fetch(HISTORIES, list(histories), list(without))
     for stream_id, event_type, value in rows:
-        histories[stream_id].append(decode_event(event_type, value))
+        histories[stream_id].append(decode_shared(event_type, value))
     return {stream_id: history_order(facts) for stream_id, facts in histories.items()}
 
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from shared.contracts.envelope import Envelope, Lineage
 from shared.contracts.intake import TicketReported
 from shared.contracts.registry import Recorded
@@ -50,8 +52,7 @@ class Batch:
     reports: Sequence[Inbound]
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(msgspec.Struct, frozen=True, gc=False):
     """An instant at which a stream's rules must be asked again."""
 
     stream_id: str

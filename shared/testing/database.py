@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests: one server per test process, a fresh database per test."""
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
@@ -20,8 +20,8 @@ class TestPostgres:
 
     __test__ = False
 
-    def __init__(self, data: Path) -> None:
-        self._server = EmbeddedPostgres(data, settings=FAST)
+    def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
+        self._server = EmbeddedPostgres(data, settings={**FAST, **(settings or {})})
         self._thread = ThreadPoolExecutor(1, "postgres")
         self._runner = asyncio.Runner()
         self._numbers = count(1)

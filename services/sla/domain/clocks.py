@@ -64,7 +64,7 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[WarningDue, ...]
 
 
-class Piece(NamedTuple):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """A time of one kind under one calendar: it runs, is paused, or is none of the clock's."""
 
     start_us: int
@@ -325,7 +325,7 @@ class Course:
         for whole in self.pieces:
             if whole.kind == "run" or whole.end_us <= since_us:
                 continue
-            piece = whole._replace(start_us=max(whole.start_us, since_us))
+            piece = msgspec.structs.replace(whole, start_us=max(whole.start_us, since_us))
             if piece.start_us != end_us:
                 if end_us > start_us:
                     yield start_us, worked_us

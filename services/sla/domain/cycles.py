@@ -1,5 +1,6 @@
 """The cycles of a target, and which definition rules each of them from when to when."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
@@ -80,7 +81,7 @@ def lives(rules: TargetRules, moments: Sequence[Moment], until_us: int) -> Itera
     `moments` holds nothing later than `until_us`.
     """
     run = _Run(rules)
-    takeovers = iter(at_us for at_us in rules.takeovers_us if at_us <= until_us)
+    takeovers = iter(_takeovers_us(rules, moments, until_us))
     takeover_us = next(takeovers, None)
     for moment in moments:
         while takeover_us is not None and takeover_us < moment.at_us:
@@ -96,6 +97,14 @@ def lives(rules: TargetRules, moments: Sequence[Moment], until_us: int) -> Itera
         takeover_us = next(takeovers, None)
     for cycle in run.cycles:
         yield from cycle.lives
+
+
+def _takeovers_us(rules: TargetRules, moments: Sequence[Moment], until_us: int) -> Sequence[int]:
+    """Return when versions for running cycles come in; before the first moment no cycle runs."""
+    known = rules.takeovers_us
+    if not known or not moments:
+        return ()
+    return known[bisect_left(known, moments[0].at_us) : bisect_right(known, until_us)]
 
 
 class _Run:

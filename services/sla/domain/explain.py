@@ -183,7 +183,7 @@ def _steps(course: Course, due_us: int) -> Iterator[Step]:
     counted_us = 0
     for piece in course.pieces:
         if piece.kind == "run":
-            for opening_us, closing_us in piece.calendar.openings_us(*piece[:2]):
+            for opening_us, closing_us in piece.calendar.openings_us(piece.start_us, piece.end_us):
                 counted_us += closing_us - opening_us
                 yield _counting("counts", opening_us, closing_us, counted_us)
         else:

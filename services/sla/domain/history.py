@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -27,6 +28,9 @@ FactType = Literal[
     "updated",
     "inherited",
 ]
+order: Final = attrgetter("time_us", "rank", "sequence")
+"""The key of the total order of facts: time, intake before routing, the writer's sequence."""
+_AT: Final = attrgetter("time_us")
 _RELEASES: Final = frozenset(("resumed", "resolved", "closed", "cancelled"))
 _SILENT: Final = frozenset(("prioritized", "updated", "internal_note", "inherited"))
 
@@ -107,18 +111,14 @@ def is_same(one: Value, other: Value) -> bool:
 
 def in_order(facts: Iterable[Fact]) -> list[Fact]:
     """Return each fact once, known since it was first recorded, in the total order of facts."""
-    once: dict[tuple[int, int], Fact] = {}
-    for fact in facts:
-        name = (fact.rank, fact.sequence)
-        known = once.get(name)
-        if known is None or fact.recorded_us < known.recorded_us:
-            once[name] = fact
+    told = list(facts)
+    once = {(fact.rank, fact.sequence): fact for fact in reversed(told)}
+    if len(once) < len(told):
+        for fact in told:
+            name = (fact.rank, fact.sequence)
+            if fact.recorded_us < once[name].recorded_us:
+                once[name] = fact
     return sorted(once.values(), key=order)
-
-
-def order(fact: Fact) -> tuple[int, int, int]:
-    """Return the key of the total order: time, intake before routing, the writer's sequence."""
-    return fact.time_us, fact.rank, fact.sequence
 
 
 def last_value(facts: Sequence[Fact], name: str) -> str | None:
@@ -136,7 +136,7 @@ def moments(facts: Sequence[Fact]) -> list[Moment]:
     fields: dict[str, Value] = {}
     hold: Fact | None = None
     is_resolved = is_closed = False
-    for at_us, together in groupby(facts, key=lambda fact: fact.time_us):
+    for at_us, together in groupby(facts, key=_AT):
         acts: list[Fact] = []
         before = fields
         touched: set[str] = set()

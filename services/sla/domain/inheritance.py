@@ -6,7 +6,7 @@ two, moved only by its own pauses since.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from services.sla.domain.clocks import caps_of
@@ -17,6 +17,8 @@ from shared.calendar import instant, microseconds
 from shared.contracts.intake import TicketLinked, TicketMerged
 from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaDueInherited
+
+_HANDING_OVER: Final = frozenset((TicketMerged, TicketLinked))
 
 
 class Bequest(NamedTuple):
@@ -29,6 +31,8 @@ class Bequest(NamedTuple):
 def bequests(events: Iterable[Recorded]) -> Iterator[Bequest]:
     """Yield who takes over from a ticket, by what intake says of it."""
     for event in events:
+        if type(event.data) not in _HANDING_OVER:
+            continue
         match event.data:
             case TicketMerged(into=heir):
                 yield Bequest(heir, microseconds(event.time))

@@ -44,7 +44,7 @@ class End(NamedTuple):
     elapsed_seconds: int | None
 
 
-class Said(NamedTuple):
+class Said(msgspec.Struct, frozen=True, gc=False):
     """Something to be published: when it became true, and about which clock.
 
     `clock` is None if late facts undid the clock; `promise` is then the one that is void, else it

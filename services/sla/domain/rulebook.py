@@ -1,8 +1,9 @@
 """Policies and calendars, checked and prepared: what may apply to a ticket, and when."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import msgspec
@@ -132,22 +133,24 @@ class TargetRules:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rulebook:
     """The rules of every target, in the order in which they are first named."""
 
     targets: tuple[TargetRules, ...]
     calendars: Mapping[str, WorkingCalendar]
 
-    def takeovers_after(self, after_us: int) -> list[int]:
+    def takeovers_after(self, after_us: int) -> Sequence[int]:
         """Return the instants, past `after_us`, at which versions for running cycles come in."""
-        found = {at_us for rules in self.targets for at_us in rules.takeovers_us}
-        return sorted(at_us for at_us in found if at_us > after_us)
+        return self._takeovers_us[bisect_right(self._takeovers_us, after_us) :]
 
-    def takeovers_us(self, until_us: int) -> list[int]:
+    def takeovers_us(self, until_us: int) -> Sequence[int]:
         """Return the instants, up to `until_us`, at which versions for running cycles come in."""
-        found = {at_us for rules in self.targets for at_us in rules.takeovers_us}
-        return sorted(at_us for at_us in found if at_us <= until_us)
+        return self._takeovers_us[: bisect_right(self._takeovers_us, until_us)]
+
+    @cached_property
+    def _takeovers_us(self) -> tuple[int, ...]:
+        return tuple(sorted({at_us for rules in self.targets for at_us in rules.takeovers_us}))
 
 
 def rulebook(

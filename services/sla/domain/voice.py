@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final, NamedTuple, TypedDict, cast
+from typing import Final, NamedTuple, TypedDict, cast, get_args
 from uuid import UUID
 
 from services.sla.domain.clocks import Clock
@@ -24,6 +24,8 @@ from shared.contracts.sla import (
 )
 
 WITHDRAWN: Final = "withdrawn"
+_BARE: Final = frozenset((SlaPaused.TYPE, SlaBreached.TYPE, SlaBreachRetracted.TYPE))
+_WORDS: Final = frozenset(get_args(ClockEvent))
 
 
 class _Name(TypedDict):
@@ -117,20 +119,23 @@ def hear(events: Iterable[Recorded]) -> Heard:
     is_foreign = False
     for event in events:
         data = event.data
-        if isinstance(data, ClockEvent):
-            is_foreign = is_foreign or _is_foreign(data)
-            learn(knowledge, said_by(data, microseconds(event.time)))
+        if type(data) in _WORDS:
+            word = cast("ClockEvent", data)
+            is_foreign = is_foreign or _is_foreign(word)
+            learn(knowledge, said_by(word, microseconds(event.time)))
     return Heard(knowledge, is_foreign)
 
 
 def _is_foreign(event: ClockEvent) -> bool:
-    return isinstance(event, (SlaMet, SlaMissed)) and event.source_system is not None
+    return getattr(event, "source_system", None) is not None
 
 
 def said_by(event: ClockEvent, time_us: int) -> Said:
     """Return what an event said, as far as later decisions ask for it."""
     key = ClockKey(event.target, event.cycle, event.generation)
     kind = cast("SaidType", event.TYPE)
+    if kind in _BARE:
+        return Said(kind, key, time_us)
     match event:
         case SlaStarted():
             promise = Promise(
@@ -142,16 +147,16 @@ def said_by(event: ClockEvent, time_us: int) -> Said:
                 event.goal,
             )
             return Said(kind, key, time_us, promise=promise, due_us=microseconds(event.due_at))
-        case SlaResumed():
-            return Said(kind, key, time_us, due_us=microseconds(event.due_at))
         case SlaWarned():
             return Said(kind, key, time_us, rule=event.rule)
         case SlaMet() | SlaMissed():
             due_us = None if event.due_at is None else microseconds(event.due_at)
             return Said(kind, key, time_us, end=End(kind, time_us, due_us, event.elapsed_seconds))
+        case SlaResumed():
+            return Said(kind, key, time_us, due_us=microseconds(event.due_at))
         case SlaCancelled():
             is_withdrawal = event.reason == WITHDRAWN
             end = End(kind, time_us, None, None)
             return Said(kind, key, time_us, end=end, is_withdrawal=is_withdrawal)
         case _:
-            return Said(kind, key, time_us)
+            raise AssertionError(f"{kind} says no more than its name")

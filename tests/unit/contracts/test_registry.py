@@ -14,6 +14,8 @@ from shared.contracts.registry import (
     decode_envelope,
     decode_record,
     decode_report,
+    decode_shared,
+    decode_shared_record,
     history_order,
 )
 from shared.contracts.upcasters import UPCASTERS
@@ -55,6 +57,13 @@ def test_what_is_wrong_with_a_record_is_named(value: bytes | None, reason: str) 
 def test_key_and_topic_must_fit_the_event() -> None:
     assert verdict(GOOD, key=b"other") == "wrong_key"
     assert verdict(GOOD, topic="ticket.closed") == "wrong_topic"
+
+
+def test_the_same_bytes_are_decoded_once_and_their_key_is_looked_at_each_time() -> None:
+    one = decode_shared_record(Record("ticket.created", 0, 7, KEY, bytes(bytearray(GOOD)), 0))
+    assert decode_shared("ticket.created", bytes(bytearray(GOOD))) is one
+    with pytest.raises(UndecodableError, match="wrong_key"):
+        decode_shared_record(Record("ticket.created", 0, 8, b"other", GOOD, 0))
 
 
 def test_fields_added_later_are_passed_over() -> None:
