@@ -16,6 +16,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import lru_cache
 from random import Random
 from unittest.mock import AsyncMock, patch
 
@@ -26,14 +27,16 @@ from services.sla.handlers import Rulebook
 from services.sla.projections import READ_MODEL
 from services.sla.wiring import room
 from shared.calendar import instant
+from shared.contracts import registry
 from shared.contracts.envelope import Lineage, encode_event
 from shared.ids import event_id
+from shared.journal import journal
 from shared.log.partitioner import partition_of
 from shared.log.port import Outgoing, Record, TopicPartition
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import open_pool
 from shared.replay import schema
-from shared.runtime import consumer, timers
+from shared.runtime import consumer, read_model, timers
 from shared.runtime.service import Service, Surroundings
 from shared.runtime.timers import GRACE, Timers, Watermark
 from shared.telemetry.metrics import MetricRegistry
@@ -42,6 +45,7 @@ from support.sla_rules import ZONE
 
 PARTITIONS = 2
 BEHIND = 0.3
+REMEMBERED_MAX = 200_000
 LINEAGE = Lineage(actor="soak", correlation_id="soak")
 FORGET = (
     "DELETE FROM kernel.journal WHERE stream_id = ANY($1::text[])",
@@ -49,6 +53,11 @@ FORGET = (
     "DELETE FROM read.history WHERE stream_id = ANY($1::text[])",
     "DELETE FROM read.clock WHERE ticket_id = ANY($1::text[]::uuid[])",
     "DELETE FROM read.ticket WHERE ticket_id = ANY($1::text[]::uuid[])",
+)
+
+UNLOGGED = (
+    *("kernel.journal", "kernel.outbox", "kernel.timer"),
+    *("read.history", "read.clock", "read.ticket"),
 )
 
 
@@ -212,11 +221,16 @@ async def soak_desk(
     """Open sla on an empty database, with its default rules published.
 
     `batch_size` is how many records, or timers, share a transaction at most. Publishing does not
-    wait until all is read: nothing is read here unless the desk is told to.
+    wait until all is read: nothing is read here unless the desk is told to. What is decoded is
+    remembered for as long as tickets live, not only for the moments of a desk that must be small.
     """
+    remembering = lru_cache(REMEMBERED_MAX)(registry.decode_event)
     with (
         patch.object(handlers, "catch_up", AsyncMock()),
         patch.object(consumer, "BATCH_SIZE_MAX", batch_size),
+        patch.object(registry, "decode_shared", remembering),
+        patch.object(journal, "decode_shared", remembering),
+        patch.object(read_model, "decode_shared", remembering),
         patch.object(timers, "BATCH_SIZE_MAX", min(batch_size, timers.BATCH_SIZE_MAX * 10)),
     ):
         async with _open(dsn, chance, start_us) as desk:
@@ -233,6 +247,7 @@ async def _open(dsn: str, chance: Random, start_us: int) -> AsyncGenerator[SoakD
     async with replay.acquire() as connection, connection.transaction():
         await schema.create(connection, READ_MODEL, schema.LIVE)
     await replay.close()
+    await _keep_no_wal(dsn)
     pool = await open_pool(dsn, role="desk_app", name="sla", size_max=4)
     around = Surroundings(
         dsn=dsn,
@@ -252,6 +267,16 @@ async def _open(dsn: str, chance: Random, start_us: int) -> AsyncGenerator[SoakD
         yield desk
     finally:
         await service.stop()
+
+
+async def _keep_no_wal(dsn: str) -> None:
+    """Let the tables that are written all the time do without a log: no crash is survived here."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        for table in UNLOGGED:
+            await connection.execute(f"ALTER TABLE {table} SET UNLOGGED")
+    finally:
+        await connection.close()
 
 
 def outgoing(life: Life, happening: Happening) -> Outgoing:

@@ -20,6 +20,7 @@ MONTH_DAYS = 30
 MIXED = 300
 DUPLICATES = 0.02
 DIFFERENCES_MAX = 20
+FORGET_AT = 10_000
 DUE_TIMERS = "SELECT stream_id, name, due_at FROM kernel.timer WHERE due_at <= $1 LIMIT 3"
 PARKED = "SELECT reason, detail FROM kernel.quarantine LIMIT 3"
 SUMS = (
@@ -200,6 +201,9 @@ class Soak:
         for name in over:
             del self._alive[names[name].number]
         self._gone += over
+        if self._size.prunes and len(self._gone) >= FORGET_AT:
+            await forget(self._dsn, self._gone)
+            self._gone = []
 
     async def _look_around(self, moment: Moment) -> None:
         pool, found = self._desk.service.pool, self.found
@@ -209,9 +213,6 @@ class Soak:
         found.differences += [f"parked: {dict(row)}" for row in await pool.fetch(PARKED)]
         if await pool.fetchval("SELECT count(*) FROM kernel.outbox"):
             found.differences.append("the outbox is not empty")
-        if self._size.prunes:
-            await forget(self._dsn, self._gone)
-            self._gone = []
 
     def _report(self, day: int, seconds: float) -> None:
         found = self.found
