@@ -4,6 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, cast
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -22,6 +23,7 @@ from services.commands.common import (
     table,
 )
 from services.commands.documents import read_document, refuse, shaped
+from services.commands.periods import period_name
 from services.sla.domain.currencies import told
 
 app = typer.Typer(help="Agreements: versions, signatures, remedies.", no_args_is_help=True)
@@ -107,7 +109,7 @@ def list_(
     elif agreement is None:
         _print_agreements(found["agreements"])
     else:
-        _print_remedies(found["remedies"])
+        _print_remedies(found["remedies"], ZoneInfo(found["zone"]))
 
 
 @app.command()
@@ -157,10 +159,11 @@ def _print_agreements(agreements: list[dict[str, Any]]) -> None:
     out.print(rows)
 
 
-def _print_remedies(remedies: list[dict[str, Any]]) -> None:
-    rows = table("period from", "to", "revision", "measure", "share", "band", "due")
+def _print_remedies(remedies: list[dict[str, Any]], zone: ZoneInfo) -> None:
+    rows = table("period", "revision", "measure", "share", "band", "due")
     for remedy in remedies:
-        head = [remedy["period_start"], remedy["period_end"], str(remedy["revision"])]
+        period = period_name(remedy["period_start"], remedy["period_end"], zone)
+        head = [period, str(remedy["revision"])]
         for line in remedy["lines"]:
             share, band = line["share"], line["band_below"]
             rows.add_row(

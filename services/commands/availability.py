@@ -2,9 +2,9 @@
 
 from enum import StrEnum
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
-from rich.table import Table
 
 from services.commands.common import (
     DEFAULT_DATA,
@@ -17,7 +17,9 @@ from services.commands.common import (
     out,
     print_json,
     run,
+    table,
 )
+from services.commands.periods import period_name
 
 _HOUR_SECONDS = 3600
 
@@ -63,24 +65,22 @@ def availability(  # noqa: PLR0913, PLR0917 one parameter per option
 
 
 def _print(found: dict[str, Any]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in ("service", "from", "to", "agreed h", "down h", "available", "promised"):
-        table.add_column(name)
+    rows = table("service", "period", "agreed h", "down h", "available", "promised")
     for name in ("kept", "failures", "MTBF h", "MTTRS h"):
-        table.add_column(name)
+        rows.add_column(name)
+    zone = ZoneInfo(found["zone"])
     for service in found["services"]:
         for period in service["periods"]:
-            table.add_row(service["service"], *_row(period))
-    out.print(table)
+            rows.add_row(service["service"], *_row(period, zone))
+    out.print(rows)
     if not found["services"]:
         out.print("nothing was told of any service")
 
 
-def _row(period: dict[str, Any]) -> list[str]:
+def _row(period: dict[str, Any], zone: ZoneInfo) -> list[str]:
     kept = {None: "–", True: "yes", False: "no"}[period["is_met"]]
     return [
-        period["from"],
-        period["to"],
+        period_name(period["from"], period["to"], zone),
         _hours(period["agreed_seconds"]),
         _hours(period["down_seconds"]),
         _share(period["share"]),

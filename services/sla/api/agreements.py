@@ -61,11 +61,12 @@ class AgreementRoutes:
         revisions: Annotated[bool, Query(description="all, not only the highest")] = False,  # noqa: FBT002 a switch of the query
     ) -> Response:
         """Return what was due for each period, 0 included."""
-        await self._agreements.agreement(id)
+        versions = (await self._agreements.agreement(id))[0].versions
+        zone = next(iter(versions.values())).document.zone  # all versions have the same
         found = await queries.list_remedies(
             self._service.pool, id, is_every_revision=revisions, limit=limit
         )
-        return answer({"remedies": found})
+        return answer({"zone": zone, "remedies": found})
 
     async def review(self, id: Id, request: Request, _: Manager) -> Response:
         """Review a period; tell a further revision if late facts changed anything."""

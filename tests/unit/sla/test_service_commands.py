@@ -104,14 +104,14 @@ def run(desk: Desk) -> Callable[..., Result]:
 
 
 def test_availability_is_a_line_per_service_and_period(desk: Desk, run: Any) -> None:
-    body = {"services": [{"service": "mail", "periods": [PERIOD]}]}
+    body = {"zone": "UTC", "services": [{"service": "mail", "periods": [PERIOD]}]}
     told = run("availability", "--service", "mail", "--by", "month", body=body).output
     assert dict(desk.asked[0].url.params) == {"service": "mail", "by": "month", "zone": "UTC"}
     assert desk.asked[0].url.path == "/sla/availability"
-    for part in ("743.00", "3.00", "99.5962%", "99.9000%", "no", "–"):
+    for part in ("mail     2026-03  743.00", "3.00", "99.5962%", "99.9000%", "no", "–"):
         assert part in told
     assert msgspec.json.decode(run("availability", "--json", body=body).stdout) == body
-    assert "nothing was told" in run("availability", body={"services": []}).output
+    assert "nothing was told" in run("availability", body=body | {"services": []}).output
 
 
 def test_an_agreement_is_published_from_a_file(desk: Desk, run: Any, tmp_path: Path) -> None:
@@ -166,9 +166,9 @@ def test_agreements_and_reviews_are_listed(desk: Desk, run: Any) -> None:
     told = run("agreement", "list", body=body).output
     for part in ("acme-1", "customer", "no", "EUR 1,000.00 a month"):
         assert part in told
-    told = run("agreement", "list", "acme-1", body={"remedies": [REMEDY]}).output
+    told = run("agreement", "list", "acme-1", body={"zone": "UTC", "remedies": [REMEDY]}).output
     assert desk.asked[1].url.path == "/sla/agreements/acme-1/remedies"
-    for part in ("99.596%", "below 0.999", "EUR 50.00", "total credit"):
+    for part in ("2026-03", "99.596%", "below 0.999", "EUR 50.00", "total credit"):
         assert part in told
 
 
