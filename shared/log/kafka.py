@@ -14,24 +14,20 @@ from typing import Any, Final, cast
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from shared.log.kafka_reader import AWAY, REQUEST_TIMEOUT_MS, KafkaReader, started_consumer
 from shared.log.partitioner import partition_of
 from shared.log.port import (
     LogUnavailableError,
     Outgoing,
-    Record,
     RecordTooLargeError,
     TopicPartition,
 )
 
-REQUEST_TIMEOUT_MS: Final = 5_000
 BATCH_BYTES_MAX: Final = 1_000_000
 RECORD_BYTES_MAX: Final = 1_000_000
-FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
-PUBLISH_SECONDS_MAX: Final = 2
 _TOPIC_CONFIG: Final = {"retention.ms": "-1", "cleanup.policy": "delete"}
-_AWAY: Final = (KafkaError, OSError, TimeoutError)
 
 
 class KafkaLog:
@@ -78,7 +74,7 @@ class KafkaLog:
             async with self._lock:
                 answer = await (await self._connected_admin()).create_topics(wanted)
             created = _created(answer.to_object()["topic_errors"])
-        except _AWAY as error:
+        except AWAY as error:
             raise await self._unreachable(error) from error
         return sorted(topic.removeprefix(self._prefix) for topic in created)
 
@@ -89,7 +85,7 @@ class KafkaLog:
                 described = await (await self._connected_admin()).describe_topics(
                     [self._prefix + topic for topic in topics]
                 )
-        except _AWAY as error:
+        except AWAY as error:
             raise await self._unreachable(error) from error
         return {
             topic["topic"].removeprefix(self._prefix): len(topic["partitions"])
@@ -113,7 +109,7 @@ class KafkaLog:
                 offsets = cast(
                     "dict[Any, Any]", await admin.list_consumer_group_offsets(f"desk-{reader}")
                 )
-        except _AWAY as error:
+        except AWAY as error:
             raise await self._unreachable(error) from error
         return {
             TopicPartition(place.topic.removeprefix(self._prefix), place.partition): known.offset
@@ -128,10 +124,10 @@ class KafkaLog:
         """See `Log.close`."""
         admin, self._admin = self._admin, None
         probe, self._probe = self._probe, None
-        with suppress(*_AWAY):
+        with suppress(*AWAY):
             if admin is not None:
                 await admin.close()
-        with suppress(*_AWAY):
+        with suppress(*AWAY):
             if probe is not None:
                 await probe.stop()
 
@@ -146,9 +142,10 @@ class KafkaLog:
             async with self._lock:
                 probe: Any = await self._connected_probe()
                 # All topics at once; aiokafka would ask for one after the other, 0.1 s each.
-                await probe._client.set_topics({p.topic for p in places})  # noqa: SLF001 no public way
+                client = probe._client  # noqa: SLF001 no public way
+                await client.set_topics(client._topics | {p.topic for p in places})  # noqa: SLF001
                 offsets = cast("dict[Any, int]", await getattr(probe, which)(places))
-        except _AWAY as error:
+        except AWAY as error:
             raise await self._unreachable(error) from error
         return {
             TopicPartition(place.topic.removeprefix(self._prefix), place.partition): offset
@@ -166,7 +163,7 @@ class KafkaLog:
 
     async def _connected_probe(self) -> AIOKafkaConsumer:
         if self._probe is None:
-            self._probe = await _started_consumer(self._bootstrap_servers, "offsets")
+            self._probe = await started_consumer(self._bootstrap_servers, "offsets")
         return self._probe
 
     async def _unreachable(self, error: Exception) -> LogUnavailableError:
@@ -184,29 +181,6 @@ def _created(answers: Sequence[Mapping[str, Any]]) -> list[str]:
         elif kind is not TopicAlreadyExistsError:
             raise kind(f"{answer['topic']}: {answer['error_message']}")
     return created
-
-
-async def _started_consumer(
-    bootstrap_servers: str, name: str, group: str | None = None
-) -> AIOKafkaConsumer:
-    consumer = AIOKafkaConsumer(
-        group_id=group,
-        bootstrap_servers=bootstrap_servers,
-        client_id=f"desk-{name}",
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
-        max_partition_fetch_bytes=BATCH_BYTES_MAX,
-        fetch_max_bytes=FETCH_BYTES_MAX,
-        fetch_max_wait_ms=100,
-    )
-    try:
-        await consumer.start()
-    except BaseException:
-        with suppress(*_AWAY):
-            await consumer.stop()
-        raise
-    return consumer
 
 
 class KafkaWriter:
@@ -233,7 +207,7 @@ class KafkaWriter:
                         await producer.send_batch(batch, topic, partition=place.partition)
                     )
             await asyncio.gather(*acknowledgements)
-        except _AWAY as error:
+        except AWAY as error:
             await self.close()
             raise LogUnavailableError(f"Kafka at {self._bootstrap_servers}: {error!r}") from error
 
@@ -246,7 +220,7 @@ class KafkaWriter:
         if sender is not None:
             sender.cancel()
             await asyncio.wait([sender])
-        with suppress(*_AWAY, asyncio.CancelledError):
+        with suppress(*AWAY, asyncio.CancelledError):
             await producer.stop()
         await producer.client.close()  # `stop` forgets it when the sender was cancelled
 
@@ -264,7 +238,7 @@ class KafkaWriter:
             try:
                 await producer.start()
             except BaseException:
-                with suppress(*_AWAY):
+                with suppress(*AWAY):
                     await producer.stop()
                 raise
             self._producer = producer
@@ -305,96 +279,3 @@ def _batches(producer: Any, records: Sequence[Outgoing]) -> Iterator[Any]:  # no
             batch = producer.create_batch()
             batch.append(key=record.key, value=record.value, timestamp=None)
     yield batch
-
-
-class KafkaReader:
-    """A consumer of assigned partitions, without a group."""
-
-    def __init__(self, bootstrap_servers: str, prefix: str, name: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._prefix = prefix
-        self._name = name
-        self._consumer: Any = None  # aiokafka has no types for what is called here
-        self._positions: dict[TopicPartition, int] = {}
-        self._assigned = False
-
-    async def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        """See `LogReader.assign`."""
-        self._positions = dict(positions)
-        self._assigned = False
-
-    async def fetch(self, *, records_max: int, wait_seconds: float) -> list[Record]:
-        """See `LogReader.fetch`."""
-        if not self._positions:
-            await asyncio.sleep(wait_seconds)
-            return []
-        try:
-            consumer = await self._ready()
-            fetched: dict[Any, list[Any]] = await consumer.getmany(
-                timeout_ms=int(wait_seconds * 1000), max_records=records_max
-            )
-        except _AWAY as error:
-            await self.close()
-            raise LogUnavailableError(f"Kafka at {self._bootstrap_servers}: {error!r}") from error
-        records = [
-            Record(
-                message.topic.removeprefix(self._prefix),
-                message.partition,
-                message.offset,
-                message.key,
-                message.value,
-                message.timestamp,
-            )
-            for messages in fetched.values()
-            for message in messages
-        ]
-        for record in records:
-            self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
-        return records
-
-    async def publish(self, positions: Mapping[TopicPartition, int]) -> None:
-        """See `LogReader.publish`; best effort, the next one says it again.
-
-        A dashboard must not stop the reading: aiokafka would wait for the coordinator for ever.
-        """
-        if self._consumer is None:
-            return
-        with suppress(*_AWAY):
-            async with asyncio.timeout(PUBLISH_SECONDS_MAX):
-                await self._consumer.commit(
-                    {
-                        KafkaPartition(self._prefix + place.topic, place.partition): position
-                        for place, position in positions.items()
-                    }
-                )
-
-    async def close(self) -> None:
-        """See `LogReader.close`; a later fetch connects again and goes on where this one was."""
-        consumer, self._consumer = self._consumer, None
-        self._assigned = False
-        if consumer is not None:
-            with suppress(*_AWAY):
-                await consumer.stop()
-
-    async def _ready(self) -> Any:  # noqa: ANN401 see _consumer
-        if self._assigned:
-            return self._consumer
-        # A new consumer for each assignment: told again while it looks for its group's
-        # coordinator, aiokafka's fails an assertion, and then cannot be stopped either.
-        await self.close()
-        consumer: Any = cast(
-            "Any",
-            await _started_consumer(
-                self._bootstrap_servers, self._name, group=f"desk-{self._name}"
-            ),
-        )
-        self._consumer = consumer
-        places = {
-            KafkaPartition(self._prefix + place.topic, place.partition): position
-            for place, position in self._positions.items()
-        }
-        consumer.assign(list(places))
-        for place, position in places.items():
-            consumer.seek(place, position)
-        self._assigned = True
-        return consumer

@@ -442,3 +442,38 @@ async def test_a_silent_kafka_does_not_hold_up_who_publishes(
         await writer.close()
         await log.close()
         node.stop()
+
+
+@pytest.mark.kafka
+async def test_a_reader_goes_on_when_its_broker_was_started_again(
+    kafka_bootstrap: str, tmp_path: Path
+) -> None:
+    """The broker of the run is asked for only to know that one can be had."""
+    node = KafkaNode(tmp_path)
+    node.start()
+    log = KafkaLog(node.bootstrap_servers)
+    await log.create_topics([TOPIC], PARTITIONS)
+    writer, reader = log.writer("test"), log.reader("test")
+    try:
+        await reader.assign(dict.fromkeys(PLACES, 0))
+        await writer.send([outgoing(1, 0), outgoing(2, 0)])
+        await read_on(reader, 2)
+        node.stop()
+        node.start()
+        await sent_at_last(writer, [outgoing(1, 1), outgoing(2, 1)])
+        records = await read_on(reader, 2)
+        assert sorted(record.value or b"" for record in records) == [b"1:1", b"2:1"]
+    finally:
+        await reader.close()
+        await writer.close()
+        await log.close()
+        node.stop()
+
+
+async def sent_at_last(writer: LogWriter, records: list[Outgoing]) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await writer.send(records)
+            except LogUnavailableError:
+                await asyncio.sleep(0.1)
