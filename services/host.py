@@ -179,8 +179,8 @@ def front_door(rooms: Sequence[Running], house: House) -> ASGIApp:
     async def services_here(_: Annotated[Principal, Depends(requires())]) -> dict[str, str]:
         return {one.room.info.name: f"/{one.room.info.name}/docs" for one in rooms}
 
-    routers = [index, health_router(checks), metrics_router(house.registry)]
-    own = create_app(info, routers, state, has_docs=False)
+    probes = [health_router(checks), metrics_router(house.registry)]
+    own = create_app(info, [index], state, probes=probes, has_docs=False)
     mounts = [Mount(f"/{one.room.info.name}", one.app) for one in rooms]
     return Starlette(routes=[*mounts, Mount("/", own)])
 

@@ -1,7 +1,6 @@
 """The FastAPI app of a service: the same doors, errors and documents for all five."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,9 +11,8 @@ from shared.http.auth import DeskState
 from shared.http.edge import BodyLimits, Edge
 from shared.http.parameters import refuse_unknown_parameters
 
-__all__ = ["BodyLimits", "DeskApp", "Lifespan", "ServiceInfo", "create_app"]
+__all__ = ["BodyLimits", "DeskApp", "ServiceInfo", "create_app"]
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 _PROBLEM_RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
     "default": {
@@ -50,13 +48,14 @@ def create_app(
     routers: Sequence[APIRouter],
     state: DeskState,
     *,
+    probes: Sequence[APIRouter] = (),
     limits: BodyLimits | None = None,
-    lifespan: Lifespan | None = None,
     has_docs: bool = True,
 ) -> DeskApp:
     """Return the app of one service, with the OpenAPI document at /openapi.json and /docs.
 
-    `routers` carry their own prefixes. The document and its page need no token: they hold no
+    `routers` carry their own prefixes. `probes` are what machines look at (health, metrics), and
+    answer whatever parameters they are sent. The document and its page need no token: they hold no
     record of anybody's; `has_docs` False removes both.
     """
     app = DeskApp(
@@ -67,8 +66,6 @@ def create_app(
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
-        lifespan=lifespan,
-        dependencies=[Depends(refuse_unknown_parameters)],
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.desk = state
@@ -76,6 +73,9 @@ def create_app(
     app.add_middleware(
         Edge, service=service.name, metrics=state.metrics, limits=limits or BodyLimits()
     )
-    for router in routers:
+    for router in probes:
         app.include_router(router, responses=_PROBLEM_RESPONSE)
+    strict = [Depends(refuse_unknown_parameters)]
+    for router in routers:
+        app.include_router(router, responses=_PROBLEM_RESPONSE, dependencies=strict)
     return app

@@ -82,14 +82,9 @@ def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
     """Return the HTTP side of a running service."""
     metrics = service.around.metrics
     state = DeskState(room.info.name, verifier, service.clock, metrics)
-    routers = [
-        health_router(service_checks(service)),
-        metrics_router(metrics.registry),
-        *room.routers(service),
-        _history_router(service),
-        _quarantine_router(service),
-    ]
-    return create_app(room.info, routers, state)
+    probes = [health_router(service_checks(service)), metrics_router(metrics.registry)]
+    routers = [*room.routers(service), _history_router(service), _quarantine_router(service)]
+    return create_app(room.info, routers, state, probes=probes)
 
 
 def _history_router(service: Service) -> APIRouter:

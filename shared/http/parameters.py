@@ -14,7 +14,7 @@ from shared.errors import InvalidInputError
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """FastAPI dependency of a whole app.
+    """FastAPI dependency of every route but probes.
 
     Raises: InvalidInputError naming the first parameter that the route does not take.
     """

@@ -162,8 +162,9 @@ async def running_desk() -> AsyncIterator[Desk]:
     )
     app = create_app(
         ServiceInfo("intake", "Intake", "1.0.0", "The desk's door."),
-        [_router(), health_router([]), metrics_router(registry)],
+        [_router()],
         state,
+        probes=[health_router([]), metrics_router(registry)],
         limits=BodyLimits(),
     )
     transport = httpx.ASGITransport(app)
