@@ -29,28 +29,25 @@ _DURATIONS: Final = (
 
 @app.command("kpi", help="ART, MTTR, FCR, SLA, CSAT, reopenings and the flow of tickets.")
 def kpi(  # noqa: PLR0913, PLR0917 one parameter per option
-    start: Annotated[str | None, typer.Option("--from", help="Created at or after.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Created at or after: a date, or an instant.")
+    ] = None,
     end: Annotated[str | None, typer.Option("--to", help="Created before.")] = None,
     by: Annotated[str | None, typer.Option(help="priority, month, group or category")] = None,
     calendar: Annotated[str | None, typer.Option(help="For working hours.")] = None,
+    zone: Annotated[str | None, typer.Option(help="IANA zone; else that of the desk.")] = None,
     as_json: Json = False,  # noqa: FBT002 a switch of the command line
     data: Data = DEFAULT_DATA,
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Print the KPIs of tickets created in [from, to); dates mean midnight UTC."""
-    asked = {"from": _instant(start), "to": _instant(end), "by": by, "calendar": calendar}
+    """Print the KPIs of tickets created in [from, to); days and months are those of `--zone`."""
+    asked = {"from": start, "to": end, "by": by, "calendar": calendar, "zone": zone}
     report = run(fetched(Target(data, url, token), "/reporting/kpi", asked))
     if as_json:
         print_json(report)
     else:
         _print(report)
-
-
-def _instant(text: str | None) -> str | None:
-    if text is None or "T" in text:
-        return text
-    return f"{text}T00:00:00Z"
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -97,8 +97,8 @@ def health_router(checks: Sequence[Check]) -> APIRouter:
             headers=None if is_ready else {"Retry-After": "1"},
         )
 
-    # Routes are kept by the router; naming them here keeps checkers from taking them for unused.
-    _ = (live, ready)
+    for path, probe in ("/live", live), ("/ready", ready):  # load balancers ask for the head only
+        router.head(path, include_in_schema=False)(probe)
     return router
 
 

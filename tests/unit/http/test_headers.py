@@ -192,7 +192,10 @@ async def test_a_parameter_that_a_route_does_not_take_is_refused_by_its_name(
 
 
 async def test_a_probe_may_say_what_it_likes(desk: Desk) -> None:
-    assert (await desk.client.get("/health/live?probe=1")).status_code == 200
+    for path in ("/health/live", "/health/ready"):
+        for method in ("GET", "HEAD"):
+            answer = await desk.client.request(method, path, params={"probe": 1})
+            assert answer.status_code == 200, (method, path)
 
 
 async def test_a_command_takes_no_parameter_it_does_not_know_either(desk: Desk) -> None:
