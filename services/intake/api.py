@@ -27,12 +27,13 @@ from shared.clock import Clock
 from shared.contracts.envelope import Envelope
 from shared.contracts.intake import Requester, TicketReported
 from shared.contracts.registry import INBOUND, UndecodableError, decode_report
-from shared.errors import DeskError, ForbiddenError, InvalidInputError, NotFoundError
+from shared.errors import DeskError, ForbiddenError, NotFoundError
 from shared.http import cloudevents, idempotency, preferences
 from shared.http.answers import answer, item_error, settle
 from shared.http.auth import Principal, Role, requires
 from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
+from shared.http.faults import from_undecodable
 from shared.http.idempotency import creation_id
 from shared.http.pagination import Page, next_link, page
 from shared.http.problem import kind_of
@@ -349,8 +350,8 @@ class Intake:
         try:
             record = decode_report(envelope)
         except UndecodableError as error:
-            where = "" if place is None else f"/{place}"
-            raise InvalidInputError(error.detail, field=f"{where}/data") from error
+            base = "" if place is None else f"/{place}"
+            raise from_undecodable(error, event.data, TicketReported, base) from error
         ticket_id = record.ticket_id or reported_ticket_id(event.source, event.id)
         report = self._report(record, ticket_id, principal)
         return msgspec.structs.replace(report, origin=f"{event.source}#{event.id}")

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, cast
 import msgspec
 from msgspec import inspect
 
+from shared.contracts.registry import UndecodableError
 from shared.errors import DeskError, InvalidInputError, MalformedInputError
 from shared.http.wording import of_msgspec
 
@@ -20,6 +21,7 @@ _BELOW: Final = re.compile(r"(?s)((?:/[^/: ]+)+): (.*)")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _ANY: Final = "..."
 _STAR: Final = "*"
+_ATTRIBUTES: Final = {"unknown_type": "/type", "newer_version": "/dataschema"}
 _SEARCH_BYTES_MAX: Final = 4_000_000
 
 
@@ -49,6 +51,19 @@ def from_msgspec(error: Exception, *, base: str = "", given: Given | None = None
     if isinstance(error, RecursionError):
         return MalformedInputError("The JSON is nested too deeply.", field=base or None)
     return MalformedInputError(f"The body is not valid JSON: {error}.", field=base or None)
+
+
+def from_undecodable(error: UndecodableError, data: bytes, shape: Any, base: str) -> DeskError:  # noqa: ANN401 any type
+    """Return what to tell the caller about an event whose data, of a shape, could not be taken.
+
+    `base` is the event's JSON pointer within the body.
+    """
+    cause = error.__cause__
+    if isinstance(cause, msgspec.ValidationError):
+        given = Given(msgspec.json.decode(data), shape, len(data))
+        return from_msgspec(cause, base=f"{base}/data", given=given)
+    field = f"{base}{_ATTRIBUTES.get(error.reason, '/data')}"
+    return InvalidInputError(f"{field}: {error.detail}.", field=field)
 
 
 def _from_validation(message: str, base: str, given: Given | None) -> InvalidInputError:

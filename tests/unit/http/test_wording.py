@@ -20,10 +20,13 @@ import services.sla.schemas
 from services.sla.domain.rules import RulesWanted
 from shared.contracts.agreements import Day
 from shared.contracts.base import Instant, Key
+from shared.contracts.envelope import Envelope, dataschema_of
+from shared.contracts.intake import TicketReported
+from shared.contracts.registry import UndecodableError, decode_report
 from shared.errors import InvalidInputError
 from shared.http.body import decode_struct, inline_schema
 from shared.http.commands import Body
-from shared.http.faults import from_msgspec
+from shared.http.faults import from_msgspec, from_undecodable
 from shared.http.wording import PATTERNS, of_pydantic
 
 INSTANT = "an instant with an offset, such as 2026-01-31T09:00:00Z"
@@ -179,3 +182,34 @@ def test_every_pattern_of_a_request_has_words() -> None:
     wanted = {msgspec.json.decode(text) for text in found}
     assert wanted
     assert wanted <= PATTERNS.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"data": {"title": "x", "requester": {"id": 7}}}, "/data/requester/id", "must be text"),
+        ({"data": {"title": "x"}}, "/data/requester", "is required"),
+        (
+            {"data": {"title": "x", "requester": {"id": "a"}, "channel": "fax"}},
+            "/data/channel",
+            "must be one of",
+        ),
+        ({"type": "ticket.created"}, "/type", "is not 'ticket.reported'"),
+        ({"dataschema": dataschema_of("ticket.reported", 99)}, "/dataschema", "newest known"),
+    ],
+)
+def test_an_event_that_cannot_be_taken_is_told_by_its_key(
+    change: dict[str, Any], field: str, words: str
+) -> None:
+    event = {"type": "ticket.reported", "data": {}, **change}
+    data = msgspec.json.encode(event.pop("data"))
+    schema = event.pop("dataschema", dataschema_of("ticket.reported", 2))
+    envelope = Envelope(
+        specversion="1.0", id="1", source="/m", dataschema=schema, data=msgspec.Raw(data), **event
+    )
+    with pytest.raises(UndecodableError) as refused:
+        decode_report(envelope)
+    told = from_undecodable(refused.value, data, TicketReported, "/3")
+    assert told.field == f"/3{field}"
+    assert words in told.detail
+    assert told.detail.startswith(f"/3{field}")
