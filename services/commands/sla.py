@@ -71,8 +71,8 @@ def _run(case: Scenario, base: str) -> Verdict:
     try:
         return run(case)
     except InvalidInputError as error:
-        detail = error.detail if error.field else f" {error.detail}"
-        refuse(f"{base}{detail} (scenario {case.id!r})")
+        place = "" if error.field or not base else ": "
+        refuse(f"{base}{place}{error.detail} (scenario {case.id!r})")
 
 
 def _read_cases(file: Path) -> tuple[list[Scenario], bool]:

@@ -1,6 +1,6 @@
 """The one function from a ticket's history and the rules to its ledger of clocks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -55,10 +55,10 @@ class Judgement(NamedTuple):
 def judge(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Ledger:
     """Return every clock the ticket has had, as read at `at_us`; later facts do not count.
 
-    `facts` are in order (`history.in_order`), each once. Raises: NoWorkingTimeError if a calendar
-    does not hold as much working time as a goal needs.
+    `facts` are in order (`history.in_order`), each once. Raises: NoWorkingTimeError, naming target,
+    policy and calendar, if a calendar does not hold as much working time as a goal needs.
     """
-    return tuple(read(course) for course in courses(facts, rules, at_us))
+    return _whole(_each(courses(facts, rules, at_us)))
 
 
 def judge_each(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Judgement:
@@ -67,8 +67,12 @@ def judge_each(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Judgement:
     This is what a desk in service asks, whose rules were checked when they were published and
     whose calendars may run out years later.
     """
+    return _each(courses(facts, rules, at_us))
+
+
+def _each(ledger: Iterable[Course]) -> Judgement:
     found = Judgement([], [])
-    for course in courses(facts, rules, at_us):
+    for course in ledger:
         try:
             found.clocks.append((course, read(course)))
         except NoWorkingTimeError as error:
@@ -83,9 +87,19 @@ def judge_each(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Judgement:
     return found
 
 
+def _whole(judgement: Judgement) -> Ledger:
+    if judgement.without_deadline:
+        one = judgement.without_deadline[0]
+        raise NoWorkingTimeError(
+            f"target {one.target!r} of policy {one.policy_id!r} version {one.policy_version} has no"
+            f" deadline by calendar {one.calendar!r}: {one.reason}"
+        )
+    return judgement.ledger
+
+
 def judge_just_before(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Ledger:
     """Return the ledger as read at `at_us`, versions that come into force then left out."""
-    return tuple(read(course) for course in courses(facts, rules, at_us, at_us - 1))
+    return _whole(_each(courses(facts, rules, at_us, at_us - 1)))
 
 
 def courses(

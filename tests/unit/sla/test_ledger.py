@@ -3,6 +3,8 @@
 import pytest
 from support.scenarios import at, event, outcome, policy, target, told
 
+from shared.calendar import NoWorkingTimeError
+
 CREATED = event("09:00", "created", priority="P3")
 
 
@@ -235,3 +237,11 @@ def test_a_breach_that_a_lasting_pause_moves_is_taken_back_before_it_is_said_aga
     assert told(found)[:4] == [
         *("20:00 started", "15:00 breached", "04:00 breach_retracted", "15:00 breached")
     ]
+
+
+def test_a_goal_that_its_calendar_cannot_reach_is_named_whole() -> None:
+    fair = {"id": "fair", "zone": "UTC", "weekly": {}}
+    fair["special_days"] = {"2025-06-02": [["09:00", "10:00"]]}
+    far = policy(target(7200, calendar="fair"))
+    with pytest.raises(NoWorkingTimeError, match=r"'resolution' of policy .* calendar 'fair'"):
+        outcome(CREATED, policies=[far], calendars=[fair])
