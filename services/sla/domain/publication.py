@@ -49,9 +49,9 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
     `clock` is None if late facts undid the clock; `promise` is then the one that is void, else it
     is set when a clock started. `due_us` is where the clock runs towards, or the breach that is
-    taken back; `rule` a warning's. `is_correction` marks a start that was told before, or an end
-    told before at the same instant, with other content; `is_withdrawal` the end of a clock that
-    late facts undid.
+    taken back; `rule` a warning's, `reason` a pause's. `is_correction` marks a start that was told
+    before, or an end told before at the same instant, with other content; `is_withdrawal` the end
+    of a clock that late facts undid.
     """
 
     type: SaidType
@@ -61,6 +61,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     promise: Promise | None = None
     due_us: int | None = None
     rule: WarnRule | None = None
+    reason: str | None = None
     end: End | None = None
     is_correction: bool = False
     is_withdrawal: bool = False
@@ -69,12 +70,13 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 class Told(msgspec.Struct, frozen=True):
     """What the world was last told about one clock.
 
-    `due_us` is None while it was told to be paused, `breach_us` is the breach that stands.
+    `due_us` is None while it was told to be paused, `pause` since when and why, `breach_us` is the
+    breach that stands.
     """
 
     promise: Promise
     due_us: int | None = None
-    pause_us: int | None = None
+    pause: tuple[int, str | None] | None = None
     breach_us: int | None = None
     end: End | None = None
     warned: tuple[WarnRule, ...] = ()
@@ -96,7 +98,7 @@ def learn(knowledge: Knowledge, said: Said) -> None:
     match said.type:
         case "sla.started" if said.promise is not None:
             fresh = Told(said.promise) if told is None else told
-            told = replace(fresh, promise=said.promise, due_us=said.due_us, pause_us=None, end=None)
+            told = replace(fresh, promise=said.promise, due_us=said.due_us, pause=None, end=None)
         case _ if told is None:
             return
         case "sla.breach_retracted":
@@ -104,9 +106,9 @@ def learn(knowledge: Knowledge, said: Said) -> None:
         case "sla.breached":
             told = replace(told, breach_us=said.time_us)
         case "sla.paused":
-            told = replace(told, due_us=None, pause_us=said.time_us)
+            told = replace(told, due_us=None, pause=(said.time_us, said.reason))
         case "sla.resumed":
-            told = replace(told, due_us=said.due_us, pause_us=None)
+            told = replace(told, due_us=said.due_us, pause=None)
         case "sla.warned" if said.rule is not None:
             told = replace(told, warned=(*told.warned, said.rule))
         case "sla.cancelled" if said.is_withdrawal:
@@ -215,8 +217,9 @@ def _promise(clock: Clock) -> Promise:
 def _course(clock: Clock, told: Told) -> Iterator[Said]:
     """Say that a running clock paused, resumed, or runs towards another due time than was said."""
     if clock.outcome == "paused" and clock.pause is not None:
-        if told.pause_us != clock.pause.start_us:
-            yield Said("sla.paused", key_of(clock), clock.pause.start_us, clock)
+        since_us, reason = clock.pause.start_us, clock.pause.reason
+        if told.pause != (since_us, reason):
+            yield Said("sla.paused", key_of(clock), since_us, clock, reason=reason)
     elif told.due_us != clock.due_us:
         resumed_us = clock.came_us if clock.resumed_us is None else clock.resumed_us
         yield Said("sla.resumed", key_of(clock), resumed_us, clock, due_us=clock.due_us)

@@ -24,7 +24,7 @@ from shared.contracts.sla import (
 )
 
 WITHDRAWN: Final = "withdrawn"
-_BARE: Final = frozenset((SlaPaused.TYPE, SlaBreached.TYPE, SlaBreachRetracted.TYPE))
+_BARE: Final = frozenset((SlaBreached.TYPE, SlaBreachRetracted.TYPE))
 _WORDS: Final = frozenset(get_args(ClockEvent))
 
 
@@ -55,10 +55,9 @@ def event_of(said: Said, ticket_id: UUID) -> ClockEvent:  # noqa: PLR0911 one an
                 policy_id=definition.policy_id,
                 policy_version=definition.version,
             )
-        case "sla.paused":
-            reason = "paused" if clock.pause is None else clock.pause.reason
+        case "sla.paused" if said.reason is not None:
             elapsed_seconds = clock.elapsed_us // SECOND_US
-            return SlaPaused(**name, elapsed_seconds=elapsed_seconds, reason=reason)
+            return SlaPaused(**name, elapsed_seconds=elapsed_seconds, reason=said.reason)
         case "sla.resumed":
             return SlaResumed(**name, due_at=due_at)
         case "sla.warned" if said.rule is not None:
@@ -130,7 +129,7 @@ def _is_foreign(event: ClockEvent) -> bool:
     return getattr(event, "source_system", None) is not None
 
 
-def said_by(event: ClockEvent, time_us: int) -> Said:
+def said_by(event: ClockEvent, time_us: int) -> Said:  # noqa: PLR0911 one answer per word
     """Return what an event said, as far as later decisions ask for it."""
     key = ClockKey(event.target, event.cycle, event.generation)
     kind = cast("SaidType", event.TYPE)
@@ -154,6 +153,8 @@ def said_by(event: ClockEvent, time_us: int) -> Said:
             return Said(kind, key, time_us, end=End(kind, time_us, due_us, event.elapsed_seconds))
         case SlaResumed():
             return Said(kind, key, time_us, due_us=microseconds(event.due_at))
+        case SlaPaused():
+            return Said(kind, key, time_us, reason=event.reason)
         case SlaCancelled():
             is_withdrawal = event.reason == WITHDRAWN
             end = End(kind, time_us, None, None)

@@ -1,9 +1,14 @@
 """How clocks run, by small cases; the worked examples and the oracle check the rest."""
 
+import msgspec
 import pytest
-from support.scenarios import at, event, outcome, policy, target, told
+from support.scenarios import at, case, event, outcome, policy, target, told
 
-from shared.calendar import NoWorkingTimeError
+from services.sla.domain.history import in_order
+from services.sla.domain.rulebook import rulebook
+from services.sla.domain.scenario import Scenario
+from services.sla.domain.simulate import calendars_of, facts_of, policy_version, published
+from shared.calendar import NoWorkingTimeError, instant, microseconds
 
 CREATED = event("09:00", "created", priority="P3")
 
@@ -237,6 +242,22 @@ def test_a_breach_that_a_lasting_pause_moves_is_taken_back_before_it_is_said_aga
     assert told(found)[:4] == [
         *("20:00 started", "15:00 breached", "04:00 breach_retracted", "15:00 breached")
     ]
+
+
+def test_a_pause_whose_reason_a_late_fact_changes_is_told_anew() -> None:
+    events = (
+        CREATED,
+        event("09:10", "assigned", group="vendor", agent="v"),
+        event("09:10", "held", known="09:30", reason="vendor"),
+    )
+    vendor = target(pause=["held:vendor", {"group": "vendor"}])
+    scenario = msgspec.convert(case(*events, targets=[vendor]), Scenario)
+    book = rulebook(
+        [policy_version(part) for part in scenario.policies], calendars_of(scenario.calendars)
+    )
+    said = published(in_order(facts_of(scenario)), book, microseconds(scenario.events[-1].time))
+    pauses = [(one.reason, f"{instant(one.time_us):%H:%M}") for one in said if one.reason]
+    assert pauses == [("group = vendor", "09:10"), ("vendor", "09:10")]
 
 
 def test_a_goal_that_its_calendar_cannot_reach_is_named_whole() -> None:
