@@ -14,7 +14,7 @@ from services.sla.domain.clocks import Clock
 from services.sla.domain.facts import facts_of
 from services.sla.domain.history import in_order
 from services.sla.domain.inheritance import Bequest, bequests, due_times, inherited
-from services.sla.domain.ledger import Judgement, Ledger, WithoutDeadline, judge_each
+from services.sla.domain.ledger import Ledger, WithoutDeadline, judge_each
 from services.sla.domain.publication import Knowledge, Said, learn
 from services.sla.domain.voice import event_of, hear
 from services.sla.handlers import Agreements
@@ -139,7 +139,8 @@ async def _judge_again(
         recorded = (microseconds(event.recorded_at) for event in journals[ticket_id])
         at_us = max([now_us, *recorded])
         judgement = judge_each(facts, rules.rulebook, at_us)
-        said = _say(judgement, knowledge, at_us, min(fired_us, now_us + 1))
+        ledger = judgement.ledger
+        said = _say(ledger, knowledge, at_us, min(fired_us, now_us + 1))
         uuid = UUID(ticket_id)
         lineage = lineage_after(causes.get(ticket_id) or _last_told(events), _WRITER)
         drafts = [Draft(event_of(one, uuid), instant(one.time_us)) for one in said]
@@ -149,7 +150,7 @@ async def _judge_again(
             _Heritage(uuid, one, due_times(facts, rules.rulebook, one.at_us), lineage)
             for one in bequests(events)
         )
-        timers = [*_timers(ticket_id, judgement.ledger, knowledge)]
+        timers = [*_timers(ticket_id, ledger, knowledge)]
         later = [fact.time_us for fact in facts if fact.time_us > at_us]
         takeovers = rules.rulebook.takeovers_after(at_us)
         for name, coming in ("later", later), ("takeover", takeovers):
@@ -197,14 +198,12 @@ async def _hand_over(unit: Unit, heritage: Sequence[_Heritage], lengths: dict[st
         lengths[heir] += len(drafts)
 
 
-def _say(judgement: Judgement, knowledge: Knowledge, at_us: int, fired_us: int) -> list[Said]:
+def _say(ledger: Ledger, knowledge: Knowledge, at_us: int, fired_us: int) -> list[Said]:
     """Return what timers have to say, then the news; and learn both."""
-    ledger = judgement.ledger
     timed = publication.due(ledger, knowledge, fired_us)
     for one in timed:
         learn(knowledge, one)
-    unread = [one.key for one in judgement.without_deadline]
-    said = publication.news(ledger, knowledge, at_us, fired_us, unread)
+    said = publication.news(ledger, knowledge, at_us, fired_us)
     for one in said:
         learn(knowledge, one)
     return [*timed, *said]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.clock import SetClock
 from support.inprocess import InProcessDesk, in_process_desk
@@ -74,7 +75,7 @@ async def test_a_clock_without_a_deadline_leaves_the_others_running(
     await told(desk, late, "started", "met")
 
 
-async def test_a_clock_that_loses_its_deadline_is_not_withdrawn(
+async def test_a_clock_that_loses_its_deadline_is_withdrawn(
     desk: InProcessDesk, clock: SetClock
 ) -> None:
     ticket = await desk.report(1)
@@ -85,5 +86,8 @@ async def test_a_clock_that_loses_its_deadline_is_not_withdrawn(
     clock.set(datetime(2026, 3, 21, 12, tzinfo=UTC))
     resumed = await desk.clients["intake"].post(f"/tickets/{ticket}/resume", json={})
     assert resumed.is_success, resumed.text
-    await told(desk, ticket, "started", "started", "paused", "paused", "resumed")
+    said = await told(
+        desk, ticket, "started", "started", "paused", "paused", "resumed", "cancelled"
+    )
+    assert msgspec.to_builtins(said[-1].data)["reason"] == "withdrawn"
     assert [one["target"] for one in await clocks(desk, ticket)] == ["resolution"]

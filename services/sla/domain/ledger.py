@@ -1,6 +1,6 @@
 """The one function from a ticket's history and the rules to its ledger of clocks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,16 +15,8 @@ Ledger = tuple[Clock, ...]
 """A ticket's clocks, by target as first named in the rules, cycle and generation."""
 
 
-class ClockKey(NamedTuple):
-    """Names a clock in its ticket."""
-
-    target: str
-    cycle: int
-    generation: int
-
-
 class WithoutDeadline(msgspec.Struct, frozen=True):
-    """A clock that cannot be read, since its calendar has run out of working time; and why."""
+    """A clock that would run, but its calendar has run out of working time; and why."""
 
     target: str
     cycle: int
@@ -34,21 +26,16 @@ class WithoutDeadline(msgspec.Struct, frozen=True):
     calendar: str
     reason: str
 
-    @property
-    def key(self) -> ClockKey:
-        """The clock's name in its ticket."""
-        return ClockKey(self.target, self.cycle, self.generation)
-
 
 class Judgement(NamedTuple):
-    """The clocks that could be read, each with what it counted, and those that could not."""
+    """The clocks that can be read, each with what it counted, and those that never come due."""
 
     clocks: list[tuple[Course, Clock]]
     without_deadline: list[WithoutDeadline]
 
     @property
     def ledger(self) -> Ledger:
-        """The clocks that could be read."""
+        """The clocks that can be read."""
         return tuple(clock for _, clock in self.clocks)
 
 
@@ -58,7 +45,12 @@ def judge(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Ledger:
     `facts` are in order (`history.in_order`), each once. Raises: NoWorkingTimeError, naming target,
     policy and calendar, if a calendar does not hold as much working time as a goal needs.
     """
-    return _whole(_each(courses(facts, rules, at_us)))
+    return tuple(_read(course) for course in courses(facts, rules, at_us))
+
+
+def judge_just_before(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Ledger:
+    """Return the ledger as read at `at_us`, versions that come into force then left out."""
+    return tuple(_read(course) for course in courses(facts, rules, at_us, at_us - 1))
 
 
 def judge_each(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Judgement:
@@ -67,39 +59,34 @@ def judge_each(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Judgement:
     This is what a desk in service asks, whose rules were checked when they were published and
     whose calendars may run out years later.
     """
-    return _each(courses(facts, rules, at_us))
-
-
-def _each(ledger: Iterable[Course]) -> Judgement:
     found = Judgement([], [])
-    for course in ledger:
+    for course in courses(facts, rules, at_us):
         try:
             found.clocks.append((course, read(course)))
         except NoWorkingTimeError as error:
-            life, definition = course.life, course.life.definition
-            found.without_deadline.append(
-                WithoutDeadline(
-                    *(life.target, life.cycle, life.generation),
-                    *(definition.policy_id, definition.version, definition.target.calendar),
-                    reason=error.detail,
-                )
-            )
+            if course.life.ended_us is None:
+                found.without_deadline.append(_without_deadline(course, error))
     return found
 
 
-def _whole(judgement: Judgement) -> Ledger:
-    if judgement.without_deadline:
-        one = judgement.without_deadline[0]
+def _read(course: Course) -> Clock:
+    try:
+        return read(course)
+    except NoWorkingTimeError as error:
+        one = _without_deadline(course, error)
         raise NoWorkingTimeError(
             f"target {one.target!r} of policy {one.policy_id!r} version {one.policy_version} has no"
             f" deadline by calendar {one.calendar!r}: {one.reason}"
-        )
-    return judgement.ledger
+        ) from error
 
 
-def judge_just_before(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Ledger:
-    """Return the ledger as read at `at_us`, versions that come into force then left out."""
-    return _whole(_each(courses(facts, rules, at_us, at_us - 1)))
+def _without_deadline(course: Course, error: NoWorkingTimeError) -> WithoutDeadline:
+    life, definition = course.life, course.life.definition
+    return WithoutDeadline(
+        *(life.target, life.cycle, life.generation),
+        *(definition.policy_id, definition.version, definition.target.calendar),
+        reason=error.detail,
+    )
 
 
 def courses(

@@ -1,12 +1,12 @@
 """What has to be said about a ticket's clocks: the ledger against what has been said."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from services.sla.domain.clocks import Clock
-from services.sla.domain.ledger import ClockKey, Ledger
+from services.sla.domain.ledger import Ledger
 from shared.calendar import SECOND_US
 from shared.contracts.promises import ClockKind, Goal, WarnRule
 
@@ -22,6 +22,14 @@ SaidType = Literal[
     "sla.warned",
 ]
 _ENDS: Final[Mapping[str, SaidType]] = {"met": "sla.met", "missed": "sla.missed"}
+
+
+class ClockKey(NamedTuple):
+    """Names a clock in its ticket."""
+
+    target: str
+    cycle: int
+    generation: int
 
 
 class Promise(NamedTuple):
@@ -143,22 +151,16 @@ def due(ledger: Ledger, knowledge: Knowledge, before_us: int) -> list[Said]:
     return [said for _, _, said in found]
 
 
-def news(
-    ledger: Ledger,
-    knowledge: Knowledge,
-    at_us: int,
-    fired_us: int,
-    unread: Collection[ClockKey] = (),
-) -> list[Said]:
+def news(ledger: Ledger, knowledge: Knowledge, at_us: int, fired_us: int) -> list[Said]:
     """Return what is true by a ledger read at `at_us`, and has not been said; warnings excepted.
 
     Breaches of clocks that run are said up to and without `fired_us`, the instant up to which
     timers may speak. A breach that a late fact clears or moves is taken back, an end that it
-    changes is told anew, a clock that it undoes is withdrawn; of one that could not be read
-    nothing is said. It comes in the ledger's order; folding it leaves nothing to say.
+    changes is told anew, a clock that it undoes, or leaves without a deadline, is withdrawn. It
+    comes in the ledger's order; folding it leaves nothing to say.
     """
     said = [one for clock in ledger for one in _news(clock, knowledge, at_us, fired_us)]
-    there = {key_of(clock) for clock in ledger}.union(unread)
+    there = {key_of(clock) for clock in ledger}
     gone = [key for key in knowledge if key not in there]
     for key in sorted(gone):
         promise, breach_us = knowledge[key].promise, knowledge[key].breach_us
