@@ -1,5 +1,8 @@
 """The `desk` command."""
 
+import os
+import sys
+
 import typer
 
 from services.commands import imports, operate, quarantine, replay, reports, serve, sla, tokens
@@ -23,4 +26,12 @@ app.add_typer(tokens.app, name="token")
 
 def main() -> None:
     """Run the command line."""
+    _open_streams()
     app()
+
+
+def _open_streams() -> None:
+    """Give standard streams that the caller has closed a place: the next file would take theirs."""
+    for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 for as long as we live

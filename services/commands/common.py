@@ -21,7 +21,8 @@ from shared.errors import DeskError, StartupError, UnavailableError
 T = TypeVar("T")
 DEFAULT_DATA: Final = Path(".desk")
 _PIPE_COLUMNS: Final = 200
-out: Final = Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+_HAS_TERMINAL: Final = sys.stdout is not None and sys.stdout.isatty()  # pyright: ignore[reportUnnecessaryComparison] None if closed
+out: Final = Console(width=None if _HAS_TERMINAL else _PIPE_COLUMNS)
 err: Final = Console(stderr=True)
 
 Data = Annotated[Path, typer.Option("--data", envvar="DESK_DATA", help="Folder of the desk.")]

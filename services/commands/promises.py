@@ -65,6 +65,8 @@ def publish(  # noqa: PLR0913, PLR0917 one parameter per option
     plan = run(sent(target, "POST", "/sla/rules:check", wanted))
     if not plan["publishes"]:
         err.print("nothing to publish: all of it is in force")
+    elif not yes and as_json:
+        fail("--json asks nothing: give --yes; `desk sla diff --json` shows what would change")
     elif not yes:
         _print_plan(plan)
         try:

@@ -119,6 +119,16 @@ def without(answer: httpx.Response, ticket: str) -> str:
     return answer.json()["detail"].replace(ticket, "").partition(" at ")[0]
 
 
+async def test_the_same_targets_for_running_cycles_are_a_version_of_their_own(
+    desk: InProcessDesk,
+) -> None:
+    assert (await publish(desk, promise(HOUR)))["changed"]
+    assert not (await publish(desk, promise(HOUR)))["changed"]
+    assert (await publish(desk, promise(HOUR), applies_to="running"))["changed"]
+    assert not (await publish(desk, promise(HOUR), applies_to="running"))["changed"]
+    assert not (await publish(desk, promise(HOUR)))["changed"]
+
+
 async def test_a_deadline_is_explained_and_becomes_a_test_case(desk: InProcessDesk) -> None:
     ticket = await desk.report(1, kind="incident", impact="low", urgency="low")
     await desk.settle()

@@ -274,6 +274,7 @@ def _says_the_same(
         policy.targets == latest.targets
         and _pinned(policy.targets, pins) == latest.calendars
         and policy.effective_from in (None, latest.effective_from)
+        and (policy.applies_to == "new" or latest.applies_to == "running")
     )
 
 
