@@ -185,6 +185,8 @@ def _rule_name(rule: dict[str, Any]) -> str:
 def _print_plan(plan: dict[str, Any]) -> None:
     for rule in plan["publishes"]:
         line(f"would publish {_rule_name(rule)}")
+        for version in rule["replaces"]:
+            line(f"  in place of version {version}, which was to come")
         for difference in rule_lines(rule.get("differs", ())):
             line(difference)
     changes = plan["running_clocks"]

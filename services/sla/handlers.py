@@ -12,21 +12,21 @@ from services.sla.domain.agreements import Agreement, Due, Publish, Review, Sign
 from services.sla.domain.attainment import Asked
 from services.sla.domain.availability import Newest, Record
 from services.sla.domain.defaults import default_calendars, default_policy
+from services.sla.domain.differences import Differs, differing
 from services.sla.domain.facts import PEAKS
 from services.sla.domain.findings import Finding
 from services.sla.domain.preview import RunningClocks, changes
 from services.sla.domain.published import Publication, rules_of
 from services.sla.domain.remedies import Figures, attained, available, remedy
 from services.sla.domain.rules import (
-    Differs,
     PublishRule,
     RuleEvent,
     RulesWanted,
     decide,
-    differing,
     evolve,
     findings,
     plan,
+    replaced,
 )
 from services.sla.queries import (
     open_tickets,
@@ -61,6 +61,7 @@ from shared.telemetry import context
 class Plan(msgspec.Struct, frozen=True):
     """What publishing would do: the rules, each with what differs from its newest version.
 
+    `replaces` are the versions to come that will not come, since the new one does before them.
     `running_clocks` are RunningClocks, each with the names of its ticket. `warnings` are what the
     linter finds odd in the rules.
     """
@@ -119,7 +120,11 @@ class Rulebook:
             named = await with_names(connection, running.clocks)
         newest = {event.data.stream_id: event.data for event in published}
         return Plan(
-            publishes=[_planned(rule, newest.get(rule.stream_id)) for rule in planned],
+            publishes=[
+                _planned(rule, newest.get(rule.stream_id))
+                | {"replaces": replaced(rule, published, now)}
+                for rule in planned
+            ],
             running_clocks=msgspec.structs.asdict(running) | {"clocks": named},
             warnings=findings(wanted, published, now),
         )

@@ -67,6 +67,9 @@ async def test_a_clock_without_a_deadline_leaves_the_others_running(
     assert without["reason"] == ("the calendar does not hold so much working time within 20 years")
     explained = await asked(desk, f"/tickets/{late}/explain")
     assert explained["without_deadline"] == [without]
+    exported = await asked(desk, f"/tickets/{late}/scenario")
+    assert "clocks" not in exported["expect"]
+    assert "'at the fair' of policy 'standard'" in exported["note"]
     await desk.settle()
     at_risk = (await asked(desk, "/at-risk"))["clocks"]
     assert {one["ticket_id"] for one in at_risk if one["target"] == "resolution"} == {early, late}

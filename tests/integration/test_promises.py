@@ -205,6 +205,17 @@ async def test_a_promise_that_cannot_be_is_refused_and_nothing_changes(
         ),
         ({"weekly": {"mon": [["09:00", "12:00"], ["11:00", "13:00"]]}}, "/weekly/mon"),
         ({"holidays": ["2025-02-30"]}, "/holidays/0"),
+        (
+            {
+                "weekly": {
+                    "mon": [
+                        [f"{n // 2:02}:{n % 2 * 30:02}", f"{n // 2:02}:{n % 2 * 30 + 9:02}"]
+                        for n in range(25)
+                    ]
+                }
+            },
+            "/weekly/mon",
+        ),
     ],
 )
 async def test_a_calendar_that_cannot_be_is_refused(
@@ -224,26 +235,60 @@ async def test_a_policy_for_the_past_is_refused(desk: InProcessDesk) -> None:
     assert "is past" in answer.json()["detail"]
 
 
-async def test_before_a_version_that_is_to_come_nothing_else_comes_into_force(
+def to_come(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0).isoformat()
+
+
+async def goals(desk: InProcessDesk, number: int) -> set[int]:
+    """Return what a ticket that is reported now is promised."""
+    ticket = await desk.report(number)
+    await desk.settle()
+    return {clock["goal"]["working_seconds"] for clock in await clocks(desk, ticket)}
+
+
+async def test_what_comes_into_force_before_a_version_to_come_takes_its_place(
     desk: InProcessDesk,
 ) -> None:
     sla = desk.clients["sla"]
-    start = (datetime.now(UTC) + timedelta(days=30)).replace(microsecond=0)
-    coming = {"targets": [promise(HOUR)], "effective_from": start.isoformat()}
-    assert (await sla.put("/policies/standard", json=coming)).json()["version"] == 2
-    for body in (
-        {"targets": []},
-        {"targets": [promise(2 * HOUR)]},
-        {"targets": [promise(2 * HOUR)], "effective_from": start.isoformat()},
-    ):
-        refused = await sla.put("/policies/standard", json=body)
-        assert (refused.status_code, refused.json()["field"]) == (422, "/effective_from")
-        assert refused.json()["detail"] == (
-            f"/effective_from: version 2 of 'standard' comes into force at {start.isoformat()} and"
-            " cannot be changed; give version 3 an `effective_from` after that"
-        )
-    later = {"targets": [], "effective_from": (start + timedelta(seconds=1)).isoformat()}
-    assert (await sla.put("/policies/standard", json=later)).json()["version"] == 3
+    await publish(desk, promise(HOUR))
+    withdrawal = {"targets": [], "effective_from": to_come(30)}
+    assert (await sla.put("/policies/standard", json=withdrawal)).json()["changed"]
+    assert not (await sla.put("/policies/standard", json=withdrawal)).json()["changed"]
+    assert await goals(desk, 1) == {HOUR}
+    sooner = {"id": "standard", "targets": [promise(2 * HOUR)], "effective_from": to_come(10)}
+    (plan,) = (await sla.post("/rules:check", json={"policies": [sooner]})).json()["publishes"]
+    assert (plan["version"], plan["replaces"]) == (4, [3])
+    assert (await sla.post("/rules", json={"policies": [sooner]})).is_success
+    assert await goals(desk, 2) == {HOUR}
+    assert (await publish(desk))["changed"], "withdrawn now, not in ten days or thirty"
+    assert await goals(desk, 3) == set()
+
+
+async def test_a_new_calendar_reaches_what_is_in_force_and_what_is_to_come(
+    desk: InProcessDesk,
+) -> None:
+    sla = desk.clients["sla"]
+    week = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+    days = {day: [["00:00", "24:00"]] for day in week}
+    shop = {"zone": "UTC", "weekly": days}
+    assert (await sla.put("/calendars/shop", json=shop)).is_success
+    await publish(desk, promise(HOUR) | {"calendar": "shop"})
+    coming = {"targets": [promise(2 * HOUR) | {"calendar": "shop"}], "effective_from": to_come(30)}
+    assert (await sla.put("/policies/standard", json=coming)).is_success
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    tomorrow = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d}"
+    closed = shop | {"holidays": [today, tomorrow]}
+    answer = (await sla.put("/calendars/shop", json=closed)).json()
+    versions = [rule for rule in answer["published"] if "policy_id" in rule]
+    assert [(rule["version"], rule["calendars"]) for rule in versions] == [
+        (4, {"shop": 2}),
+        (5, {"shop": 2}),
+    ]
+    assert [rule["targets"][0]["goal"]["working_seconds"] for rule in versions] == [HOUR, 2 * HOUR]
+    ticket = await desk.report(1)
+    await desk.settle()
+    (clock,) = await clocks(desk, ticket)
+    assert clock["due_at"][:10] not in {today, tomorrow}, "as the shop is closed"
 
 
 async def test_a_new_calendar_version_leaves_running_promises_alone(desk: InProcessDesk) -> None:

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple, NoReturn
 import msgspec
 
 from services.sla.domain.currencies import MINOR_DIGITS
+from services.sla.domain.differences import Differs, differing
 from services.sla.domain.periods import Span, known_us, period_at
 from services.sla.domain.remedies import Reviewed
-from services.sla.domain.rules import Differs, differing
 from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.agreements import (
     AgreementEvent,

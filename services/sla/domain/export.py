@@ -10,12 +10,12 @@ from msgspec import UNSET
 from services.sla.domain import scenario
 from services.sla.domain.facts import RANK
 from services.sla.domain.history import Fact
-from services.sla.domain.published import Publication, in_asking_order, version_of
+from services.sla.domain.published import Publication, in_asking_order, standing
 from services.sla.domain.rulebook import PolicyVersion, calendar_version
 from services.sla.domain.rules import calendar_part
 from services.sla.domain.scenario import CalendarPart, Expect, PolicyPart, Scenario
 from services.sla.domain.simulate import run
-from shared.calendar import ROUND_THE_CLOCK, SECOND_US, instant
+from shared.calendar import ROUND_THE_CLOCK, SECOND_US, NoWorkingTimeError, instant
 from shared.contracts.promises import Target
 from shared.contracts.sla import SlaCalendarPublished, SlaPolicyPublished
 
@@ -50,15 +50,18 @@ def scenario_of(
     A calendar of which several versions were used appears once for each, as `name@version`. Of
     versions that came into force within one second, the last is there.
     """
-    policies: list[tuple[int, PolicyVersion]] = []
+    histories: dict[str, list[Publication]] = {}
+    places: dict[str, int] = {}
     calendars: dict[tuple[str, int], SlaCalendarPublished] = {}
-    for data, time_us, _ in publications:
+    for event in publications:
+        data = event.data
         if isinstance(data, SlaPolicyPublished):
-            policies.append((data.place, version_of(data, time_us)))
+            histories.setdefault(data.policy_id, []).append(event)
+            places[data.policy_id] = data.place
         elif isinstance(data, SlaCalendarPublished):
             calendars[data.calendar_id, data.version] = data
-    places = {version.policy_id: place for place, version in policies}
-    kept = {(v.policy_id, v.effective_us // SECOND_US): v for _, v in policies}
+    versions = [version for events in histories.values() for version in standing(events)]
+    kept = {(v.policy_id, v.effective_us // SECOND_US): v for v in versions}
     ordered = in_asking_order((places[version.policy_id], version) for version in kept.values())
     used = {
         (t.calendar, _pin(version, t, calendars))
@@ -78,7 +81,10 @@ def scenario_of(
         events=tuple(_event(fact) for fact in facts),
         until=_whole(at_us),
     )
-    return msgspec.structs.replace(case, expect=Expect(clocks=run(case).actual.clocks))
+    try:
+        return msgspec.structs.replace(case, expect=Expect(clocks=run(case).actual.clocks))
+    except NoWorkingTimeError as error:
+        return msgspec.structs.replace(case, note=f"{_NOTE} Nothing is expected: {error.detail}.")
 
 
 def _pin(

@@ -57,13 +57,26 @@ def rules_of(events: Iterable[Publication]) -> Rules:
 
 def _versions(events: Sequence[Publication]) -> list[tuple[int, PolicyVersion]]:
     place = 0
-    found: list[PolicyVersion] = []
     for event in events:
-        data = event.data
+        if isinstance(event.data, SlaPolicyPublished):
+            place = event.data.place
+    return [(place, version) for version in standing(events)]
+
+
+def standing(events: Iterable[Publication]) -> list[PolicyVersion]:
+    """Return one policy's versions, in sequence, without those that never come into force.
+
+    A version takes the place of all that were to come into force no earlier than itself: so plans
+    change, and what is in force already does not.
+    """
+    found: list[PolicyVersion] = []
+    for data, time_us, pointer in events:
         if isinstance(data, SlaPolicyPublished):
-            place = data.place
-            found.append(version_of(data, event.time_us, event.pointer))
-    return [(place, version) for version in found]
+            version = version_of(data, time_us, pointer)
+            while found and found[-1].effective_us >= version.effective_us:
+                found.pop()
+            found.append(version)
+    return found
 
 
 def in_asking_order(versions: Iterable[tuple[int, PolicyVersion]]) -> list[PolicyVersion]:

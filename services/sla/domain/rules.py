@@ -1,11 +1,11 @@
 """Publishing rules: what a set of calendars and policies adds to those that are published."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise, zip_longest
-from typing import Annotated, Any, Final, NoReturn, cast
+from itertools import pairwise
+from typing import Annotated, Final, NoReturn, cast
 
 import msgspec
 from msgspec import Meta
@@ -13,7 +13,7 @@ from msgspec import Meta
 from services.sla.domain.facts import FIELDS, PEAKS
 from services.sla.domain.findings import Finding
 from services.sla.domain.lint import lint
-from services.sla.domain.published import Publication, rules_of
+from services.sla.domain.published import Publication, calendar_names, rules_of, standing
 from services.sla.domain.scenario import CalendarPart, PolicyPart
 from services.sla.domain.simulate import calendars_of
 from shared.calendar import ROUND_THE_CLOCK, microseconds
@@ -24,6 +24,8 @@ from shared.errors import InvalidInputError, StaleSequenceError
 
 _NAME_MAX: Final = 200
 _AHEAD_MAX: Final = timedelta(days=366)
+_WINDOWS_MAX: Final = 24
+"""Of one day: who needs more describes noise, and each is laid out for every day of decades."""
 RuleEvent = SlaPolicyPublished | SlaCalendarPublished | SlaPeakDeclared
 
 
@@ -94,30 +96,45 @@ def plan(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -
     calendars = list(_changed_calendars(wanted.calendars, known))
     pins = {name: calendar.version for name, calendar in known.items()}
     pins.update((calendar.calendar_id, calendar.version) for calendar in calendars)
-    history: dict[str, list[SlaPolicyPublished]] = {}
-    for event in published:
-        if isinstance(event.data, SlaPolicyPublished):
-            history.setdefault(event.data.policy_id, []).append(event.data)
+    history = policies_of(published)
     _require_names(wanted, known.keys(), history.keys())
-    policies = dict(_changed_policies(wanted.policies, history, pins, now))
-    touched = {policy.policy_id for policy in policies.values()}
+    policies = list(_changed_policies(wanted.policies, history, pins, now))
+    touched = {policy.policy_id for _, policy in policies}
     for name, versions in history.items():
-        latest = versions[-1]
-        if name not in touched and any(_is_stale(latest, calendar) for calendar in calendars):
-            policies[name] = _next(latest, pins, now)
+        if name not in touched:
+            repinned = _repinned(versions, {c.calendar_id for c in calendars}, pins, now)
+            policies.extend((name, policy) for policy in repinned)
     now_us = microseconds(now)
     rules_of(
         [
             *published,
             *(Publication(calendar, now_us) for calendar in calendars),
-            *(Publication(policy, now_us, pointer) for pointer, policy in policies.items()),
+            *(Publication(policy, now_us, pointer) for pointer, policy in policies),
         ]
     )
     for finding in findings(wanted, published, now):
         if finding.severity == "error":
             _refuse(finding.pointer, finding.message)
     _require_dates(wanted)
-    return [*calendars, *policies.values()]
+    return [*calendars, *(policy for _, policy in policies)]
+
+
+def policies_of(published: Iterable[Publication]) -> dict[str, list[Publication]]:
+    """Return the versions of each policy, in sequence."""
+    found: dict[str, list[Publication]] = {}
+    for event in published:
+        if isinstance(event.data, SlaPolicyPublished):
+            found.setdefault(event.data.policy_id, []).append(event)
+    return found
+
+
+def replaced(rule: RuleEvent, published: Iterable[Publication], now: datetime) -> list[int]:
+    """Return the versions to come in whose place a new one would come into force."""
+    if not isinstance(rule, SlaPolicyPublished):
+        return []
+    since_us = microseconds(rule.effective_from or now)
+    versions = standing(policies_of(published).get(rule.policy_id, ()))
+    return [version.version for version in versions if version.effective_us >= since_us]
 
 
 def _require_names(wanted: RulesWanted, calendars: Iterable[str], policies: Iterable[str]) -> None:
@@ -160,6 +177,8 @@ def _require_calendars(parts: Sequence[CalendarPart], now: datetime) -> None:
         days = {**{f"weekly/{day}": w for day, w in part.weekly.items()}}
         days.update((f"special_days/{day}", windows) for day, windows in part.special_days.items())
         for day, windows in days.items():
+            if len(windows) > _WINDOWS_MAX:
+                _refuse(f"{pointer}/{day}", f"a day has at most {_WINDOWS_MAX} windows")
             _require_apart(windows, f"{pointer}/{day}")
         try:
             calendars[part.id].next_opening(now)
@@ -202,22 +221,24 @@ def _changed_calendars(
 
 def _changed_policies(
     wanted: Sequence[PolicyWanted],
-    history: Mapping[str, list[SlaPolicyPublished]],
+    history: Mapping[str, list[Publication]],
     pins: Mapping[str, int],
     now: datetime,
 ) -> Iterator[tuple[str, SlaPolicyPublished]]:
     """Yield the versions to publish, each with its pointer in what is wanted."""
     places: dict[str, int] = {}
-    heads = {name: versions[-1] for name, versions in history.items()}
+    known = {name: [_policy(event) for event in versions] for name, versions in history.items()}
+    heads = {name: versions[-1] for name, versions in known.items()}
     for number, policy in enumerate(wanted):
         pointer = f"/policies/{number}"
         place = places.setdefault(policy.id, len(places))
         latest = heads.get(policy.id)
         newest = 0 if latest is None else latest.version
         if policy.version is not None and policy.version <= newest:
-            _require_same(policy, history[policy.id][policy.version - 1], pointer)
+            _require_same(policy, known[policy.id][policy.version - 1], pointer)
             continue
-        if latest is not None and policy.version is None and _says_the_same(policy, latest, pins):
+        is_known = latest is not None and _says_the_same(policy, latest, pins, now)
+        if is_known and policy.version is None:
             continue
         if policy.version not in (None, newest + 1):
             _refuse(
@@ -232,8 +253,11 @@ def _changed_policies(
                 f"{policy.effective_from.isoformat()} is past; clocks judged since then would"
                 " change. Take a later instant, or none for now",
             )
-        if latest is not None:
-            _require_after(latest, policy.effective_from or now, pointer)
+        if latest is not None and latest.effective_from == (policy.effective_from or now):
+            _refuse(
+                f"{pointer}/effective_from",
+                f"version {newest} of {policy.id!r} comes into force at the same instant",
+            )
         heads[policy.id] = SlaPolicyPublished(
             policy_id=policy.id,
             version=newest + 1,
@@ -246,16 +270,8 @@ def _changed_policies(
         yield pointer, heads[policy.id]
 
 
-def _require_after(latest: SlaPolicyPublished, at: datetime, pointer: str) -> None:
-    """Refuse what would come into force before a version to come: that one cannot change."""
-    since = latest.effective_from
-    if since is not None and at <= since:
-        _refuse(
-            f"{pointer}/effective_from",
-            f"version {latest.version} of {latest.policy_id!r} comes into force at"
-            f" {since.isoformat()} and cannot be changed; give version {latest.version + 1} an"
-            " `effective_from` after that",
-        )
+def _policy(event: Publication) -> SlaPolicyPublished:
+    return cast("SlaPolicyPublished", event.data)
 
 
 def _require_same(policy: PolicyWanted, published: SlaPolicyPublished, pointer: str) -> None:
@@ -268,30 +284,42 @@ def _require_same(policy: PolicyWanted, published: SlaPolicyPublished, pointer: 
 
 
 def _says_the_same(
-    policy: PolicyWanted, latest: SlaPolicyPublished, pins: Mapping[str, int]
+    policy: PolicyWanted, latest: SlaPolicyPublished, pins: Mapping[str, int], now: datetime
 ) -> bool:
+    since = latest.effective_from
+    is_in_force = since is None or since <= now
     return (
         policy.targets == latest.targets
         and _pinned(policy.targets, pins) == latest.calendars
-        and policy.effective_from in (None, latest.effective_from)
+        and (is_in_force if policy.effective_from is None else policy.effective_from == since)
         and (policy.applies_to == "new" or latest.applies_to == "running")
     )
 
 
-def _is_stale(policy: SlaPolicyPublished, calendar: SlaCalendarPublished) -> bool:
-    return any(target.calendar == calendar.calendar_id for target in policy.targets)
-
-
-def _next(latest: SlaPolicyPublished, pins: Mapping[str, int], now: datetime) -> SlaPolicyPublished:
-    """Return the version with new calendars: from now on, or right after one that is to come."""
-    since = latest.effective_from
-    return msgspec.structs.replace(
-        latest,
-        version=latest.version + 1,
-        effective_from=now if since is None or since < now else since + timedelta(seconds=1),
-        applies_to="new",
-        calendars=_pinned(latest.targets, pins),
-    )
+def _repinned(
+    events: Sequence[Publication],
+    calendars: Collection[str],
+    pins: Mapping[str, int],
+    now: datetime,
+) -> Iterator[SlaPolicyPublished]:
+    """Yield new versions, with their new calendars, of what is in force and of what is to come."""
+    numbers = {version.version: version.effective_us for version in standing(events)}
+    now_us, newest = microseconds(now), _policy(events[-1]).version
+    alive = [_policy(event) for event in events if _policy(event).version in numbers]
+    past = [policy for policy in alive if numbers[policy.version] <= now_us]
+    coming = [*past[-1:], *(policy for policy in alive if numbers[policy.version] > now_us)]
+    is_stale = [any(t.calendar in calendars for t in policy.targets) for policy in coming]
+    if not any(is_stale):
+        return
+    for number, policy in enumerate(coming[is_stale.index(True) :], newest + 1):
+        is_to_come = numbers[policy.version] > now_us
+        yield msgspec.structs.replace(
+            policy,
+            version=number,
+            effective_from=policy.effective_from if is_to_come else now,
+            applies_to=policy.applies_to if is_to_come else "new",
+            calendars=_pinned(policy.targets, pins),
+        )
 
 
 def _pinned(targets: Iterable[Target], pins: Mapping[str, int]) -> dict[str, int]:
@@ -314,12 +342,13 @@ def parts_of(policies: Iterable[PolicyWanted], now: datetime) -> Iterator[Policy
             )
 
 
-def findings(wanted: RulesWanted, published: Iterable[Publication], now: datetime) -> list[Finding]:
+def findings(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -> list[Finding]:
     """Return what the linter says of the wanted rules, beside the calendars that are published."""
     named = {part.id for part in wanted.calendars}
     known = {
         e.data.calendar_id: e.data for e in published if isinstance(e.data, SlaCalendarPublished)
     }
+    used = calendar_names(event.data for event in published)
     others = [calendar_part(known[name]) for name in sorted(known.keys() - named)]
     kept = [place for place, policy in enumerate(wanted.policies) if policy.targets]
     found: list[Finding] = []
@@ -329,7 +358,9 @@ def findings(wanted: RulesWanted, published: Iterable[Publication], now: datetim
             pointer = "/".join(["", kind, str(kept[int(place)]), *rest])
             found.append(msgspec.structs.replace(finding, pointer=pointer))
         elif int(place) < len(wanted.calendars):
-            found.append(finding)
+            is_used = wanted.calendars[int(place)].id in used
+            if not (is_used and finding.code == "calendar_unused"):
+                found.append(finding)
     return found
 
 
@@ -346,25 +377,3 @@ def calendar_part(calendar: SlaCalendarPublished) -> CalendarPart:
 
 def _refuse(field: str, sentence: str) -> NoReturn:
     raise InvalidInputError(f"{field}: {sentence}", field=field)
-
-
-class Differs(msgspec.Struct, frozen=True):
-    """A key that a new version changes; null stands for what is not there."""
-
-    pointer: str
-    before: Any
-    after: Any
-
-
-def differing(before: Any, after: Any, pointer: str = "") -> Iterator[Differs]:  # noqa: ANN401 JSON
-    """Yield the innermost keys in which two JSON values differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        old, new = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
-        for name in sorted(old.keys() | new.keys()):
-            yield from differing(old.get(name), new.get(name), f"{pointer}/{name}")
-    elif isinstance(before, (list, tuple)) and isinstance(after, (list, tuple)):
-        pairs = zip_longest(cast("Sequence[Any]", before), cast("Sequence[Any]", after))
-        for place, (one, other) in enumerate(pairs):
-            yield from differing(one, other, f"{pointer}/{place}")
-    elif before != after:
-        yield Differs(pointer, before, after)
