@@ -182,17 +182,22 @@ class ServiceRecords:
             SERVICES_DECIDER, service.journal, service.committer, service.pool
         )
 
-    async def record(self, document: ServiceEvent, expected: int | None = None) -> Written:
+    async def record(
+        self, document: ServiceEvent, expected: int | None, *, is_managers: bool
+    ) -> Written:
         """Record a whole document; the same again writes nothing.
 
-        Raises: InvalidInputError naming the field; StaleSequenceError if the stream is not at
-        `expected`.
+        `is_managers`: a manager tells it. Raises: InvalidInputError naming the field;
+        ForbiddenError for maintenance that only a manager may tell of by now; StaleSequenceError
+        if the stream is not at `expected`.
         """
         now = self._service.clock.now()
-        availability.require_sound(document, microseconds(now))
+        now_us = microseconds(now)
+        availability.require_sound(document, now_us)
         if isinstance(document, AvailabilityPromised):
             await self._require_calendar(document.calendar)
-        intent = Intent(document.stream_id, Record(document), now, context.lineage(), expected)
+        command = Record(document, now_us, is_managers)
+        intent = Intent(document.stream_id, command, now, context.lineage(), expected)
         return await self._handler.handle(intent)
 
     async def _require_calendar(self, name: str) -> None:

@@ -36,11 +36,11 @@ class Document(Generic[C]):
 class DocumentRoutes(Generic[C]):
     """What the routes call.
 
-    `carry_out` is given the command and the sequence that the caller has seen, if any; `shown`
-    tells up to which sequence the read model knows the stream of such a command.
+    `carry_out` is given the command, the sequence that the caller has seen, if any, and the
+    caller; `shown` tells up to which sequence the read model knows the stream of such a command.
     """
 
-    carry_out: Callable[[C, int | None], Awaitable[Written]]
+    carry_out: Callable[[C, int | None, Principal], Awaitable[Written]]
     shown: Callable[[C], Awaitable[int]]
 
     def add(self, router: APIRouter, documents: Sequence[Document[C]]) -> None:
@@ -60,11 +60,11 @@ class DocumentRoutes(Generic[C]):
         async def route(
             request: Request,
             id: Annotated[str, Path(min_length=1, max_length=200, pattern=KEY_PATTERN)],  # noqa: A002 as in the path
-            _: Annotated[Principal, Depends(requires(*document.roles))],
+            principal: Annotated[Principal, Depends(requires(*document.roles))],
         ) -> Response:
             command = document.command(await read_struct(request, document.body), id)
             expected = conditional.parse_if_match(request.headers.get(conditional.HEADER))
-            written = await self.carry_out(command, expected)
+            written = await self.carry_out(command, expected, principal)
 
             async def shown() -> int:
                 return await self.shown(command)

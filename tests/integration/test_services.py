@@ -11,6 +11,7 @@ import pytest
 from support.inprocess import InProcessDesk, in_process_desk
 
 from services.sla.projections import READ_MODEL
+from shared.http.auth import Role
 from shared.postgres.pool import open_pool
 from shared.replay.rebuild import rebuild
 
@@ -50,10 +51,14 @@ async def measured(desk: InProcessDesk, **query: str) -> list[dict[str, Any]]:
 async def tell_february(desk: InProcessDesk) -> None:
     """Two failures of mail: 3 hours of which 1 was planned, and 1 hour over midnight of March.
 
-    Mail is known since a maintenance in January.
+    Mail is known since an outage of no length in January; the maintenance before says nothing.
     """
-    first = {"service": "mail", "starts_at": "2026-01-20T00:00:00Z"}
-    await put(desk, "/maintenance/m-0", first | {"ends_at": "2026-01-20T01:00:00Z"})
+    first = "2026-01-20T00:00:00Z"
+    mail = {"service": "mail"}
+    await put(desk, "/outages/o-0", mail | {"started_at": first, "ended_at": first})
+    for day in ("2010-01-20", "2026-01-20"):
+        planned = {"starts_at": f"{day}T00:00:00Z", "ends_at": f"{day}T01:00:00Z"}
+        await put(desk, f"/maintenance/{day}", mail | planned)
     await put(desk, "/services/mail/availability", {"share_min": 0.999})
     night = {"service": "mail", "source": "alert", "started_at": "2026-02-03T01:00:00+01:00"}
     await put(desk, "/outages/alert-1", night)
@@ -196,13 +201,35 @@ async def test_an_outage_that_lasts_counts_until_now(desk: InProcessDesk) -> Non
     since = now - timedelta(hours=10)
     await put(desk, "/outages/o", {"service": "vpn", "started_at": since.isoformat()})
     start = (now - timedelta(hours=100)).isoformat()
-    before = {"starts_at": (now - timedelta(hours=102)).isoformat(), "ends_at": start}
-    await put(desk, "/maintenance/m", {"service": "vpn"} | before)
+    before = {"started_at": (now - timedelta(hours=102)).isoformat(), "ended_at": start}
+    await put(desk, "/outages/before", {"service": "vpn"} | before)
     [vpn] = await measured(desk, **{"from": start, "to": (now + timedelta(days=9)).isoformat()})
     [period] = vpn["periods"]
     assert 10 * HOUR <= period["down_seconds"] < 10 * HOUR + 60
     assert 100 * HOUR <= period["agreed_seconds"] < 100 * HOUR + 60
     assert (period["failures"], period["mttrs_seconds"], period["is_met"]) == (1, None, None)
+
+
+async def test_down_time_is_not_planned_afterwards_but_by_a_manager(desk: InProcessDesk) -> None:
+    outage = {"started_at": "2026-02-10T00:00:00Z", "ended_at": "2026-02-12T00:00:00Z"}
+    await put(desk, "/outages/o", {"service": "mail"} | outage)
+    planned = {"service": "mail", "starts_at": outage["started_at"], "ends_at": outage["ended_at"]}
+    agent, manager = (desk.bearer(role, role) for role in (Role.AGENT, Role.MANAGER))
+    client = desk.clients["sla"]
+    refused = await client.put("/maintenance/m", json=planned, headers=agent)
+    assert (refused.status_code, refused.json()["field"]) == (403, "/starts_at")
+    assert "role manager" in refused.json()["detail"]
+    [mail] = await measured(desk)
+    assert mail["periods"][0]["down_seconds"] == 48 * HOUR
+    wait = {"Prefer": "wait=5"}
+    allowed = await client.put("/maintenance/m", json=planned, headers=manager | wait)
+    assert allowed.status_code == 200
+    [mail] = await measured(desk)
+    assert mail["periods"][0]["down_seconds"] == 0
+    free = await client.put("/maintenance/m", json=planned | {"is_cancelled": True}, headers=agent)
+    assert free.status_code == 200
+    ahead = {"service": "mail", "starts_at": LATER, "ends_at": "2190-01-01T00:00:00Z"}
+    assert (await client.put("/maintenance/n", json=ahead, headers=agent)).status_code == 200
 
 
 LATER = (datetime.now(UTC) + timedelta(hours=1)).isoformat()

@@ -11,8 +11,10 @@ from services.sla.handlers import Agreements
 from services.sla.tables import AGREEMENTS
 from shared.calendar import microseconds
 from shared.http.answers import answer
+from shared.http.auth import Principal
 from shared.http.body import openapi_body, read_struct
 from shared.http.documents import DocumentRoutes
+from shared.journal.handler import Written
 from shared.runtime.read_model import shown
 from shared.runtime.service import Service
 
@@ -27,7 +29,7 @@ class AgreementRoutes:
     def router(self) -> APIRouter:
         """Return all routes about agreements."""
         router = APIRouter(tags=["agreements"])
-        DocumentRoutes(self._agreements.tell, self._shown).add(router, schemas.AGREEMENT_DOCUMENTS)
+        DocumentRoutes(self._tell, self._shown).add(router, schemas.AGREEMENT_DOCUMENTS)
         router.get("/agreements", summary="Agreements with their versions")(self.agreements)
         router.get("/agreements/{id}", summary="An agreement with its versions")(self.agreement)
         router.get("/agreements/{id}/remedies", summary="Reviews, the last period first")(
@@ -72,6 +74,11 @@ class AgreementRoutes:
         """Review a period; tell a further revision if late facts changed anything."""
         body = await read_struct(request, schemas.NewReview)
         return answer(await self._agreements.review(id, body.period))
+
+    async def _tell(
+        self, word: schemas.AgreementWord, expected: int | None, _: Principal
+    ) -> Written:
+        return await self._agreements.tell(word, expected)
 
     async def _shown(self, word: schemas.AgreementWord) -> int:
         return await shown(self._service.pool, AGREEMENTS, word[0].stream_id)

@@ -13,8 +13,10 @@ from services.sla.tables import DOCUMENTS
 from shared.calendar import instant, microseconds
 from shared.contracts.availability import ServiceEvent
 from shared.http.answers import answer
+from shared.http.auth import Principal, Role
 from shared.http.documents import DocumentRoutes
 from shared.http.period import period_of, zone_of
+from shared.journal.handler import Written
 from shared.runtime.read_model import shown
 from shared.runtime.service import Service
 
@@ -32,7 +34,7 @@ class ServiceRoutes:
     def router(self) -> APIRouter:
         """Return all routes about services."""
         router = APIRouter(tags=["services"])
-        routes = DocumentRoutes[ServiceEvent](self._records.record, self._shown)
+        routes = DocumentRoutes[ServiceEvent](self._record, self._shown)
         routes.add(router, schemas.SERVICE_DOCUMENTS)
         router.get("/outages", summary="Outages, the one that began last first")(self.outages)
         router.get("/maintenance", summary="Maintenance, the one that starts last first")(
@@ -73,6 +75,12 @@ class ServiceRoutes:
 
     def _now_us(self) -> int:
         return microseconds(self._service.clock.now())
+
+    async def _record(
+        self, document: ServiceEvent, expected: int | None, principal: Principal
+    ) -> Written:
+        is_managers = principal.has(Role.MANAGER)
+        return await self._records.record(document, expected, is_managers=is_managers)
 
     async def _shown(self, document: ServiceEvent) -> int:
         return await shown(self._service.pool, DOCUMENTS[type(document)], document.stream_id)

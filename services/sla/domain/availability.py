@@ -24,7 +24,7 @@ from shared.contracts.availability import (
     OutageRecorded,
     ServiceEvent,
 )
-from shared.errors import InvalidInputError
+from shared.errors import ForbiddenError, InvalidInputError
 
 _T = TypeVar("_T")
 Newest = dict[type, ServiceEvent]
@@ -32,15 +32,46 @@ Newest = dict[type, ServiceEvent]
 
 
 class Record(NamedTuple):
-    """Tell a whole document about a service, if it differs from what was told last."""
+    """Tell a whole document about a service, if it differs from what was told last.
+
+    `is_managers`: who tells it may say afterwards that down time was planned.
+    """
 
     document: ServiceEvent
+    told_us: int
+    is_managers: bool
 
 
 def decide(command: Record, newest: Newest) -> list[ServiceEvent]:
-    """Return the document; nothing if the newest says the same."""
+    """Return the document; nothing if the newest says the same.
+
+    Raises: ForbiddenError for maintenance told after it began by anybody but a manager, since it
+    would take back down time that was measured.
+    """
     document = command.document
-    return [] if newest.get(type(document)) == document else [document]
+    before = newest.get(type(document))
+    if before == document:
+        return []
+    if isinstance(document, MaintenanceScheduled) and not command.is_managers:
+        _require_ahead(document, before, command.told_us)
+    return [document]
+
+
+def _require_ahead(document: MaintenanceScheduled, before: object, told_us: int) -> None:
+    """An end lies after its start, so starts are all there is to look at; cancelling is free."""
+    if document.is_cancelled:
+        return
+    told = [document]
+    if isinstance(before, MaintenanceScheduled) and not before.is_cancelled:
+        told.append(before)
+    for one in told:
+        if microseconds(one.starts_at) <= told_us:
+            starts = one.starts_at.isoformat()
+            raise ForbiddenError(
+                "maintenance is announced before it starts, and this one starts or started at"
+                f" {starts}; telling or moving it after that needs the role manager",
+                field="/starts_at",
+            )
 
 
 def evolve(newest: Newest, event: object, _at: datetime) -> Newest:
@@ -183,7 +214,7 @@ def measure(
 ) -> Availability:
     """Return how available the service was in the period, as far as it had come by `at_us`.
 
-    Nothing was told of the service before `since_us`; that time is no part of the measure.
+    Nobody watched the service before `since_us`; that time is no part of the measure.
     `failures` and `maintenance` as `failures_of` and `joined` give them; all maintenance that
     touches the period or one of those failures. Agreed time is the calendar's without maintenance.
     A failure belongs to the period in which its down time begins, so that each is counted once; one
@@ -217,7 +248,7 @@ def measure(
 class Told(NamedTuple):
     """All that was told of a service; failures as `failures_of`, maintenance as `joined` gives.
 
-    `since_us` is the first instant of which anything was told.
+    `since_us` is where the first outage or promise lies; maintenance alone does not move it.
     """
 
     promises: Sequence[Promise]

@@ -27,11 +27,15 @@ from shared.postgres.pool import Connection, Pool
 _KNOWN_SINCE: Final = """
 SELECT service, min(at) AS since FROM (
     SELECT service, CASE WHEN NOT is_withdrawn THEN started_at END AS at FROM read.outage
-    UNION ALL SELECT service, CASE WHEN NOT is_cancelled THEN starts_at END FROM read.maintenance
+    UNION ALL SELECT service, NULL FROM read.maintenance
     UNION ALL SELECT service, promised_at FROM read.availability
 ) told GROUP BY service ORDER BY service
 """
-"""Each service with the first instant of which anything was told that still holds, if any."""
+"""Each service with the instant since when it is watched, if it is.
+
+An outage that holds or a promise says that somebody watches. Maintenance does not: one of years ago
+would make years of perfect up time.
+"""
 
 
 async def list_outages(pool: Pool, asked: Question, *, limit: int) -> list[OutageView]:
@@ -61,7 +65,7 @@ async def read_availability(
 ) -> list[ServiceReadings]:
     """Return how available services were, as far as the periods had come by `at_us`.
 
-    The time before anything was told of a service is not measured: nobody watched it.
+    The time before the first outage or promise of a service is not measured: nobody watched it.
     Raises: NotFoundError for a service of which nothing was ever told.
     """
     rows = await connection.fetch(_KNOWN_SINCE)

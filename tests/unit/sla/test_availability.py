@@ -29,8 +29,9 @@ from shared.contracts.availability import (
     AvailabilityPromised,
     MaintenanceScheduled,
     OutageRecorded,
+    ServiceEvent,
 )
-from shared.errors import InvalidInputError
+from shared.errors import ForbiddenError, InvalidInputError
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = 3600
@@ -261,14 +262,61 @@ MAINTENANCE = MaintenanceScheduled(
 )
 
 
+AHEAD = MaintenanceScheduled(
+    maintenance_id="o",
+    service="mail",
+    starts_at=datetime(2026, 3, 2, tzinfo=UTC),
+    ends_at=datetime(2026, 3, 4, tzinfo=UTC),
+)
+
+
+def by_agent(document: ServiceEvent, day: int = 1) -> Record:
+    """An agent tells it on a day of March."""
+    return Record(document, microseconds(datetime(2026, 3, day, tzinfo=UTC)), is_managers=False)
+
+
+def moved(day: int, *, is_cancelled: bool = False) -> MaintenanceScheduled:
+    starts_at = datetime(2026, 3, day, tzinfo=UTC)
+    return msgspec.structs.replace(AHEAD, starts_at=starts_at, is_cancelled=is_cancelled)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "day", "is_allowed"),
+    [
+        (None, AHEAD, 1, True),
+        (None, AHEAD, 2, False),
+        (None, AHEAD, 5, False),
+        (AHEAD, AHEAD, 5, True),  # an honest retry
+        (AHEAD, moved(3), 1, True),
+        (AHEAD, moved(3), 2, False),  # it had begun
+        (moved(3), AHEAD, 2, False),
+        (AHEAD, moved(2, is_cancelled=True), 5, True),
+        (moved(2, is_cancelled=True), AHEAD, 5, False),
+        (moved(2, is_cancelled=True), moved(3), 2, True),
+    ],
+)
+def test_only_a_manager_tells_of_maintenance_after_it_began(
+    before: MaintenanceScheduled | None, after: MaintenanceScheduled, day: int, *, is_allowed: bool
+) -> None:
+    told = {} if before is None else evolve({}, before, before.starts_at)
+    written = [] if before == after else [after]
+    command = by_agent(after, day)
+    assert decide(command._replace(is_managers=True), told) == written
+    if is_allowed:
+        assert decide(command, told) == written
+        return
+    with pytest.raises(ForbiddenError, match="needs the role manager"):
+        decide(command, told)
+
+
 def test_a_document_is_written_when_it_differs_and_ids_of_kinds_do_not_meet() -> None:
     told = evolve({}, OUTAGE, OUTAGE.started_at)
-    assert decide(Record(OUTAGE), told) == []
-    assert decide(Record(MAINTENANCE), told) == [MAINTENANCE]
-    both = evolve(told, MAINTENANCE, OUTAGE.started_at)
-    assert decide(Record(OUTAGE), both) == []
+    assert decide(by_agent(OUTAGE), told) == []
+    assert decide(by_agent(AHEAD), told) == [AHEAD]
+    both = evolve(told, AHEAD, OUTAGE.started_at)
+    assert decide(by_agent(OUTAGE), both) == []
     promise = AvailabilityPromised(service="o", share_min=0.99)
-    assert decide(Record(promise), both) == [promise]
+    assert decide(by_agent(promise), both) == [promise]
 
 
 @pytest.mark.parametrize(
