@@ -89,7 +89,7 @@ def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
 
 def _history_router(service: Service) -> APIRouter:
     router = APIRouter(tags=["import"])
-    door = HistoryDoor(service.journal, service.committer, service.pool)
+    door = HistoryDoor(service.journal, service.committer, service.pool, service.clock)
 
     @router.post(
         "/history:batch",

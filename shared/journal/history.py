@@ -5,13 +5,22 @@ so sending it again changes nothing and sending more of it goes on where it stop
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 
+from shared.clock import Clock
 from shared.contracts.base import EventData, Key, TicketData
 from shared.contracts.envelope import Lineage
+from shared.contracts.intake import (
+    TicketCancelled,
+    TicketClosed,
+    TicketCommented,
+    TicketCreated,
+    TicketMerged,
+    TicketResolved,
+)
 from shared.contracts.registry import EVENTS, Recorded
 from shared.errors import DeskError, InvalidInputError, ReusedIdError
 from shared.journal.committer import Committer
@@ -19,8 +28,13 @@ from shared.journal.journal import Append, Draft, Journal
 from shared.postgres.pool import Pool
 
 STREAMS_MAX: Final = 1_000
-_YEAR_FIRST: Final = 1900
-_YEAR_LAST: Final = 2199
+_EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+_SKEW: Final = timedelta(minutes=5)
+"""What clocks of other machines may be ahead of ours."""
+_DONE_AT: Final = ("occurred_at", "resolved_at", "stopped_at")
+"""Fields of data that tell of something that was over by then, so that they are past, too."""
+_MEASURED: Final = (TicketCommented, TicketResolved, TicketClosed, TicketCancelled, TicketMerged)
+"""What is measured from a ticket's creation. Of work begun before it, real logs do tell."""
 
 
 class PastEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +75,8 @@ class HistoryDoor:
     Rules, agreements and people are published by who may, not taken over.
     """
 
-    def __init__(self, journal: Journal, committer: Committer, pool: Pool) -> None:
+    def __init__(self, journal: Journal, committer: Committer, pool: Pool, clock: Clock) -> None:
+        self._clock = clock
         self._journal = journal
         self._committer = committer
         self._pool = pool
@@ -70,6 +85,7 @@ class HistoryDoor:
             for event in EVENTS[journal.writer]
             if issubclass(event, TicketData)
         }
+        self._is_creator = TicketCreated.TYPE in self._decoders
 
     async def take_over(self, batch: PastBatch) -> list[TakenOver]:
         """Append what is new of each stream; a stream is taken over whole or refused.
@@ -80,11 +96,12 @@ class HistoryDoor:
             raise InvalidInputError(f"at most {STREAMS_MAX} streams", field="/streams")
         async with self._pool.acquire() as connection:
             known = await self._journal.read(connection, [s.stream_id for s in batch.streams])
+        latest = self._clock.now() + _SKEW
         results: list[TakenOver] = []
         appends: list[Append] = []
         for stream in batch.streams:
             try:
-                append = self._fit(stream, batch.source, known[stream.stream_id])
+                append = self._fit(stream, batch.source, known[stream.stream_id], latest)
             except DeskError as error:
                 results.append(TakenOver(stream_id=stream.stream_id, error=error.detail))
                 continue
@@ -100,28 +117,30 @@ class HistoryDoor:
             results = [_refuse_late(result, late) for result in results]
         return results
 
-    def _fit(self, stream: PastStream, source: str, known: Sequence[Recorded]) -> Append:
+    def _fit(
+        self, stream: PastStream, source: str, known: Sequence[Recorded], latest: datetime
+    ) -> Append:
+        if known and not known[0].history:
+            raise ReusedIdError("the stream was not taken over but made here")
         drafts: list[Draft] = []
-        lineage = Lineage(actor=source, correlation_id=stream.stream_id, history=True)
         for place, event in enumerate(stream.events):
-            data = self._decode(event, f"/events/{place}")
+            pointer = f"/events/{place}"
+            data = self._decode(event, pointer)
             if data.stream_id != stream.stream_id:
-                raise InvalidInputError(f"event {place + 1} belongs to {data.stream_id}")
-            if event.time.tzinfo is None:
-                raise InvalidInputError(f"event {place + 1}: time has no offset")
-            if not _YEAR_FIRST <= event.time.year <= _YEAR_LAST:
-                raise InvalidInputError(
-                    f"event {place + 1}: time is not between {_YEAR_FIRST} and {_YEAR_LAST}"
-                )
-            if place >= len(known):
-                drafts.append(Draft(data, event.time, event.actor))
-            elif known[place].data != data or known[place].time != event.time:
+                raise _refusal(f"{pointer}/data", f"it belongs to {data.stream_id}")
+            _require_past(event.time, f"{pointer}/time", latest)
+            for name in _DONE_AT:
+                _require_past(getattr(data, name, None), f"{pointer}/data/{name}", latest)
+            if place < len(known) and (known[place].data, known[place].time) != (data, event.time):
                 raise ReusedIdError(
                     f"event {place + 1} ({event.type}) differs from the one taken over before"
                 )
-        if known and not known[0].history:
-            raise ReusedIdError("the stream was not taken over but made here")
-        return Append(stream.stream_id, min(len(known), len(stream.events)), tuple(drafts), lineage)
+            drafts.append(Draft(data, event.time, event.actor))
+        if self._is_creator:
+            _require_life(drafts)
+        taken = min(len(known), len(drafts))
+        lineage = Lineage(actor=source, correlation_id=stream.stream_id, history=True)
+        return Append(stream.stream_id, taken, tuple(drafts[taken:]), lineage)
 
     def _decode(self, event: PastEvent, pointer: str) -> EventData:
         decoder = self._decoders.get(event.type)
@@ -134,6 +153,35 @@ class HistoryDoor:
             return decoder.decode(event.data)
         except msgspec.DecodeError as error:
             raise InvalidInputError(f"{event.type}: {error}", field=f"{pointer}/data") from error
+
+
+def _require_past(at: datetime | None, field: str, latest: datetime) -> None:
+    if at is None:
+        return
+    if at.tzinfo is None:
+        raise _refusal(field, "it has no offset")
+    if at < _EARLIEST:
+        raise _refusal(field, f"it is before {_EARLIEST.year}")
+    if at > latest:
+        raise _refusal(field, "it is in the future, and history is what has been")
+
+
+def _require_life(drafts: Sequence[Draft]) -> None:
+    """Raise InvalidInputError unless a ticket is created once, first, and answered after that."""
+    created = drafts[0].time if drafts else _EARLIEST
+    for place, draft in enumerate(drafts):
+        data, pointer = draft.data, f"/events/{place}"
+        if isinstance(data, TicketCreated) != (place == 0):
+            raise _refusal(f"{pointer}/type", f"{TicketCreated.TYPE} comes first, and once")
+        if isinstance(data, _MEASURED) and draft.time < created:
+            raise _refusal(f"{pointer}/time", f"{data.TYPE} lies before {TicketCreated.TYPE}")
+        solved = data.resolved_at if isinstance(data, TicketClosed) else None
+        if solved is not None and solved < created:
+            raise _refusal(f"{pointer}/data/resolved_at", f"it lies before {TicketCreated.TYPE}")
+
+
+def _refusal(field: str, reason: str) -> InvalidInputError:
+    return InvalidInputError(f"{field}: {reason}", field=field)
 
 
 def _refuse_late(result: TakenOver, late: set[str]) -> TakenOver:
