@@ -33,6 +33,7 @@ from shared.http.answers import answer, item_error, settle
 from shared.http.auth import Principal, Role, requires
 from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
+from shared.http.conditional import refuse_if_match
 from shared.http.faults import from_undecodable
 from shared.http.idempotency import creation_id
 from shared.http.pagination import Page, next_link, page
@@ -236,6 +237,7 @@ class Intake:
 
     async def create(self, request: Request, principal: _Door) -> Response:
         """Make one ticket. 201 with its id and number; 200 if the same report came before."""
+        refuse_if_match(request)
         record = await read_struct(request, TicketReported)
         ticket_id = record.ticket_id or creation_id(request, principal)
         opened = await self._tickets.open(self._report(record, ticket_id, principal))
@@ -250,6 +252,7 @@ class Intake:
 
     async def create_batch(self, request: Request, principal: _Door) -> Response:
         """Make many tickets; 200 with one result per report."""
+        refuse_if_match(request)
         batch = await read_struct(request, schemas.NewTickets)
         key = idempotency.parse_key(request.headers.getlist(idempotency.HEADER))
         reports = [
@@ -264,6 +267,7 @@ class Intake:
 
     async def take_events(self, request: Request, principal: _Door) -> Response:
         """Make a ticket of each event of type `ticket.reported`; source and id say which it is."""
+        refuse_if_match(request)
         events = await cloudevents.read_cloudevents(request)
         reports = [
             self._event_report(event, place if len(events) > 1 else None, principal)

@@ -21,6 +21,7 @@ from shared.http.answers import answer, settle
 from shared.http.auth import Principal, Role, requires
 from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
+from shared.http.conditional import refuse_if_match
 from shared.http.idempotency import creation_id
 from shared.http.pagination import Page, next_link, page
 from shared.journal.handler import Intent
@@ -101,6 +102,7 @@ class Knowledge:
 
     async def draft(self, request: Request, principal: _Writer) -> Response:
         """Draft an article. 201 with its id and number; 200 if the same came before."""
+        refuse_if_match(request)
         body = await read_struct(request, schemas.NewArticle)
         article_id = creation_id(request, principal)
         command = DraftArticle(

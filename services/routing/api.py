@@ -68,12 +68,17 @@ class Routing:
             openapi_extra=openapi_body(
                 schemas.Registration,
                 schemas.Registration(name="Bo Li", group="service-desk", skills=("network",)),
+                parameters=[conditional.OPENAPI_PARAMETER],
             ),
         )(self.register)
         router.post(
             "/agents/{agent_id}/availability",
             summary="Say whether an agent takes new tickets",
-            openapi_extra=openapi_body(schemas.Availability, schemas.Availability(available=False)),
+            openapi_extra=openapi_body(
+                schemas.Availability,
+                schemas.Availability(available=False),
+                parameters=[conditional.OPENAPI_PARAMETER],
+            ),
         )(self.availability)
         router.get("/policy", summary="The rules in force")(self.policy)
         router.put(
@@ -101,15 +106,16 @@ class Routing:
         """Take an agent onto the roster or replace what it says."""
         body = await read_struct(request, schemas.Registration)
         return await self._agent(
+            request,
             RegisterAgent(
                 agent_id, body.name, body.group, body.line, body.skills, body.workload_max
-            )
+            ),
         )
 
     async def availability(self, request: Request, agent_id: _AgentId, _: _Agent) -> Response:
         """Change whether an agent takes new tickets."""
         body = await read_struct(request, schemas.Availability)
-        return await self._agent(SetAvailability(agent_id, body.available))
+        return await self._agent(request, SetAvailability(agent_id, body.available))
 
     async def policy(self, _: _Reader) -> Response:
         """Return the newest version with its ETag."""
@@ -129,15 +135,16 @@ class Routing:
             desks=body.desks,
             default_groups=body.default_groups,
         )
-        expected = conditional.parse_if_match(request.headers.get(conditional.HEADER))
+        expected = conditional.if_match(request)
         written = await self._dispatch.publish(policy, lineage(), expected)
         return answer(
             {"version": written.sequence, "changed": bool(written.events)},
             sequence=written.sequence,
         )
 
-    async def _agent(self, command: AgentCommand) -> Response:
-        written = await self._dispatch.agent(command, lineage())
+    async def _agent(self, request: Request, command: AgentCommand) -> Response:
+        expected = conditional.if_match(request)
+        written = await self._dispatch.agent(command, lineage(), expected)
         return answer(
             {"agent_id": command.agent_id, "changed": bool(written.events)},
             sequence=written.sequence,

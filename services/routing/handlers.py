@@ -56,9 +56,14 @@ class Dispatch:
         """Assign by hand. Raises: NotFoundError; StaleSequenceError."""
         return await self._tickets.handle(intent)
 
-    async def agent(self, command: AgentCommand, lineage: Lineage) -> Written:
-        """Register an agent or say whether they are available. Raises: NotFoundError."""
-        intent = Intent(command.agent_id, command, self._clock.now(), lineage)
+    async def agent(
+        self, command: AgentCommand, lineage: Lineage, expected: int | None = None
+    ) -> Written:
+        """Register an agent or say whether they are available.
+
+        Raises: NotFoundError; StaleSequenceError if the agent is not at `expected`.
+        """
+        intent = Intent(command.agent_id, command, self._clock.now(), lineage, expected)
         return await self._agents.handle(intent)
 
     async def publish(

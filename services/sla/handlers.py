@@ -148,9 +148,14 @@ class Rulebook:
             await self._write(planned, context.lineage())
         return planned
 
-    async def declare_peak(self, *, is_peak: bool) -> Written:
-        """Say that a peak begins or ends; tickets created since are promised accordingly."""
-        return await self._one(SlaPeakDeclared(desk_id=PEAKS, is_peak=is_peak), context.lineage())
+    async def declare_peak(self, *, is_peak: bool, expected: int | None = None) -> Written:
+        """Say that a peak begins or ends; tickets created since are promised accordingly.
+
+        Raises: StaleSequenceError if peaks are not at `expected`.
+        """
+        command = PublishRule(SlaPeakDeclared(desk_id=PEAKS, is_peak=is_peak))
+        at = self._service.clock.now()
+        return await self._handler.handle(Intent(PEAKS, command, at, context.lineage(), expected))
 
     async def publish_defaults(self, zone: str) -> None:
         """Publish what a new desk promises, unless something has been published before."""

@@ -92,7 +92,7 @@ class CommandRoutes(Generic[C]):
         self, request: Request, stream_id: UUID, command: C, *, status: int = 200
     ) -> Response:
         """Carry out a command of the request and answer with the stream's new sequence."""
-        expected = conditional.parse_if_match(request.headers.get(conditional.HEADER))
+        expected = conditional.if_match(request)
         intent = Intent(str(stream_id), command, self.now(), lineage(), expected)
         written = await self.carry_out(intent)
 

@@ -3,6 +3,8 @@
 import re
 from typing import Any, Final
 
+from starlette.requests import Request
+
 from shared.errors import InvalidInputError
 from shared.journal.handler import EXISTS
 
@@ -41,3 +43,20 @@ def parse_if_match(header: str | None) -> int | None:
             f'{HEADER} must be one ETag as this service gave it, such as "3", or *.', field=HEADER
         )
     return int(match.group(1))
+
+
+def if_match(request: Request) -> int | None:
+    """Return what the request expects, as `parse_if_match` does."""
+    return parse_if_match(request.headers.get(HEADER))
+
+
+def refuse_if_match(request: Request) -> None:
+    """Raise InvalidInputError if a request that makes something new names a state of it.
+
+    There is no one record to compare, and to go on as if there were could overwrite what the caller
+    wanted to protect.
+    """
+    if HEADER in request.headers:
+        raise InvalidInputError(
+            f"{HEADER} means nothing here: this request does not change one record.", field=HEADER
+        )

@@ -63,7 +63,7 @@ class DocumentRoutes(Generic[C]):
             principal: Annotated[Principal, Depends(requires(*document.roles))],
         ) -> Response:
             command = document.command(await read_struct(request, document.body), id)
-            expected = conditional.parse_if_match(request.headers.get(conditional.HEADER))
+            expected = conditional.if_match(request)
             written = await self.carry_out(command, expected, principal)
 
             async def shown() -> int:

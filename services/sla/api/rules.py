@@ -17,7 +17,7 @@ from shared.errors import InvalidInputError, NotFoundError
 from shared.http import conditional
 from shared.http.answers import answer
 from shared.http.body import openapi_body, read_struct
-from shared.http.conditional import parse_if_match
+from shared.http.conditional import if_match, refuse_if_match
 from shared.runtime.service import Service
 
 _POLICY_EXAMPLE: Final = schemas.NewPolicy(targets=default_policy().targets)
@@ -71,7 +71,11 @@ class RuleRoutes:
         router.put(
             "/peak",
             summary="Declare a peak, or its end",
-            openapi_extra=openapi_body(schemas.Peak, schemas.Peak(is_peak=True)),
+            openapi_extra=openapi_body(
+                schemas.Peak,
+                schemas.Peak(is_peak=True),
+                parameters=[conditional.OPENAPI_PARAMETER],
+            ),
         )(self.declare_peak)
         return router
 
@@ -117,6 +121,7 @@ class RuleRoutes:
 
     async def publish_rules(self, request: Request, _: Manager) -> Response:
         """Publish what differs from what is in force; calendars first."""
+        refuse_if_match(request)
         wanted = await read_struct(request, RulesWanted)
         return answer({"published": await self._rulebook.publish(wanted)})
 
@@ -128,11 +133,15 @@ class RuleRoutes:
     async def declare_peak(self, request: Request, _: Manager) -> Response:
         """Say that service requests created from now on are a peak's, or no longer."""
         body = await read_struct(request, schemas.Peak)
-        written = await self._rulebook.declare_peak(is_peak=body.is_peak)
-        return answer({"is_peak": body.is_peak, "changed": bool(written.events)})
+        written = await self._rulebook.declare_peak(
+            is_peak=body.is_peak, expected=if_match(request)
+        )
+        return answer(
+            {"is_peak": body.is_peak, "changed": bool(written.events)}, sequence=written.sequence
+        )
 
     async def _publish(self, id: str, request: Request, wanted: RulesWanted) -> Response:
-        expected = parse_if_match(request.headers.get(conditional.HEADER))
+        expected = if_match(request)
         try:
             published = await self._rulebook.publish(
                 wanted, None if expected is None else (id, expected)
