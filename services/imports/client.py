@@ -145,7 +145,8 @@ async def _send_batch(client: httpx.AsyncClient, batch: Sequence[Incident], repo
             report.added[service] += result.get("added", 0)
             report.known[service] += result.get("known", 0)
             if "error" in result:
-                report.refused.append(f"{service} {result['stream_id']}: {result['error']}")
+                reason = result["error"]["detail"]
+                report.refused.append(f"{service} {result['stream_id']}: {reason}")
 
 
 def _event(past: Past) -> dict[str, Any]:

@@ -37,7 +37,6 @@ from shared.http.conditional import refuse_if_match
 from shared.http.faults import from_undecodable
 from shared.http.idempotency import creation_id
 from shared.http.pagination import Page, next_link, page
-from shared.http.problem import kind_of
 from shared.ids import keyed_id, random_id, reported_ticket_id
 from shared.postgres.pool import Pool
 from shared.telemetry.context import lineage
@@ -390,9 +389,9 @@ def _ticket_answer(opened: Opened) -> schemas.TicketAnswer:
 def _batch_answer(results: list[Opened | DeskError]) -> schemas.BatchAnswer:
     return schemas.BatchAnswer(
         [
-            schemas.ItemAnswer(status=kind_of(result).status, error=item_error(result))
-            if isinstance(result, DeskError)
-            else schemas.ItemAnswer(status=_status(result), ticket=_ticket_answer(result))
+            schemas.ItemAnswer(status=_status(result), ticket=_ticket_answer(result))
+            if isinstance(result, Opened)
+            else schemas.ItemAnswer(status=(error := item_error(result)).status, error=error)
             for result in results
         ]
     )

@@ -10,21 +10,34 @@ from starlette.responses import Response
 from shared.errors import DeskError
 from shared.http.conditional import etag
 from shared.http.preferences import parse_wait, wait_until
+from shared.http.problem import kind_of
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
-class ItemError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why one item of a batch was refused; `field` is a JSON pointer into that item."""
+class ItemError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why one item of a batch was refused, in the words of a problem of its own.
 
+    `field` is a JSON pointer into that item.
+    """
+
+    type: str
     title: str
+    status: int
     detail: str
     field: str | None = None
 
 
 def item_error(error: DeskError) -> ItemError:
     """Return an error as it stands in a batch's results."""
-    return ItemError(type(error).__name__.removesuffix("Error"), error.detail, error.field)
+    kind = kind_of(error)
+    return ItemError(
+        type=kind.urn,
+        title=kind.title,
+        status=kind.status,
+        detail=error.detail,
+        field=error.field or None,
+    )
 
 
 def answer(

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from starlette.requests import Request
 
 from shared.errors import InvalidInputError, MalformedInputError, UnsupportedMediaTypeError
-from shared.http.faults import Given, from_msgspec, pointer_step
+from shared.http.faults import NOT_DECODABLE, from_msgspec, given_in, pointer_step
 
 _T = TypeVar("_T")
-
-NOT_DECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises on bytes that do not fit, for `from_msgspec`."""
 
 
 @cache
@@ -72,17 +69,9 @@ def decode_struct(body: bytes, type_: type[_T]) -> _T:
     try:
         value = _decoder(type_).decode(body)
     except NOT_DECODABLE as error:
-        raise from_msgspec(error, given=_given(body, type_)) from error
+        raise from_msgspec(error, given=given_in(body, type_)) from error
     refuse_nul(body)
     return value
-
-
-def _given(body: bytes, type_: type[Any]) -> Given | None:
-    """Return what a body holds, if it is JSON to its end."""
-    try:
-        return Given(msgspec.json.decode(body), type_, len(body))
-    except NOT_DECODABLE:
-        return None
 
 
 def refuse_nul(body: bytes, *, base: str = "") -> None:

@@ -23,14 +23,13 @@ from shared.errors import (
     UnsupportedMediaTypeError,
 )
 from shared.http.body import (
-    NOT_DECODABLE,
     inline_schema,
     is_json,
     media_type,
     refuse_nul,
     require_utf8,
 )
-from shared.http.faults import from_msgspec, pointer_step
+from shared.http.faults import NOT_DECODABLE, from_msgspec, pointer_step
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"

@@ -25,12 +25,24 @@ _ATTRIBUTES: Final = {"unknown_type": "/type", "newer_version": "/dataschema"}
 _SEARCH_BYTES_MAX: Final = 4_000_000
 
 
+NOT_DECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that do not fit, for `from_msgspec`."""
+
+
 class Given(NamedTuple):
     """Plain values that were to become a shape. Whoever looks for the key at fault empties maps."""
 
     value: Any
     shape: Any
     size_bytes: int = 0
+
+
+def given_in(body: bytes, shape: Any) -> Given | None:  # noqa: ANN401 any type
+    """Return what a body that was to become a shape holds, if it is JSON to its end."""
+    try:
+        return Given(msgspec.json.decode(body), shape, len(body))
+    except NOT_DECODABLE:
+        return None
 
 
 def pointer_step(name: str) -> str:

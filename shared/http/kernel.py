@@ -9,12 +9,12 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from shared.errors import NotFoundError
-from shared.http.answers import answer
+from shared.http.answers import ItemError, answer, item_error
 from shared.http.app import DeskApp, ServiceInfo, create_app
 from shared.http.auth import DeskState, Principal, Role, TokenVerifier, requires
 from shared.http.body import openapi_body, read_struct
 from shared.http.health import Check, health_router, metrics_router
-from shared.journal.history import HistoryDoor, PastBatch
+from shared.journal.history import HistoryDoor, PastBatch, TakenOver
 from shared.runtime.service import Service, Spec
 
 _PAST_EXAMPLE: Final[dict[str, Any]] = {
@@ -60,6 +60,15 @@ class ParkedView(msgspec.Struct, frozen=True):
     value: str | None
 
 
+class TakenOverAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one stream: events added, events that were there; or why it was refused."""
+
+    stream_id: str
+    added: int = 0
+    known: int = 0
+    error: ItemError | None = None
+
+
 def service_checks(service: Service) -> list[Check]:
     """Return what must hold for a service to be ready."""
 
@@ -97,9 +106,19 @@ def _history_router(service: Service) -> APIRouter:
         openapi_extra=openapi_body(PastBatch, _PAST_EXAMPLE),
     )
     async def take_over(request: Request, _: _Importer) -> Response:
-        return answer({"results": await door.take_over(await read_struct(request, PastBatch))})
+        results = await door.take_over(await read_struct(request, PastBatch))
+        return answer({"results": [_taken_over(one) for one in results]})
 
     return router
+
+
+def _taken_over(result: TakenOver) -> TakenOverAnswer:
+    return TakenOverAnswer(
+        stream_id=result.stream_id,
+        added=result.added,
+        known=result.known,
+        error=None if result.error is None else item_error(result.error),
+    )
 
 
 def _quarantine_router(service: Service) -> APIRouter:

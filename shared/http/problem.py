@@ -40,6 +40,11 @@ class Kind(NamedTuple):
     name: str
     title: str
 
+    @property
+    def urn(self) -> str:
+        """The type as callers see it."""
+        return _URN + self.name
+
 
 class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The body of an error. `field` begins with "/" if it points into the body (RFC 6901).
@@ -122,7 +127,7 @@ def respond(
     """Return the answer for one problem on `path`."""
     journey = current()
     problem = Problem(
-        type=_URN + kind.name,
+        type=kind.urn,
         title=kind.title,
         status=kind.status,
         detail=detail,

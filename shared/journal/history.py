@@ -6,7 +6,7 @@ so sending it again changes nothing and sending more of it goes on where it stop
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,8 @@ from shared.contracts.intake import (
     TicketResolved,
 )
 from shared.contracts.registry import EVENTS, Recorded
-from shared.errors import DeskError, InvalidInputError, ReusedIdError
+from shared.errors import DeskError, InvalidInputError, ReusedIdError, StaleSequenceError
+from shared.http.faults import NOT_DECODABLE, from_msgspec, given_in
 from shared.journal.committer import Committer
 from shared.journal.journal import Append, Draft, Journal
 from shared.postgres.pool import Pool
@@ -60,13 +61,16 @@ class PastBatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     streams: tuple[PastStream, ...]
 
 
-class TakenOver(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one stream: events added, events that were there; or why it was refused."""
+class TakenOver(NamedTuple):
+    """What became of one stream: events added, events that were there; or why it was refused.
+
+    The error's `field` points into the stream.
+    """
 
     stream_id: str
     added: int = 0
     known: int = 0
-    error: str | None = None
+    error: DeskError | None = None
 
 
 class HistoryDoor:
@@ -103,7 +107,7 @@ class HistoryDoor:
             try:
                 append = self._fit(stream, batch.source, known[stream.stream_id], latest)
             except DeskError as error:
-                results.append(TakenOver(stream_id=stream.stream_id, error=error.detail))
+                results.append(TakenOver(stream_id=stream.stream_id, error=error))
                 continue
             fresh = len(append.drafts)
             results.append(
@@ -133,7 +137,8 @@ class HistoryDoor:
                 _require_past(getattr(data, name, None), f"{pointer}/data/{name}", latest)
             if place < len(known) and (known[place].data, known[place].time) != (data, event.time):
                 raise ReusedIdError(
-                    f"event {place + 1} ({event.type}) differs from the one taken over before"
+                    f"{pointer}: {event.type} differs from the one taken over before",
+                    field=pointer,
                 )
             drafts.append(Draft(data, event.time, event.actor))
         if self._is_creator:
@@ -146,13 +151,15 @@ class HistoryDoor:
         decoder = self._decoders.get(event.type)
         if decoder is None:
             raise InvalidInputError(
-                f"{self._journal.writer} takes over no {event.type!r}; only tickets have a past",
+                f"{pointer}/type: {self._journal.writer} takes over no {event.type!r};"
+                " only tickets have a past",
                 field=f"{pointer}/type",
             )
         try:
             return decoder.decode(event.data)
-        except msgspec.DecodeError as error:
-            raise InvalidInputError(f"{event.type}: {error}", field=f"{pointer}/data") from error
+        except NOT_DECODABLE as error:
+            given = given_in(bytes(event.data), decoder.type)
+            raise from_msgspec(error, base=f"{pointer}/data", given=given) from error
 
 
 def _require_past(at: datetime | None, field: str, latest: datetime) -> None:
@@ -187,4 +194,5 @@ def _refusal(field: str, reason: str) -> InvalidInputError:
 def _refuse_late(result: TakenOver, late: set[str]) -> TakenOver:
     if result.stream_id not in late:
         return result
-    return TakenOver(stream_id=result.stream_id, error="the stream moved on meanwhile; send again")
+    late_error = StaleSequenceError("the stream moved on meanwhile; send again")
+    return TakenOver(result.stream_id, error=late_error)

@@ -1,4 +1,4 @@
-"""The import door over HTTP: what cannot have been is not taken over, and nothing of its ticket."""
+"""Batches over HTTP: what cannot be is refused item by item, in the words of a single request."""
 
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
@@ -32,6 +32,7 @@ CREATED: dict[str, Any] = {
         "origin": "old",
     },
 }
+PROBLEM = "urn:deskledger:problem:invalid-input"
 SOON = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 
@@ -105,10 +106,16 @@ async def test_a_past_that_cannot_have_been_is_refused_by_place_and_field(
         ([created(occurred_at=SOON)], "/events/0/data/occurred_at"),
         ([created(occurred_at="1850-01-01T00:00:00Z")], "/events/0/data/occurred_at"),
         ([created(ticket_id=OTHER)], "/events/0/data"),
+        ([CREATED, event("started", late)], "/events/1/data/agent_id"),
+        ([created(impact="huge")], "/events/0/data/impact"),
+        ([CREATED | {"type": "sla.met"}], "/events/0/type"),
     ]
     for events, field in cases:
         [result] = await taken_over(desk, (TICKET, events))
-        assert result["error"].startswith(f"{field}: "), (result, field)
+        error = result["error"]
+        assert (error["status"], error["field"]) == (422, field), (result, field)
+        assert (error["type"], error["title"]) == (PROBLEM, "The input breaks a rule")
+        assert error["detail"].startswith(field)
         assert "added" not in result
     pool = desk.rooms["intake"].service.pool
     assert await pool.fetchval("SELECT count(*) FROM kernel.journal") == 0
@@ -124,3 +131,19 @@ async def test_a_bad_past_leaves_the_others_of_its_batch_alone(desk: InProcessDe
     assert "error" in results[1]
     [again] = await taken_over(desk, (TICKET, good))
     assert again == {"stream_id": TICKET, "known": 4}
+    [other] = await taken_over(desk, (TICKET, [CREATED, resolved(after)]))
+    assert (other["error"]["status"], other["error"]["field"]) == (409, "/events/1")
+
+
+async def test_a_report_of_a_batch_is_refused_in_the_words_of_a_single_one(
+    desk: InProcessDesk,
+) -> None:
+    bad = {"requester": {"id": "ann"}, "title": "VPN drops", "category": "nonsense"}
+    client = desk.clients["intake"]
+    single = (await client.post("/tickets", json=bad)).json()
+    [item] = (await client.post("/tickets:batch", json={"tickets": [bad]})).json()["results"]
+    assert item == {
+        "status": 422,
+        "error": {name: single[name] for name in ("type", "title", "status", "detail", "field")},
+    }
+    assert item["error"]["field"] == "/category"
