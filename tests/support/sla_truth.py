@@ -226,7 +226,7 @@ def _word(event: Recorded) -> tuple[tuple[Any, ...], tuple[str, ...]]:  # noqa: 
         case SlaWarned():
             return ("warned", data.rule), ()
         case SlaPaused():
-            return ("course", "paused", event.time), ("course",)
+            return ("course", "paused", event.time, data.reason), ("course",)
         case SlaResumed():
             return ("course", "runs", data.due_at), ("course",)
         case SlaCancelled(reason="withdrawn"):
