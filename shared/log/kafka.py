@@ -142,8 +142,7 @@ class KafkaLog:
             async with self._lock:
                 probe: Any = await self._connected_probe()
                 # All topics at once; aiokafka would ask for one after the other, 0.1 s each.
-                client = probe._client  # noqa: SLF001 no public way
-                await client.set_topics(client._topics | {p.topic for p in places})  # noqa: SLF001
+                await probe._client.set_topics({p.topic for p in places})  # noqa: SLF001 no public way
                 offsets = cast("dict[Any, int]", await getattr(probe, which)(places))
         except AWAY as error:
             raise await self._unreachable(error) from error
