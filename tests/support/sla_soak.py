@@ -93,6 +93,7 @@ class Soak:
         self._gone: list[str] = []
         self._length_us = DAY_US // size.steps_per_day
         self.found = Found()
+        self._told = 0
 
     async def run(self) -> Found:
         """Let all days go by, then the time that the last tickets need; return what was found."""
@@ -223,6 +224,9 @@ class Soak:
             f" ({found.checking_seconds:.0f} s of it checking),"
             f" {len(found.differences)} differences"
         )
+        for difference in found.differences[self._told :]:
+            self._tell(difference)
+        self._told = len(found.differences)
 
 
 async def soak(dsn: str, size: Size, tell: Tell) -> Found:
