@@ -16,7 +16,10 @@ From = Annotated[
 ]
 To = Annotated[
     str | None,
-    Query(alias="to", description="date, which is its midnight in the zone, or instant; left out"),
+    Query(
+        alias="to",
+        description="date, which is its midnight in the zone, or instant; not included",
+    ),
 ]
 Period: TypeAlias = tuple[datetime | None, datetime | None]
 """Start and end in UTC; None is open."""
