@@ -12,7 +12,7 @@ from rich.console import Console
 
 from services.commands.common import err, out
 from services.sla.domain.rules import RulesWanted
-from shared.http.faults import Given, from_msgspec
+from shared.faults import Given, from_msgspec
 
 T = TypeVar("T")
 wide: Final = Console(width=10_000, markup=False, emoji=False, highlight=False)

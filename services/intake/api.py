@@ -28,13 +28,13 @@ from shared.contracts.envelope import Envelope
 from shared.contracts.intake import Requester, TicketReported
 from shared.contracts.registry import INBOUND, UndecodableError, decode_report
 from shared.errors import DeskError, ForbiddenError, NotFoundError
+from shared.faults import from_undecodable
 from shared.http import cloudevents, idempotency, preferences
 from shared.http.answers import answer, item_error, settle
 from shared.http.auth import Principal, Role, requires
 from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
 from shared.http.conditional import refuse_if_match
-from shared.http.faults import from_undecodable
 from shared.http.idempotency import creation_id
 from shared.http.pagination import Page, next_link, page
 from shared.ids import keyed_id, random_id, reported_ticket_id

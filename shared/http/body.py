@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 
 from shared.errors import InvalidInputError, MalformedInputError, UnsupportedMediaTypeError
-from shared.http.faults import NOT_DECODABLE, from_msgspec, given_in, pointer_step
+from shared.faults import NOT_DECODABLE, from_msgspec, given_in, pointer_step
 
 _T = TypeVar("_T")
 

@@ -22,6 +22,7 @@ from shared.errors import (
     PayloadTooLargeError,
     UnsupportedMediaTypeError,
 )
+from shared.faults import NOT_DECODABLE, from_msgspec, pointer_step
 from shared.http.body import (
     inline_schema,
     is_json,
@@ -29,7 +30,6 @@ from shared.http.body import (
     refuse_nul,
     require_utf8,
 )
-from shared.http.faults import NOT_DECODABLE, from_msgspec, pointer_step
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"

@@ -19,10 +19,10 @@ from starlette.responses import Response
 
 from shared import errors
 from shared.errors import DeskError
-from shared.http.faults import pointer_step
-from shared.http.wording import of_pydantic
+from shared.faults import pointer_step
 from shared.telemetry.context import current
 from shared.telemetry.logs import get_logger
+from shared.wording import of_pydantic
 
 MEDIA_TYPE: Final = "application/problem+json"
 _URN: Final = "urn:deskledger:problem:"

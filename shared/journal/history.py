@@ -23,7 +23,7 @@ from shared.contracts.intake import (
 )
 from shared.contracts.registry import EVENTS, Recorded
 from shared.errors import DeskError, InvalidInputError, ReusedIdError, StaleSequenceError
-from shared.http.faults import NOT_DECODABLE, from_msgspec, given_in
+from shared.faults import NOT_DECODABLE, from_msgspec, given_in
 from shared.journal.committer import Committer
 from shared.journal.journal import Append, Draft, Journal
 from shared.postgres.pool import Pool

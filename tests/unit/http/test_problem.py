@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import DeskError, InvalidInputError
+from shared.faults import from_msgspec
 from shared.http.auth import Role
 from shared.http.body import decode_struct
-from shared.http.faults import from_msgspec
 
 MIB = 1024 * 1024
 

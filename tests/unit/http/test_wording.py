@@ -24,10 +24,10 @@ from shared.contracts.envelope import Envelope, dataschema_of
 from shared.contracts.intake import TicketReported
 from shared.contracts.registry import UndecodableError, decode_report
 from shared.errors import InvalidInputError
+from shared.faults import from_msgspec, from_undecodable
 from shared.http.body import decode_struct, inline_schema
 from shared.http.commands import Body
-from shared.http.faults import from_msgspec, from_undecodable
-from shared.http.wording import PATTERNS, of_pydantic
+from shared.wording import PATTERNS, of_pydantic
 
 INSTANT = "an instant with an offset, such as 2026-01-31T09:00:00Z"
 

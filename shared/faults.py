@@ -10,7 +10,7 @@ from msgspec import inspect
 
 from shared.contracts.registry import UndecodableError
 from shared.errors import DeskError, InvalidInputError, MalformedInputError
-from shared.http.wording import of_msgspec
+from shared.wording import of_msgspec
 
 _AT: Final = re.compile(r"(?s)(.*) - at `(.*)`")
 _KEY_AT: Final = re.compile(r"(?s)(.*) - at `key` in `(.*)`")
