@@ -1,14 +1,15 @@
 """`desk sla calibrate`: how good the desk's probabilities of a breach would have been."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 
-from services.commands.past import chunks, read_rules
+from services.commands.past import chunks, heritage, read_rules
 from services.sla.domain.facts import Peaks
 from services.sla.domain.history import Fact
+from services.sla.domain.inheritance import with_heritage
 from services.sla.domain.rules import RulesWanted
 from services.sla.domain.survival import (
     Calibration,
@@ -38,18 +39,20 @@ async def calibrate(dsn: str, rules: RulesWanted, at: datetime) -> Calibration:
         split: datetime | None = await connection.fetchval(_SPLIT, LEARNT_SHARE)
         if split is None:
             raise InvalidInputError("this desk has no tickets to learn from")
-        book, peaks = await read_rules(connection, rules)
+        wanted = await read_rules(connection, rules)
+        book, peaks = wanted
+        taken = await heritage(connection, wanted)
         at_us, split_us = microseconds(at), microseconds(split)
         past = [
             life
-            async for facts in _tickets(connection, peaks)
+            async for facts in _tickets(connection, peaks, taken)
             if facts[0].time_us < split_us
             for life in lifetimes(facts, book, split_us)
         ]
         curves = Curves(past)
         tested = 0
         made: list[tuple[float, bool]] = []
-        async for facts in _tickets(connection, peaks):
+        async for facts in _tickets(connection, peaks, taken):
             if facts[0].time_us >= split_us:
                 tested += 1
                 made.extend(predictions(facts, book, curves, at_us))
@@ -61,9 +64,10 @@ async def calibrate(dsn: str, rules: RulesWanted, at: datetime) -> Calibration:
 async def _tickets(
     connection: Any,  # noqa: ANN401 asyncpg's
     peaks: Peaks,
+    taken: Mapping[str, Sequence[Fact]],
 ) -> AsyncIterator[list[Fact]]:
     async for tickets in chunks(connection):
-        for _, rows in tickets:
-            facts = facts_of_rows(rows, peaks)
+        for ticket_id, rows in tickets:
+            facts = with_heritage(facts_of_rows(rows, peaks), taken.get(ticket_id, ()))
             if facts:
                 yield facts

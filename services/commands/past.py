@@ -6,13 +6,15 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from services.sla.domain.facts import PLAIN, Peaks
+from services.sla.domain.history import Fact
+from services.sla.domain.inheritance import Bequest, bequest_of, passed_on
 from services.sla.domain.published import Publication, as_if_always, rules_of
 from services.sla.domain.rulebook import PolicyVersion, Rulebook
 from services.sla.domain.rules import RulesWanted
 from services.sla.domain.simulate import calendars_of
-from services.sla.domain.whatif import Row
+from services.sla.domain.whatif import Row, facts_of_rows
 from shared.calendar import microseconds
-from shared.contracts.registry import decode_event
+from shared.contracts.registry import decode_data, decode_event
 from shared.errors import InvalidInputError
 
 FIRST: Final = ""
@@ -29,6 +31,15 @@ _HISTORY: Final = """
 SELECT stream_id, writer, sequence, type, time, CASE WHEN type = ANY($3) THEN NULL ELSE value END
 FROM read.history WHERE stream_id >= $1 AND stream_id < $2 AND writer IN ('intake', 'routing')
 ORDER BY stream_id, writer, sequence LIMIT $4
+"""
+_HANDED_OVER: Final = """
+SELECT stream_id, type, time, value FROM read.history
+WHERE type IN ('ticket.merged', 'ticket.linked') ORDER BY stream_id
+"""
+_GIVERS: Final = """
+SELECT stream_id, writer, sequence, type, time, CASE WHEN type = ANY($2) THEN NULL ELSE value END
+FROM read.history WHERE stream_id = ANY($1) AND writer IN ('intake', 'routing')
+ORDER BY stream_id, writer, sequence
 """
 
 Connection = Any
@@ -87,3 +98,15 @@ async def chunks(
                 raise InvalidInputError(f"ticket {low} has more than {_ROWS} events")
         if tickets:
             yield tickets
+
+
+async def heritage(connection: Connection, rules: PastRules) -> dict[str, list[Fact]]:
+    """Return the due times that tickets take over from others under these rules, by heir."""
+    given: dict[str, list[Bequest]] = {}
+    for giver, event_type, time, value in await connection.fetch(_HANDED_OVER):
+        bequest = bequest_of(decode_data(event_type, value), microseconds(time))
+        if bequest is not None:
+            given.setdefault(giver, []).append(bequest)
+    rows = await connection.fetch(_GIVERS, list(given), list(PLAIN))
+    facts = {giver: facts_of_rows(found, rules.peaks) for giver, found in groupby(rows, _KEY)}
+    return passed_on(given, facts, rules.rulebook)

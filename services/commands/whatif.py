@@ -12,10 +12,11 @@ from typing import Final, NamedTuple
 import asyncpg
 import msgspec
 
-from services.commands.past import BEYOND, Connection, chunks, read_rules
+from services.commands.past import BEYOND, Connection, chunks, heritage, read_rules
 from services.sla.domain.agreements import Agreement, Versions, evolve
 from services.sla.domain.credits import Count, Credits, Ticket
 from services.sla.domain.history import last_value
+from services.sla.domain.inheritance import with_heritage
 from services.sla.domain.rules import RulesWanted
 from services.sla.domain.whatif import (
     Comparison,
@@ -117,14 +118,16 @@ async def _judge_part(part: _Part, question: Question) -> _Answer:
     connection = await asyncpg.connect(part.dsn)
     try:
         credits_due = Credits(await _agreements(connection))
-        book, peaks = await read_rules(connection, question.rules)
+        rules = await read_rules(connection, question.rules)
+        taken = await heritage(connection, rules)
         async for tickets in chunks(connection, part.low, part.high):
             told = await _told(connection, tickets[0][0], tickets[-1][0])
             for ticket_id, events in tickets:
                 if not _is_wanted(events, question):
                     continue
-                facts = facts_of_rows(events, peaks)
-                before, after = told.get(ticket_id, ()), judged(facts, book, at_us)
+                own = facts_of_rows(events, rules.peaks)
+                facts = with_heritage(own, taken.get(ticket_id, ()))
+                before, after = told.get(ticket_id, ()), judged(facts, rules.rulebook, at_us)
                 group = last_value(facts, "group")
                 tally.add(ticket_id, group, by_target(before), by_target(after))
                 customer = last_value(facts, "customer")

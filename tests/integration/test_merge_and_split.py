@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import clocks, journal, promise, publish
+
+from services.commands.whatif import Question, compare
+from services.sla.domain.rules import RulesWanted
 
 HOUR = 3600
 UNKNOWN = "00000000-0000-4000-8000-000000000001"
@@ -145,3 +149,30 @@ async def test_a_due_time_passes_along_a_chain_of_merges(desk: InProcessDesk) ->
     await desk.settle()
     await desk.settle()
     assert await due(desk, last) == early
+
+
+async def test_what_if_hands_due_times_over_under_the_rules_it_tries(
+    desk: InProcessDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    whole = await desk.report(1, service="vpn")
+    part = await desk.report(2, split_from=whole)
+    heirs = [await desk.report(number) for number in (3, 4)]
+    alone = await desk.report(5)
+    for giver, heir in zip([whole, heirs[0]], heirs, strict=True):
+        await desk.settle()
+        assert (await post(desk, f"/tickets/{giver}/merge", into=heir)).json()["changed"]
+    await desk.settle()
+    in_two_hours = datetime.now(UTC) + timedelta(hours=2)
+
+    async def missed(*targets: dict[str, Any]) -> set[str]:
+        rules = {"policies": [{"id": "standard", "targets": list(targets)}]} if targets else {}
+        question = Question(msgspec.convert(rules, RulesWanted), None, None, in_two_hours)
+        found = await asyncio.to_thread(compare, desk.dsns["sla"], question)
+        assert found.tickets == 5
+        return {one.ticket_id for one in found.changed if one.after == "missed"}
+
+    assert await missed() == {part, heirs[1]}
+    longer = promise(3 * HOUR) | {"when": {"service": "vpn"}}
+    assert await missed(longer, promise(8 * HOUR)) == set()
+    assert await missed(promise(HOUR)) == {part, heirs[1], alone}

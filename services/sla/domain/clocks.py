@@ -78,16 +78,19 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 
 
 def caps_of(facts: Sequence[Fact]) -> dict[str, tuple[Cap, ...]]:
-    """Return the due times that a ticket took over, by target; the newest of each giver counts."""
-    newest: dict[tuple[str, str], Cap | None] = {}
+    """Return the due times that a ticket took over, by target.
+
+    Of those that a giver handed over at one instant, the one told last counts.
+    """
+    newest: dict[tuple[str, str, int], Cap | None] = {}
     for fact in sorted((fact for fact in facts if fact.type == "inherited"), key=_SEQUENCE):
         taken, giver = fact.changes or {}, fact.reason or ""
         target, due_us = str(taken.get("target")), taken.get("due_us")
-        newest[target, giver] = (
+        newest[target, giver, fact.time_us] = (
             Cap(fact.time_us, due_us, giver) if isinstance(due_us, int) else None
         )
     found: dict[str, tuple[Cap, ...]] = {}
-    for (target, _), cap in newest.items():
+    for (target, _, _), cap in newest.items():
         if cap is not None:
             found[target] = (*found.get(target, ()), cap)
     return found

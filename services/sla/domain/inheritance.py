@@ -10,10 +10,12 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from services.sla.domain.clocks import caps_of
-from services.sla.domain.history import Fact
+from services.sla.domain.facts import RANK
+from services.sla.domain.history import Fact, in_order
 from services.sla.domain.ledger import judge_each
 from services.sla.domain.rulebook import Rulebook
 from shared.calendar import instant, microseconds
+from shared.contracts.base import EventData
 from shared.contracts.intake import TicketLinked, TicketMerged
 from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaDueInherited
@@ -28,18 +30,28 @@ class Bequest(NamedTuple):
     at_us: int
 
 
+Taken = dict[tuple[int, str], int]
+"""The due times that a ticket takes over from one giver, by when, and by target."""
+
+
 def bequests(events: Iterable[Recorded]) -> Iterator[Bequest]:
     """Yield who takes over from a ticket, by what intake says of it."""
     for event in events:
-        if type(event.data) not in _HANDING_OVER:
-            continue
-        match event.data:
-            case TicketMerged(into=heir):
-                yield Bequest(heir, microseconds(event.time))
-            case TicketLinked(relation="split_off", linked_id=heir):
-                yield Bequest(heir, microseconds(event.time))
-            case _:
-                continue
+        if type(event.data) in _HANDING_OVER:
+            bequest = bequest_of(event.data, microseconds(event.time))
+            if bequest is not None:
+                yield bequest
+
+
+def bequest_of(data: EventData, at_us: int) -> Bequest | None:
+    """Return who takes over by an event, None if nobody does."""
+    match data:
+        case TicketMerged(into=heir):
+            return Bequest(heir, at_us)
+        case TicketLinked(relation="split_off", linked_id=heir):
+            return Bequest(heir, at_us)
+        case _:
+            return None
 
 
 def due_times(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> dict[str, int]:
@@ -64,12 +76,14 @@ def inherited(
 ) -> Iterator[SlaDueInherited]:
     """Yield what the heir has to be told; `journal` is what it was told before.
 
-    A due time that was told and is none any more is taken back with null.
+    A due time that was told and is none any more is taken back with null. A giver that hands over
+    twice to one heir, as a part of it and then by a merge, is heard for each instant by itself.
     """
     told: dict[str, int | None] = {}
+    at = instant(bequest.at_us)
     for event in journal:
         data = event.data
-        if isinstance(data, SlaDueInherited) and data.from_ticket == giver:
+        if isinstance(data, SlaDueInherited) and data.from_ticket == giver and event.time == at:
             told[data.target] = None if data.due_at is None else microseconds(data.due_at)
     for target in sorted(told.keys() | dues.keys()):
         due_us = dues.get(target)
@@ -80,3 +94,52 @@ def inherited(
                 from_ticket=giver,
                 due_at=None if due_us is None else instant(due_us),
             )
+
+
+def passed_on(
+    given: Mapping[str, Sequence[Bequest]], facts: Mapping[str, Sequence[Fact]], rules: Rulebook
+) -> dict[str, list[Fact]]:
+    """Return the facts by which tickets take over due times, by heir, under some rules.
+
+    `given` is what each giver hands over, `facts` are the givers' own. Givers that take over
+    something themselves hand over again, so that a due time passes along a whole chain.
+    """
+    taken: dict[str, dict[str, Taken]] = {}
+    waiting = dict.fromkeys(sorted(given))
+    while waiting:
+        giver = next(iter(waiting))
+        del waiting[giver]
+        known = in_order([*facts.get(giver, ()), *_as_facts(taken.get(giver, {}))])
+        for heir, passing in _passing(given[giver], known, rules).items():
+            if taken.get(heir, {}).get(giver, {}) != passing:
+                taken.setdefault(heir, {})[giver] = passing
+                if heir in given:
+                    waiting[heir] = None
+    return {heir: list(_as_facts(givers)) for heir, givers in taken.items()}
+
+
+def _passing(
+    bequeathed: Iterable[Bequest], facts: Sequence[Fact], rules: Rulebook
+) -> dict[str, Taken]:
+    found: dict[str, Taken] = {}
+    for heir, at_us in bequeathed:
+        passing = found.setdefault(str(heir), {})
+        for target, due_us in due_times(facts, rules, at_us).items():
+            passing[at_us, target] = due_us
+    return found
+
+
+def _as_facts(givers: Mapping[str, Taken]) -> Iterator[Fact]:
+    handed = (
+        (at_us, giver, target, due_us)
+        for giver, taken in givers.items()
+        for (at_us, target), due_us in taken.items()
+    )
+    for place, (at_us, giver, target, due_us) in enumerate(sorted(handed), 1):
+        changes = {"target": target, "due_us": due_us}
+        yield Fact(at_us, at_us, RANK["sla"], place, "inherited", giver, changes)
+
+
+def with_heritage(facts: list[Fact], taken: Sequence[Fact]) -> list[Fact]:
+    """Return a ticket's own facts with those by which it takes over due times, in order."""
+    return in_order([*facts, *taken]) if facts and taken else facts
