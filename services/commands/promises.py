@@ -114,13 +114,14 @@ def rules(
     if as_json:
         print_json(found)
         return
-    rows = table("", "id", "version", "in force from", "for", "targets or zone")
+    rows = table("", "id", "version", "in force from", "for", "targets or zone", "state")
     for one in found["policies"]:
         targets = ", ".join(dict.fromkeys(target["name"] for target in one["targets"]))
         since, cycles = shown(one["effective_from"]), f"{one['applies_to']} cycles"
-        rows.add_row("policy", one["policy_id"], str(one["version"]), since, cycles, targets)
+        state = one["state"].replace("_", " ")
+        rows.add_row("policy", one["policy_id"], str(one["version"]), since, cycles, targets, state)
     for one in found["calendars"]:
-        rows.add_row("calendar", one["calendar_id"], str(one["version"]), "", "", one["zone"])
+        rows.add_row("calendar", one["calendar_id"], str(one["version"]), "", "", one["zone"], "")
     wide.print(rows)
     if found["is_peak"]:
         line("A peak is declared.")

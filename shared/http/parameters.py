@@ -1,10 +1,12 @@
-"""Query parameters: one that a route does not know is refused.
+"""Query parameters: one that a route does not know is refused, or one value too many.
 
-A filter with a typo in its name would let everything through, and its caller believe the figures.
+A filter with a typo in its name would let everything through, and its caller believe the figures;
+so would one that was given twice, and of which only the last counts.
 """
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import cast
+from typing import cast, get_args, get_origin
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -16,22 +18,27 @@ from shared.errors import InvalidInputError
 async def refuse_unknown_parameters(request: Request) -> None:
     """FastAPI dependency of every route but probes.
 
-    Raises: InvalidInputError naming the first parameter that the route does not take.
+    Raises: InvalidInputError naming the first parameter that the route does not take, or takes once.
     """
     if not request.scope["query_string"]:
         return
     route = cast("APIRoute", request.scope["route"])
-    known = sorted(set(_names(route.dependant)))
-    for name in request.query_params:
+    known = dict(sorted(_parameters(route.dependant)))
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in given.items():
         if name not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise InvalidInputError(
                 f"{name!r} is no parameter of this address; {takes}", field=name
             )
+        if count > 1 and not known[name]:
+            raise InvalidInputError(f"{name} is given {count} times; give it once", field=name)
 
 
-def _names(dependant: Dependant) -> Iterator[str]:
+def _parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
+    """Yield the parameters of a route, and whether each may be given more than once."""
     for field in dependant.query_params:
-        yield field.alias
+        kind = field.field_info.annotation
+        yield field.alias, any(get_origin(one) is list for one in (kind, *get_args(kind)))
     for inner in dependant.dependencies:
-        yield from _names(inner)
+        yield from _parameters(inner)

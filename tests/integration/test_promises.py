@@ -260,6 +260,10 @@ async def test_what_comes_into_force_before_a_version_to_come_takes_its_place(
     assert (plan["version"], plan["replaces"]) == (4, [3])
     assert (await sla.post("/rules", json={"policies": [sooner]})).is_success
     assert await goals(desk, 2) == {HOUR}
+    told = [one["state"] for one in (await sla.get("/rules")).json()["policies"]]
+    assert told == ["past", "in_force", "replaced", "to_come"]
+    newest = (await sla.get("/policies/standard")).json()
+    assert (newest["version"], newest["state"]) == (4, "to_come")
     assert (await publish(desk))["changed"], "withdrawn now, not in ten days or thirty"
     assert await goals(desk, 3) == set()
 

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Request, Response
 from services.sla import queries, schemas
 from services.sla.api.asking import Id, Manager, Reader
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
-from services.sla.domain.published import versions_of
+from services.sla.domain.published import Publication, versions_of, with_states
 from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted, of_one_rule
 from services.sla.domain.scenario import CalendarPart
 from services.sla.handlers import Rulebook
-from shared.calendar import ROUND_THE_CLOCK
-from shared.contracts.sla import SlaPeakDeclared
+from shared.calendar import ROUND_THE_CLOCK, microseconds
+from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError, NotFoundError
 from shared.http import conditional
 from shared.http.answers import answer
@@ -83,16 +83,20 @@ class RuleRoutes:
         """Return every version of every policy and calendar, and whether a peak is declared."""
         async with self._service.pool.acquire() as connection:
             published = await queries.read_publications(connection, self._service.journal)
-        return answer(versions_of(published))
+        return answer(versions_of(published, microseconds(self._service.clock.now())))
 
     async def rule(self, id: Id, _: Reader) -> Response:
-        """Return the newest version with its ETag."""
+        """Return the newest version with its ETag; a policy's also says whether it is in force."""
         async with self._service.pool.acquire() as connection:
             events = (await self._service.journal.read(connection, [id]))[id]
-        rules = [event.data for event in events if isinstance(event.data, RuleEvent)]
+        rules = [event for event in events if isinstance(event.data, RuleEvent)]
         if not rules:
             raise NotFoundError(f"nothing was published as {id!r}")
-        return answer(rules[-1], sequence=len(events))
+        if not isinstance(rules[-1].data, SlaPolicyPublished):
+            return answer(rules[-1].data, sequence=len(events))
+        versions = [Publication(rule.data, microseconds(rule.time)) for rule in rules]
+        now_us = microseconds(self._service.clock.now())
+        return answer(list(with_states(versions, now_us))[-1], sequence=len(events))
 
     async def publish_policy(self, id: Id, request: Request, _: Manager) -> Response:
         """Publish the next version; the same content again changes nothing."""

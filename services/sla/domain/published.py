@@ -1,8 +1,8 @@
 """The rules as they were published: every version of every policy and calendar, made one book."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -103,26 +103,52 @@ def version_of(policy: SlaPolicyPublished, published_us: int, pointer: str = "")
     )
 
 
-class Versions(msgspec.Struct, frozen=True):
-    """All that was ever published, oldest first; and whether a peak is declared now."""
+State = Literal["past", "in_force", "to_come", "replaced"]
+"""How a version stands; a replaced one was to come when another one took its place."""
 
-    policies: list[SlaPolicyPublished]
+_STATES: Final[Mapping[int, State]] = {-1: "past", 0: "in_force", 1: "to_come"}
+
+
+class Versions(msgspec.Struct, frozen=True):
+    """All that was ever published, oldest first; and whether a peak is declared now.
+
+    `policies` are SlaPolicyPublished, each with its State.
+    """
+
+    policies: list[dict[str, Any]]
     calendars: list[SlaCalendarPublished]
     is_peak: bool
 
 
-def versions_of(events: Iterable[Publication]) -> Versions:
+def versions_of(events: Iterable[Publication], now_us: int) -> Versions:
     """Return every version; without `effective_from` one is in force since it was published."""
+    told = list(events)
+    policies: dict[str, list[Publication]] = {}
     found = Versions([], [], is_peak=False)
-    for data, time_us, *_ in events:
+    for event in told:
+        if isinstance(event.data, SlaPolicyPublished):
+            policies.setdefault(event.data.policy_id, []).append(event)
+        elif isinstance(event.data, SlaCalendarPublished):
+            found.calendars.append(event.data)
+        elif isinstance(event.data, SlaPeakDeclared):
+            found = msgspec.structs.replace(found, is_peak=event.data.is_peak)
+    for versions in policies.values():
+        found.policies.extend(with_states(versions, now_us))
+    return found
+
+
+def with_states(versions: Sequence[Publication], now_us: int) -> Iterator[dict[str, Any]]:
+    """Yield one policy's versions, each with its state and since when it is in force."""
+    stands = {version.version: version.effective_us for version in standing(versions)}
+    current = max((v for v, since_us in stands.items() if since_us <= now_us), default=0)
+    for data, time_us, *_ in versions:
         if isinstance(data, SlaPolicyPublished):
             since = data.effective_from or instant(time_us)
-            found.policies.append(msgspec.structs.replace(data, effective_from=since))
-        elif isinstance(data, SlaCalendarPublished):
-            found.calendars.append(data)
-        elif isinstance(data, SlaPeakDeclared):
-            found = msgspec.structs.replace(found, is_peak=data.is_peak)
-    return found
+            state: State = "replaced"
+            if data.version in stands:
+                state = _STATES[(data.version > current) - (data.version < current)]
+            shown = msgspec.to_builtins(msgspec.structs.replace(data, effective_from=since))
+            yield {**shown, "state": state}
 
 
 def calendar_names(rules: Iterable[EventData]) -> set[str]:

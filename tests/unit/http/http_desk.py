@@ -100,7 +100,7 @@ def _router() -> APIRouter:
         request: Request,
         response: Response,
         asked: Annotated[Page, Depends(page)],
-        kind: Annotated[str | None, Query(alias="status")] = None,
+        kind: Annotated[list[str] | None, Query(alias="status")] = None,
     ) -> dict[str, Any]:
         after = asked.after(tuple[datetime, int])
         response.headers["Link"] = next_link(request, (NOON, 5))

@@ -142,7 +142,7 @@ async def test_pages_follow_each_other_by_their_link(desk: Desk) -> None:
     assert (query["limit"], query["status"]) == (["2"], ["new"])
     second = await desk.client.get(target)
     assert second.json() == {
-        "kind": "new",
+        "kind": ["new"],
         "limit": 2,
         "after": [NOON.isoformat().replace("+00:00", "Z"), 5],
     }
@@ -189,6 +189,15 @@ async def test_a_parameter_that_a_route_does_not_take_is_refused_by_its_name(
         name,
         f"{name!r} is no parameter of this address; it takes {known}",
     )
+
+
+async def test_a_parameter_that_counts_once_may_not_be_given_twice(desk: Desk) -> None:
+    answer = await desk.client.get("/tickets/list?limit=2&limit=3&limit=4")
+    assert answer.status_code == 422
+    assert answer.json()["field"] == "limit"
+    assert answer.json()["detail"] == "limit is given 3 times; give it once"
+    answer = await desk.client.get("/tickets/list?status=new&status=open&limit=2")
+    assert answer.json()["kind"] == ["new", "open"]
 
 
 async def test_a_probe_may_say_what_it_likes(desk: Desk) -> None:
