@@ -39,7 +39,7 @@ async def calibrate(dsn: str, rules: RulesWanted, at: datetime) -> Calibration:
         split: datetime | None = await connection.fetchval(_SPLIT, LEARNT_SHARE)
         if split is None:
             raise InvalidInputError("this desk has no tickets to learn from")
-        wanted = await read_rules(connection, rules)
+        wanted = await read_rules(connection, rules, at)
         book, peaks = wanted
         taken = await heritage(connection, wanted)
         at_us, split_us = microseconds(at), microseconds(split)

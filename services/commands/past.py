@@ -1,6 +1,7 @@
 """The desk's past, ticket by ticket, straight from sla's database."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -10,7 +11,7 @@ from services.sla.domain.history import Fact
 from services.sla.domain.inheritance import Bequest, bequest_of, passed_on
 from services.sla.domain.published import Publication, as_if_always, rules_of
 from services.sla.domain.rulebook import PolicyVersion, Rulebook
-from services.sla.domain.rules import RulesWanted
+from services.sla.domain.rules import RulesWanted, require_sound
 from services.sla.domain.simulate import calendars_of
 from services.sla.domain.whatif import Row, facts_of_rows
 from shared.calendar import microseconds
@@ -53,10 +54,10 @@ class PastRules(NamedTuple):
     peaks: Peaks
 
 
-async def read_rules(connection: Connection, wanted: RulesWanted) -> PastRules:
+async def read_rules(connection: Connection, wanted: RulesWanted, now: datetime) -> PastRules:
     """Return the newest published rules with those wanted in their place, as if always in force.
 
-    Raises: InvalidInputError naming the field that makes no sense.
+    Raises: InvalidInputError naming the field that makes no sense, or cannot be published.
     """
     published = [
         Publication(event.data, microseconds(event.time))
@@ -76,6 +77,7 @@ async def read_rules(connection: Connection, wanted: RulesWanted) -> PastRules:
         for place, policy in enumerate(wanted.policies)
         if newest[policy.id] == place
     ]
+    require_sound(wanted, published, now)
     book = as_if_always(published, policies, calendars_of(wanted.calendars))
     return PastRules(book, rules_of(published).peaks)
 

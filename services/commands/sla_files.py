@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, ParamSpec, TypeVar, cast
+from typing import Annotated, Any, Final, NamedTuple, ParamSpec, TypeVar, cast
 
 import msgspec
 import typer
@@ -79,25 +79,33 @@ def _findings(document: Any) -> Iterator[Finding]:  # noqa: ANN401 any document
     documents = cast("list[Any]", document) if is_list else [document]
     for place, one in enumerate(documents):
         base = f"/{place}" if is_list else ""
-        calendars, policies = _rules(one, base)
-        for finding in lint(calendars, policies):
+        calendars, policies, is_whole = _rules(one, base)
+        for finding in lint(calendars, policies, is_whole=is_whole):
             yield msgspec.structs.replace(finding, pointer=base + finding.pointer)
+
+
+class _Read(NamedTuple):
+    """What a file says; a scenario has all that its policies name, rules are for some desk."""
+
+    calendars: Sequence[CalendarPart]
+    policies: Sequence[PolicyPart]
+    is_whole: bool
 
 
 def _rules(
     document: Any,  # noqa: ANN401 any document
     base: str,
-) -> tuple[Sequence[CalendarPart], Sequence[PolicyPart]]:
+) -> _Read:
     if not isinstance(document, dict):
         refuse(f"{base or 'The file'}: no object with calendars and policies.")
     rules = with_calendar(cast("dict[str, Any]", document))
     if "events" in rules:
         scenario = shaped(rules, Scenario, base=base)
-        return scenario.calendars, scenario.policies
+        return _Read(scenario.calendars, scenario.policies, is_whole=True)
     found = shaped(rules, _Rules, base=base)
     if not found.calendars and not found.policies:
         refuse(f"{base}/policies: there are none, and no calendars.")
-    return found.calendars, list(parts_of(found.policies, _SINCE))
+    return _Read(found.calendars, list(parts_of(found.policies, _SINCE)), is_whole=False)
 
 
 def _print(found: list[Finding]) -> None:

@@ -91,7 +91,7 @@ async def _prepare(dsn: str, question: Question) -> dict[str, Versions]:
     """Check the rules, and return the versions of every agreement."""
     connection = await asyncpg.connect(dsn)
     try:
-        await read_rules(connection, question.rules)
+        await read_rules(connection, question.rules, question.at)
         return await _agreements(connection)
     finally:
         await connection.close()
@@ -118,7 +118,7 @@ async def _judge_part(part: _Part, question: Question) -> _Answer:
     connection = await asyncpg.connect(part.dsn)
     try:
         credits_due = Credits(await _agreements(connection))
-        rules = await read_rules(connection, question.rules)
+        rules = await read_rules(connection, question.rules, question.at)
         taken = await heritage(connection, rules)
         async for tickets in chunks(connection, part.low, part.high):
             told = await _told(connection, tickets[0][0], tickets[-1][0])

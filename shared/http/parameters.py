@@ -18,7 +18,7 @@ from shared.errors import InvalidInputError
 async def refuse_unknown_parameters(request: Request) -> None:
     """FastAPI dependency of every route but probes.
 
-    Raises: InvalidInputError naming the first parameter that the route does not take, or takes once.
+    Raises: InvalidInputError naming the first one that the route does not take, or takes once.
     """
     if not request.scope["query_string"]:
         return

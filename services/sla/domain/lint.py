@@ -15,18 +15,23 @@ from shared.calendar import ROUND_THE_CLOCK
 __all__ = ["Finding", "lint"]
 
 
-def lint(calendars: Sequence[CalendarPart], policies: Sequence[PolicyPart]) -> list[Finding]:
-    """Return everything found in one file, errors first, each in the order of the file."""
+def lint(
+    calendars: Sequence[CalendarPart], policies: Sequence[PolicyPart], *, is_whole: bool = True
+) -> list[Finding]:
+    """Return everything found in one file, errors first, each in the order of the file.
+
+    A file that is not whole may name calendars that a desk has, and hold some for its policies.
+    """
     definitions = placed(policies)
     found = [
         *check_calendars(calendars),
-        *_unused(calendars, policies),
+        *(_unused(calendars, policies) if is_whole or policies else ()),
         *_versions(policies),
         *_differences(definitions),
         *check_matching(by_policy(policies, definitions)),
     ]
     around = Surroundings(
-        {part.id: part for part in reversed(calendars)}, readable(calendars), definitions
+        {part.id: part for part in reversed(calendars)}, readable(calendars), definitions, is_whole
     )
     for definition in definitions:
         found.extend(check_conditions(definition))

@@ -29,11 +29,15 @@ _SEARCH_US: Final = SEARCH_YEARS_MAX * 366 * _DAY_US
 
 
 class Surroundings(NamedTuple):
-    """What a definition is judged against: calendars by name, and all definitions of the file."""
+    """What a definition is judged against: calendars by name, and all definitions of the file.
+
+    `is_whole`: there are no other calendars than these.
+    """
 
     parts: Mapping[str, CalendarPart]
     calendars: Mapping[str, WorkingCalendar]
     definitions: Sequence[Placed]
+    is_whole: bool
 
 
 def check_target(definition: Placed, around: Surroundings) -> Iterator[Finding]:
@@ -54,10 +58,19 @@ def _reach(definition: Placed, around: Surroundings) -> Iterator[Finding]:
     target, pointer = definition.target, definition.pointer
     name = target.calendar
     if name not in around.parts and name != ROUND_THE_CLOCK:
-        yield error(
-            "calendar_missing",
-            f"{pointer}/calendar",
-            f"No calendar is called {name!r}; add one to calendars, or name another.",
+        at = f"{pointer}/calendar"
+        yield (
+            error(
+                "calendar_missing",
+                at,
+                f"No calendar is called {name!r}; add one to calendars, or name another.",
+            )
+            if around.is_whole
+            else warning(
+                "calendar_missing",
+                at,
+                f"No calendar is called {name!r} here; publish it too, unless the desk has it.",
+            )
         )
         return
     calendar = around.calendars.get(name)

@@ -112,9 +112,7 @@ def plan(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -
             *(Publication(policy, now_us, pointer) for pointer, policy in policies),
         ]
     )
-    for finding in findings(wanted, published, now):
-        if finding.severity == "error":
-            _refuse(finding.pointer, finding.message)
+    require_sound(wanted, published, now)
     _require_dates(wanted)
     return [*calendars, *(policy for _, policy in policies)]
 
@@ -340,6 +338,13 @@ def parts_of(policies: Iterable[PolicyWanted], now: datetime) -> Iterator[Policy
                 applies_to=policy.applies_to,
                 targets=policy.targets,
             )
+
+
+def require_sound(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -> None:
+    """Check rules as the linter does. Raises: InvalidInputError naming the first error's field."""
+    for finding in findings(wanted, published, now):
+        if finding.severity == "error":
+            _refuse(finding.pointer, finding.message)
 
 
 def findings(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -> list[Finding]:

@@ -469,7 +469,7 @@ def test_a_new_desk_begins_with_rules_without_a_fault() -> None:
 # --- The command -----------------------------------------------------------------------------
 
 WARNED = rules(target(warn=[{"percent": 75}, {"percent": 75}]))
-BROKEN = rules(target(calendar="moon"))
+BROKEN = case(event("09:00", "created"), targets=[target(calendar="moon")], calendars=[])
 
 
 def run_lint(content: object, *options: str) -> Any:
@@ -510,12 +510,22 @@ def test_the_exit_code_says_whether_there_is_an_error(
 
 
 def test_people_read_one_line_for_each_finding_and_the_count() -> None:
-    told = run_lint(rules(target(calendar="moon", stop=["closed", "closed"]))).stdout.splitlines()
+    targets = [target(calendar="moon", stop=["closed", "closed"])]
+    scenario = case(event("09:00", "created"), targets=targets, calendars=[])
+    told = run_lint(scenario).stdout.splitlines()
     assert told[0].startswith(f"error   {TARGET}/calendar: No calendar is called 'moon';")
     assert told[0].endswith("(calendar_missing)")
     assert told[1].startswith(f"warning {TARGET}/stop/1: ")
     assert told[2:] == ["1 error, 1 warning"]
     assert run_lint(rules()).stdout == "0 errors, 0 warnings\n"
+
+
+def test_rules_may_name_a_calendar_that_only_the_desk_has() -> None:
+    told = run_lint(rules(target(calendar="moon")))
+    assert told.exit_code == 0
+    assert told.stdout.startswith(f"warning {TARGET}/calendar: No calendar is called 'moon' here;")
+    alone = run_lint({"calendars": [OFFICE]})
+    assert (alone.exit_code, alone.stdout) == (0, "0 errors, 0 warnings\n")
 
 
 def test_programs_read_a_list() -> None:

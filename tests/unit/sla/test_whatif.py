@@ -359,6 +359,12 @@ def test_rules_that_make_no_sense_are_refused_by_their_key(past: Past) -> None:
     assert refused.value.field == "/policies/0/targets/0/calendar"
 
 
+def test_rules_that_cannot_be_published_are_not_tried(past: Past) -> None:
+    with pytest.raises(InvalidInputError, match="starts the only cycle and is the stop") as refused:
+        past.compare(wanted({**promise(GOAL), "stop": ["created"]}))
+    assert refused.value.field == "/policies/0/targets/0/start/0"
+
+
 def measured(past: Past, rules: RulesWanted) -> Calibration:
     return asyncio.run(calibrate(past.dsn, rules, past.left_at))
 
