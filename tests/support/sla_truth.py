@@ -16,7 +16,7 @@ from services.sla.domain.ledger import Ledger, judge
 from services.sla.domain.publication import ClockKey, due, key_of, news
 from services.sla.domain.voice import hear
 from services.sla.projections import READ_MODEL
-from shared.calendar import instant, microseconds
+from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.registry import Recorded, decode_record
 from shared.contracts.sla import (
     SlaBreached,
@@ -119,7 +119,10 @@ class Checker:
             *self._handed_over_otherwise(life, journal, moment),
         ]
         is_over = all(clock.stopped_us is not None for clock in ledger)
-        return Checked([f"ticket {life.number}: {one}" for one in said], is_over)
+        found = [f"ticket {life.number}: {one}" for one in said]
+        if found:  # a long run is not made twice to learn why
+            found[-1] = "\n  ".join([found[-1], *_story(life, journal, ledger)])
+        return Checked(found, is_over)
 
     def count(self, journal: Sequence[Recorded]) -> None:
         """Count what was said of a ticket."""
@@ -172,6 +175,30 @@ class Checker:
         wanted = {key: due_us for key, (_, due_us) in heritage.items()}
         if told != wanted:
             yield f"took over {told}, not {wanted}"
+
+
+def _story(life: Life, journal: Sequence[Recorded], ledger: Ledger) -> Iterator[str]:
+    """Yield all that is to be known of a ticket, for who asks where a difference comes from."""
+    for one in (life, *(bequest.giver for bequest in life.bequests)):
+        yield f"facts of ticket {one.number}:"
+        for fact in one.facts:
+            what = f"{fact.type} {fact.reason or ''} {fact.changes or ''}"
+            late_seconds = (fact.recorded_us - fact.time_us) // SECOND_US
+            late = f", {late_seconds} s late" if late_seconds else ""
+            yield f"  {instant(fact.time_us)} {what}{late}"
+    for bequest in life.bequests:
+        yield f"takes over from {bequest.giver.number} at {instant(bequest.at_us)}"
+    yield "said:"
+    for event in journal:
+        data = msgspec.structs.asdict(event.data)
+        yield f"  {event.time} {event.type}, at {event.recorded_at}: {data}"
+    yield "by the rules:"
+    for clock in ledger:
+        ended = "" if clock.stopped_us is None else f", ended {instant(clock.stopped_us)}"
+        yield (
+            f"  {_named(clock)} v{clock.definition.version} since {instant(clock.started_us)}:"
+            f" {clock.outcome}, due {instant(clock.due_us)}{ended}, pause {clock.pause}"
+        )
 
 
 def _unsaid(journal: Sequence[Recorded], ledger: Ledger, moment: Moment) -> Iterator[str]:
