@@ -58,6 +58,10 @@ class Moment(NamedTuple):
         """When the service looked last."""
         return self.until_us + GRACE_US
 
+    def step_of(self, at_us: int) -> int:
+        """Return the end of the step in which an instant lies."""
+        return -(-at_us // self.length_us) * self.length_us
+
 
 class Truth:
     """Judges lives by the facts delivered and the rules published so far."""
@@ -86,10 +90,11 @@ class Truth:
                     found[str(giver.ticket_id), target] = at_us, due_us
         return found
 
-    def ledger(self, life: Life, until_us: int) -> Ledger:
-        """Return the ledger at the end of a step, as it was then known."""
+    def ledger(self, life: Life, until_us: int, read_us: int | None = None) -> Ledger:
+        """Return the ledger as it was known at the end of a step, read then or at an instant."""
         facts = self.facts(life, until_us)
-        return judge(facts, self._rules.book, until_us + GRACE_US) if facts else ()
+        read_us = until_us + GRACE_US if read_us is None else read_us
+        return judge(facts, self._rules.book, read_us) if facts else ()
 
 
 class Checked(NamedTuple):
@@ -110,7 +115,7 @@ class Checker:
         self, life: Life, journal: Sequence[Recorded], rows: Sequence[Any], moment: Moment
     ) -> Checked:
         """Compare what sla said and shows of a ticket with what it had to."""
-        ledger = self._truth.ledger(life, moment.until_us)
+        ledger = self._published(life, journal, moment)
         said = [
             *_unsaid(journal, ledger, moment),
             *_said_twice(journal),
@@ -127,6 +132,22 @@ class Checker:
     def count(self, journal: Sequence[Recorded]) -> None:
         """Count what was said of a ticket."""
         self.counts.update(event.type for event in journal)
+
+    def _published(self, life: Life, journal: Sequence[Recorded], moment: Moment) -> Ledger:
+        """Return the ledger; clocks that drift as they were read when they were judged last.
+
+        A ticket is judged when something of it is recorded or comes due, not for a reading.
+        """
+        ledger = self._truth.ledger(life, moment.until_us)
+        if not any(map(_drifts, ledger)):
+            return ledger
+        recorded = (moment.step_of(fact.recorded_us) for fact in life.facts)
+        told = (microseconds(event.recorded_at) for event in journal)
+        judged_us = max((*recorded, *told))
+        read = self._truth.ledger(life, moment.until_us, judged_us)
+        then = {key_of(clock): clock for clock in read}
+        self.counts["read as judged"] += 1
+        return tuple(then.get(key_of(one), one) if _drifts(one) else one for one in ledger)
 
     def _breached_otherwise(
         self, life: Life, journal: Sequence[Recorded], ledger: Ledger, moment: Moment
@@ -145,8 +166,7 @@ class Checker:
                 yield f"{_named(clock)} breached {instant(clock.breached_us)}, said {event}"
                 continue
             recorded_us = microseconds(event.recorded_at)
-            step_us = -(-(recorded_us - GRACE_US) // moment.length_us) * moment.length_us
-            before_us = step_us - moment.length_us
+            before_us = moment.step_of(recorded_us - GRACE_US) - moment.length_us
             if clock.breached_us > recorded_us:
                 yield f"{_named(clock)} breach recorded before it came due"
             elif clock.breached_us <= before_us and self._stood(life, clock, before_us):
@@ -156,7 +176,9 @@ class Checker:
     def _stood(self, life: Life, clock: Clock, until_us: int) -> bool:
         """Tell whether the same breach stood at the end of an earlier step."""
         return any(
-            key_of(one) == key_of(clock) and one.breached_us == clock.breached_us
+            key_of(one) == key_of(clock)
+            and one.breached_us == clock.breached_us
+            and not _drifts(one)
             for one in self._truth.ledger(life, until_us)
         )
 
@@ -175,6 +197,17 @@ class Checker:
         wanted = {key: due_us for key, (_, due_us) in heritage.items()}
         if told != wanted:
             yield f"took over {told}, not {wanted}"
+
+
+def _drifts(clock: Clock) -> bool:
+    """Tell whether a clock is overdue by a due time that moves on with each reading.
+
+    A pause that lasts is taken to end at the reading, and moves the due time of working days by the
+    working time it holds. That may stay behind the reading: while nobody works, or if the pause
+    began under a calendar of shorter days. No fact makes such a breach or clears it.
+    """
+    pause = clock.pause
+    return pause is not None and clock.breached_us is not None and pause.start_us < clock.due_us
 
 
 def _story(life: Life, journal: Sequence[Recorded], ledger: Ledger) -> Iterator[str]:
