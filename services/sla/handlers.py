@@ -148,6 +148,12 @@ class Rulebook:
             await self._write(planned, context.lineage())
         return planned
 
+    async def warnings(self, wanted: RulesWanted) -> list[Finding]:
+        """Return what the linter finds odd in rules that are published."""
+        async with self._service.pool.acquire() as connection:
+            published = await read_publications(connection, self._service.journal)
+        return findings(wanted, published, self._service.clock.now())
+
     async def declare_peak(self, *, is_peak: bool, expected: int | None = None) -> Written:
         """Say that a peak begins or ends; tickets created since are promised accordingly.
 

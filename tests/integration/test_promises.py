@@ -339,6 +339,18 @@ async def test_a_rule_cannot_have_the_name_of_another_kind(
     assert (await publish(desk, promise(2 * HOUR)))["changed"]
 
 
+async def test_what_is_odd_in_rules_is_said_when_they_are_published(desk: InProcessDesk) -> None:
+    sla = desk.clients["sla"]
+    odd = promise(HOUR) | {"when": {"priority": "P9"}}
+    (warning,) = (await sla.put("/policies/odd", json={"targets": [odd]})).json()["warnings"]
+    assert (warning["code"], warning["pointer"]) == ("priority_unknown", "/targets/0/when/priority")
+    rules = {"policies": [{"id": "odd", "targets": [odd | {"kind": "ola"}]}]}
+    (warning,) = (await sla.post("/rules", json=rules)).json()["warnings"]
+    assert warning["pointer"] == "/policies/0/targets/0/when/priority"
+    hours = {"zone": "UTC", "weekly": {"sun": [["09:00", "10:00"]]}}
+    assert (await sla.put("/calendars/sunday", json=hours)).json()["warnings"] == []
+
+
 async def test_a_policy_without_targets_is_withdrawn(desk: InProcessDesk) -> None:
     await publish(desk, promise(HOUR))
     ticket = await desk.report(1)

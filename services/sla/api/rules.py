@@ -8,7 +8,7 @@ from services.sla import queries, schemas
 from services.sla.api.asking import Id, Manager, Reader
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
 from services.sla.domain.published import Publication, versions_of, with_states
-from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted, of_one_rule
+from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted, alone, of_one_rule
 from services.sla.domain.scenario import CalendarPart
 from services.sla.handlers import Rulebook
 from shared.calendar import ROUND_THE_CLOCK, microseconds
@@ -127,7 +127,8 @@ class RuleRoutes:
         """Publish what differs from what is in force; calendars first."""
         refuse_if_match(request)
         wanted = await read_struct(request, RulesWanted)
-        return answer({"published": await self._rulebook.publish(wanted)})
+        published = await self._rulebook.publish(wanted)
+        return answer({"published": published, "warnings": await self._rulebook.warnings(wanted)})
 
     async def check_rules(self, request: Request, _: Manager) -> Response:
         """Publish nothing; say what `POST /rules` would do."""
@@ -156,7 +157,12 @@ class RuleRoutes:
         async with self._service.pool.acquire() as connection:
             sequence = len((await self._service.journal.read(connection, [id]))[id])
         return answer(
-            {"version": version or sequence, "changed": bool(published), "published": published},
+            {
+                "version": version or sequence,
+                "changed": bool(published),
+                "published": published,
+                "warnings": list(map(alone, await self._rulebook.warnings(wanted))),
+            },
             sequence=sequence,
         )
 

@@ -162,10 +162,16 @@ def _require_dates(wanted: RulesWanted) -> None:
 
 def of_one_rule(error: InvalidInputError) -> InvalidInputError:
     """Return an error about the only rule that was wanted, with its pointer into that rule."""
-    field, detail = error.field or "", error.detail
-    for prefix in ("/policies/0", "/calendars/0"):
-        field, detail = field.removeprefix(prefix), detail.removeprefix(prefix)
-    return InvalidInputError(detail, field=field or "/")
+    return InvalidInputError(_alone(error.detail), field=_alone(error.field or "") or "/")
+
+
+def alone(finding: Finding) -> Finding:
+    """Return a finding about the only rule that was wanted, with its pointer into that rule."""
+    return msgspec.structs.replace(finding, pointer=_alone(finding.pointer))
+
+
+def _alone(text: str) -> str:
+    return text.removeprefix("/policies/0").removeprefix("/calendars/0")
 
 
 def _require_calendars(parts: Sequence[CalendarPart], now: datetime) -> None:
@@ -363,7 +369,7 @@ def findings(wanted: RulesWanted, published: Sequence[Publication], now: datetim
             pointer = "/".join(["", kind, str(kept[int(place)]), *rest])
             found.append(msgspec.structs.replace(finding, pointer=pointer))
         elif int(place) < len(wanted.calendars):
-            is_used = wanted.calendars[int(place)].id in used
+            is_used = not wanted.policies or wanted.calendars[int(place)].id in used
             if not (is_used and finding.code == "calendar_unused"):
                 found.append(finding)
     return found
