@@ -58,20 +58,7 @@ def _reach(definition: Placed, around: Surroundings) -> Iterator[Finding]:
     target, pointer = definition.target, definition.pointer
     name = target.calendar
     if name not in around.parts and name != ROUND_THE_CLOCK:
-        at = f"{pointer}/calendar"
-        yield (
-            error(
-                "calendar_missing",
-                at,
-                f"No calendar is called {name!r}; add one to calendars, or name another.",
-            )
-            if around.is_whole
-            else warning(
-                "calendar_missing",
-                at,
-                f"No calendar is called {name!r} here; publish it too, unless the desk has it.",
-            )
-        )
+        yield _missing(name, f"{pointer}/calendar", is_whole=around.is_whole)
         return
     calendar = around.calendars.get(name)
     from_us = max(microseconds(definition.policy.effective_from), EARLIEST_US)
@@ -100,6 +87,14 @@ def _reach(definition: Placed, around: Surroundings) -> Iterator[Finding]:
             f"{name!r} does not hold so much within {SEARCH_YEARS_MAX} years of"
             f" {told(definition.policy.effective_from)}; promise less, or open it longer.",
         )
+
+
+def _missing(name: str, pointer: str, *, is_whole: bool) -> Finding:
+    if is_whole:
+        words = f"No calendar is called {name!r}; add one to calendars, or name another."
+        return error("calendar_missing", pointer, words)
+    words = f"No calendar is called {name!r} here; publish it too, unless the desk has it."
+    return warning("calendar_missing", pointer, words)
 
 
 def _special_start(part: CalendarPart | None, from_us: int) -> Iterator[int]:

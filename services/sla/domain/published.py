@@ -31,18 +31,25 @@ class Publication(NamedTuple):
     pointer: str = ""
 
 
+def policies_of(published: Iterable[Publication]) -> dict[str, list[Publication]]:
+    """Return the versions of each policy, in sequence."""
+    found: dict[str, list[Publication]] = {}
+    for event in published:
+        if isinstance(event.data, SlaPolicyPublished):
+            found.setdefault(event.data.policy_id, []).append(event)
+    return found
+
+
 def rules_of(events: Iterable[Publication]) -> Rules:
     """Return the rules that these events publish.
 
     Raises: InvalidInputError if they do not fit together; what is published was checked before.
     """
-    policies: dict[str, list[Publication]] = {}
+    told = list(events)
     calendars = {ROUND_THE_CLOCK: round_the_clock()}
     peaks: list[tuple[int, bool]] = []
-    for event in events:
+    for event in told:
         match event.data:
-            case SlaPolicyPublished():
-                policies.setdefault(event.data.policy_id, []).append(event)
             case SlaCalendarPublished():
                 name, calendar = event.data.calendar_id, WorkingCalendar.published(event.data)
                 calendars[name] = calendar
@@ -51,7 +58,7 @@ def rules_of(events: Iterable[Publication]) -> Rules:
                 peaks.append((event.time_us, event.data.is_peak))
             case _:
                 continue
-    versions = [version for found in policies.values() for version in _versions(found)]
+    versions = [one for found in policies_of(told).values() for one in _versions(found)]
     return Rules(rulebook(in_asking_order(versions), calendars), tuple(peaks))
 
 
@@ -120,20 +127,15 @@ class Versions(msgspec.Struct, frozen=True):
     is_peak: bool
 
 
-def versions_of(events: Iterable[Publication], now_us: int) -> Versions:
+def versions_of(events: Sequence[Publication], now_us: int) -> Versions:
     """Return every version; without `effective_from` one is in force since it was published."""
-    told = list(events)
-    policies: dict[str, list[Publication]] = {}
-    found = Versions([], [], is_peak=False)
-    for event in told:
-        if isinstance(event.data, SlaPolicyPublished):
-            policies.setdefault(event.data.policy_id, []).append(event)
-        elif isinstance(event.data, SlaCalendarPublished):
+    policies = policies_of(events).values()
+    found = Versions([one for v in policies for one in with_states(v, now_us)], [], is_peak=False)
+    for event in events:
+        if isinstance(event.data, SlaCalendarPublished):
             found.calendars.append(event.data)
         elif isinstance(event.data, SlaPeakDeclared):
             found = msgspec.structs.replace(found, is_peak=event.data.is_peak)
-    for versions in policies.values():
-        found.policies.extend(with_states(versions, now_us))
     return found
 
 

@@ -13,7 +13,13 @@ from msgspec import Meta
 from services.sla.domain.facts import FIELDS, PEAKS
 from services.sla.domain.findings import Finding
 from services.sla.domain.lint import lint
-from services.sla.domain.published import Publication, calendar_names, rules_of, standing
+from services.sla.domain.published import (
+    Publication,
+    calendar_names,
+    policies_of,
+    rules_of,
+    standing,
+)
 from services.sla.domain.scenario import CalendarPart, PolicyPart
 from services.sla.domain.simulate import calendars_of
 from shared.calendar import ROUND_THE_CLOCK, microseconds
@@ -115,15 +121,6 @@ def plan(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -
     require_sound(wanted, published, now)
     _require_dates(wanted)
     return [*calendars, *(policy for _, policy in policies)]
-
-
-def policies_of(published: Iterable[Publication]) -> dict[str, list[Publication]]:
-    """Return the versions of each policy, in sequence."""
-    found: dict[str, list[Publication]] = {}
-    for event in published:
-        if isinstance(event.data, SlaPolicyPublished):
-            found.setdefault(event.data.policy_id, []).append(event)
-    return found
 
 
 def replaced(rule: RuleEvent, published: Iterable[Publication], now: datetime) -> list[int]:
