@@ -77,8 +77,8 @@ async def read_rules(connection: Connection, wanted: RulesWanted, now: datetime)
         for place, policy in enumerate(wanted.policies)
         if newest[policy.id] == place
     ]
-    require_sound(wanted, published, now)
     book = as_if_always(published, policies, calendars_of(wanted.calendars))
+    require_sound(wanted, published, now)
     return PastRules(book, rules_of(published).peaks)
 
 
