@@ -1,6 +1,6 @@
 """The desk's past, ticket by ticket, straight from sla's database."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
@@ -102,13 +102,36 @@ async def chunks(
             yield tickets
 
 
-async def heritage(connection: Connection, rules: PastRules) -> dict[str, list[Fact]]:
-    """Return the due times that tickets take over from others under these rules, by heir."""
+async def heritage(
+    connection: Connection, rules: PastRules, low: str = FIRST, high: str = BEYOND
+) -> dict[str, list[Fact]]:
+    """Return the due times that tickets with ids from `low` up to `high` take over, by heir.
+
+    They are due under these rules. Tickets on the way to those are among them, whatever their ids.
+    """
     given: dict[str, list[Bequest]] = {}
     for giver, event_type, time, value in await connection.fetch(_HANDED_OVER):
         bequest = bequest_of(decode_data(event_type, value), microseconds(time))
         if bequest is not None:
             given.setdefault(giver, []).append(bequest)
+    given = _leading_to(given, low, high)
     rows = await connection.fetch(_GIVERS, list(given), list(PLAIN))
     facts = {giver: facts_of_rows(found, rules.peaks) for giver, found in groupby(rows, _KEY)}
     return passed_on(given, facts, rules.rulebook)
+
+
+def _leading_to(
+    given: Mapping[str, list[Bequest]], low: str, high: str
+) -> dict[str, list[Bequest]]:
+    """Return what leads, over others or not, to heirs with ids from `low` up to `high`."""
+    givers: dict[str, list[str]] = {}
+    for giver, bequests in given.items():
+        for bequest in bequests:
+            givers.setdefault(str(bequest.heir), []).append(giver)
+    found: set[str] = set()
+    waiting = [heir for heir in givers if low <= heir < high]
+    while waiting:
+        fresh = set(givers.get(waiting.pop(), ())) - found
+        found |= fresh
+        waiting.extend(fresh)
+    return {giver: bequests for giver, bequests in given.items() if giver in found}

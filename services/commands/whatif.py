@@ -119,7 +119,7 @@ async def _judge_part(part: _Part, question: Question) -> _Answer:
     try:
         credits_due = Credits(await _agreements(connection))
         rules = await read_rules(connection, question.rules, question.at)
-        taken = await heritage(connection, rules)
+        taken = await heritage(connection, rules, part.low, part.high)
         async for tickets in chunks(connection, part.low, part.high):
             told = await _told(connection, tickets[0][0], tickets[-1][0])
             for ticket_id, events in tickets:

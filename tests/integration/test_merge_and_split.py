@@ -154,7 +154,7 @@ async def test_a_due_time_passes_along_a_chain_of_merges(desk: InProcessDesk) ->
 async def test_what_if_hands_due_times_over_under_the_rules_it_tries(
     desk: InProcessDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     whole = await desk.report(1, service="vpn")
     part = await desk.report(2, split_from=whole)
     heirs = [await desk.report(number) for number in (3, 4)]
