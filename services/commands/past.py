@@ -31,6 +31,7 @@ SELECT type, value FROM kernel.journal WHERE stream_id IN (
 _HISTORY: Final = """
 SELECT stream_id, writer, sequence, type, time, CASE WHEN type = ANY($3) THEN NULL ELSE value END
 FROM read.history WHERE stream_id >= $1 AND stream_id < $2 AND writer IN ('intake', 'routing')
+    AND type <> ALL($5)
 ORDER BY stream_id, writer, sequence LIMIT $4
 """
 _HANDED_OVER: Final = """
@@ -83,15 +84,16 @@ async def read_rules(connection: Connection, wanted: RulesWanted, now: datetime)
 
 
 async def chunks(
-    connection: Connection, low: str = FIRST, high: str = BEYOND
+    connection: Connection, low: str = FIRST, high: str = BEYOND, without: Sequence[str] = ()
 ) -> AsyncIterator[Sequence[tuple[str, list[Row]]]]:
     """Yield tickets by the thousands, each with its events; ids from `low` up to `high`.
 
+    Events of the types `without` are left out.
     Raises: InvalidInputError for a ticket with more events than are read at once.
     """
     is_last = False
     while not is_last:
-        rows = await connection.fetch(_HISTORY, low, high, list(PLAIN), _ROWS)
+        rows = await connection.fetch(_HISTORY, low, high, list(PLAIN), _ROWS, without)
         is_last = len(rows) < _ROWS
         tickets = [(key, list(group)) for key, group in groupby(rows, _KEY)]
         if not is_last:

@@ -26,6 +26,7 @@ from services.sla.domain.whatif import (
     by_target,
     facts_of_rows,
     fallen,
+    idle_types,
     judged,
 )
 from shared.calendar import microseconds
@@ -38,6 +39,10 @@ SELECT ticket_id::text, target, cycle, CASE
     WHEN bool_or(outcome IS NULL) THEN 'open' WHEN bool_or(outcome = 'met') THEN 'met' END,
     coalesce(min(breached_at), max(stopped_at))
 FROM read.clock WHERE ticket_id >= $1::uuid AND ticket_id <= $2::uuid GROUP BY 1, 2, 3
+"""
+_GROUPS: Final = """
+SELECT ticket_id::text, assigned_group FROM read.ticket
+WHERE ticket_id >= $1::uuid AND ticket_id <= $2::uuid
 """
 _AGREEMENTS: Final = """
 SELECT stream_id, type, value FROM kernel.journal
@@ -120,15 +125,18 @@ async def _judge_part(part: _Part, question: Question) -> _Answer:
         credits_due = Credits(await _agreements(connection))
         rules = await read_rules(connection, question.rules, question.at)
         taken = await heritage(connection, rules, part.low, part.high)
-        async for tickets in chunks(connection, part.low, part.high):
-            told = await _told(connection, tickets[0][0], tickets[-1][0])
+        idle = idle_types(rules.rulebook)
+        async for tickets in chunks(connection, part.low, part.high, idle):
+            ends = tickets[0][0], tickets[-1][0]
+            told = await _told(connection, *ends)
+            groups = {row[0]: row[1] for row in await connection.fetch(_GROUPS, *ends)}
             for ticket_id, events in tickets:
                 if not _is_wanted(events, question):
                     continue
                 own = facts_of_rows(events, rules.peaks)
                 facts = with_heritage(own, taken.get(ticket_id, ()))
                 before, after = told.get(ticket_id, ()), judged(facts, rules.rulebook, at_us)
-                group = last_value(facts, "group")
+                group = groups.get(ticket_id)
                 tally.add(ticket_id, group, by_target(before), by_target(after))
                 customer = last_value(facts, "customer")
                 if credits_due.is_any_of(customer):

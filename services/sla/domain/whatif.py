@@ -9,17 +9,25 @@ import msgspec
 from services.sla.domain.clocks import verdict
 from services.sla.domain.credits import Credit, Fallen
 from services.sla.domain.facts import PLAIN, RANK, Peaks, fact_of
-from services.sla.domain.history import Fact, order
+from services.sla.domain.history import Fact, FactType, order
 from services.sla.domain.ledger import courses
 from services.sla.domain.rulebook import Rulebook
 from shared.calendar import NoWorkingTimeError, microseconds
+from shared.contracts.intake import TicketCommented
 from shared.contracts.registry import decode_data
+from shared.contracts.routing import TicketAssigned
 
 CHANGED_MAX: Final = 200
 _KEPT_MAX: Final = 2 * CHANGED_MAX
 Verdict = Literal["met", "missed", "open", "none"]
 _RANKS: Final[tuple[Verdict, ...]] = ("missed", "open", "met", "none")
 
+
+_MOVES: Final[Mapping[str, tuple[tuple[FactType, ...], tuple[str, ...]]]] = {
+    TicketAssigned.TYPE: (("assigned",), ("group", "agent", "line")),
+    TicketCommented.TYPE: (("requester_message", "agent_reply", "internal_note"), ()),
+}
+"""Events that are many, and that few rules ask for: their words, and the fields they set."""
 
 Row = Any
 """An event of a ticket: id, writer, sequence, type, time, value (none if its type says all)."""
@@ -129,6 +137,23 @@ def facts_of_rows(rows: Iterable[Row], peaks: Peaks) -> list[Fact]:
             found.append(fact)
     found.sort(key=order)
     return found
+
+
+def idle_types(rules: Rulebook) -> list[str]:
+    """Return the types of events that move no clock under these rules, and need not be read."""
+    words: set[str] = set()
+    names: set[str] = set()
+    for target in rules.targets:
+        words |= target.words
+        names |= target.names
+        for versions in target.policies:
+            for version in versions:
+                names.update(n for d in version.definitions for n, _ in d.pause.fields)
+    return [
+        event_type
+        for event_type, (told, moved) in _MOVES.items()
+        if words.isdisjoint(told) and names.isdisjoint(moved)
+    ]
 
 
 class Judged(NamedTuple):

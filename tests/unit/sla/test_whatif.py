@@ -28,6 +28,7 @@ from services.sla.domain.whatif import (
     Difference,
     Tally,
     by_target,
+    idle_types,
     judged,
 )
 from shared.calendar import microseconds
@@ -77,6 +78,26 @@ def test_a_target_ends_as_its_worst_clock(events: Any, until: str, verdict: str 
     targets = [target(pause=["held"], on_reopen="new_cycle")]
     expected = {} if verdict is None else {"resolution": verdict}
     assert verdicts(CREATED, *events, until=until, targets=targets) == expected
+
+
+@pytest.mark.parametrize(
+    ("asks", "idle"),
+    [
+        ({}, ["ticket.assigned", "ticket.commented"]),
+        ({"when": {"group": "net"}}, ["ticket.commented"]),
+        ({"pause": [{"agent": "bo"}]}, ["ticket.commented"]),
+        ({"stop": ["assigned", "resolved"]}, ["ticket.commented"]),
+        ({"stop": [{"line": 2}]}, ["ticket.commented"]),
+        ({"stop": ["agent_reply"]}, ["ticket.assigned"]),
+        ({"start": ["requester_message"], "stop": ["assigned"]}, []),
+    ],
+)
+def test_only_events_that_no_rule_asks_for_are_left_unread(
+    asks: dict[str, Any], idle: list[str]
+) -> None:
+    scenario = msgspec.convert(case(CREATED, targets=[target(**asks)]), Scenario)
+    parts = [policy_version(part) for part in scenario.policies]
+    assert idle_types(rulebook(parts, calendars_of(scenario.calendars))) == idle
 
 
 # --- Counting --------------------------------------------------------------------------------
