@@ -28,20 +28,16 @@ SELECT type, value FROM kernel.journal WHERE stream_id IN (
     UNION VALUES ('peaks')
 ) ORDER BY stream_id, sequence
 """
-_HISTORY: Final = """
-SELECT stream_id, writer, sequence, type, time, CASE WHEN type = ANY($3) THEN NULL ELSE value END
-FROM read.history WHERE stream_id >= $1 AND stream_id < $2 AND writer IN ('intake', 'routing')
-    AND type <> ALL($5)
-ORDER BY stream_id, writer, sequence LIMIT $4
+_EVENTS: Final = """
+SELECT stream_id, writer, sequence, type, time, CASE WHEN type = ANY($1) THEN NULL ELSE value END
+FROM read.history WHERE writer IN ('intake', 'routing') AND {wanted}
+ORDER BY stream_id, writer, sequence
 """
+_HISTORY: Final = _EVENTS.format(wanted="stream_id >= $2 AND stream_id < $3 AND type <> ALL($4)")
+_GIVERS: Final = _EVENTS.format(wanted="stream_id = ANY($2)")
 _HANDED_OVER: Final = """
 SELECT stream_id, type, time, value FROM read.history
 WHERE type IN ('ticket.merged', 'ticket.linked') ORDER BY stream_id
-"""
-_GIVERS: Final = """
-SELECT stream_id, writer, sequence, type, time, CASE WHEN type = ANY($2) THEN NULL ELSE value END
-FROM read.history WHERE stream_id = ANY($1) AND writer IN ('intake', 'routing')
-ORDER BY stream_id, writer, sequence
 """
 
 Connection = Any
@@ -93,7 +89,9 @@ async def chunks(
     """
     is_last = False
     while not is_last:
-        rows = await connection.fetch(_HISTORY, low, high, list(PLAIN), _ROWS, without)
+        rows = await connection.fetch(
+            f"{_HISTORY} LIMIT $5", list(PLAIN), low, high, without, _ROWS
+        )
         is_last = len(rows) < _ROWS
         tickets = [(key, list(group)) for key, group in groupby(rows, _KEY)]
         if not is_last:
@@ -117,7 +115,7 @@ async def heritage(
         if bequest is not None:
             given.setdefault(giver, []).append(bequest)
     given = _leading_to(given, low, high)
-    rows = await connection.fetch(_GIVERS, list(given), list(PLAIN))
+    rows = await connection.fetch(_GIVERS, list(PLAIN), list(given))
     facts = {giver: facts_of_rows(found, rules.peaks) for giver, found in groupby(rows, _KEY)}
     return passed_on(given, facts, rules.rulebook)
 

@@ -24,7 +24,7 @@ from shared.testing.kafka import KafkaCluster
 
 pytestmark = [
     pytest.mark.kafka,
-    pytest.mark.timeout(360),
+    pytest.mark.timeout(240),
     pytest.mark.xdist_group("cluster"),
 ]
 
