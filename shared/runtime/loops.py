@@ -1,7 +1,7 @@
 """Loops that never die in silence: each says when it last worked and what stops it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,3 +95,16 @@ class Loop:
             _log.error("loop_failed", loop=self.pulse.name, exc_info=error)
         elif self.pulse.is_weather and failures == 0:
             _log.warning("loop_waits", loop=self.pulse.name, reason=str(error))
+
+
+async def end_all(tasks: Iterable[asyncio.Task[None]], again_seconds: float = 5) -> None:
+    """Cancel tasks until all have ended, however they end.
+
+    Once is not enough: `asyncio.wait_for` of Python 3.11 loses a cancellation that comes as what it
+    waits for is done, and clients of Kafka wait by it.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=again_seconds)

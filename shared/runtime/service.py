@@ -32,7 +32,7 @@ from shared.runtime.consumer import (
 )
 from shared.runtime.deliveries import Deliveries
 from shared.runtime.leases import Leases
-from shared.runtime.loops import SILENCE_SECONDS_MAX, WEATHER, Loop, Pulse
+from shared.runtime.loops import SILENCE_SECONDS_MAX, WEATHER, Loop, Pulse, end_all
 from shared.runtime.read_model import ReadModel
 from shared.runtime.timers import OnDue, Timers, Watermark
 from shared.telemetry.metrics import ServiceMetrics
@@ -181,9 +181,7 @@ class Service:
 
     async def stop(self) -> None:
         """Stop the loops, let others take over, and close what is open."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(self._tasks)
         with suppress(*WEATHER):
             await self.leases.release_all()
         await self.consumer.close()
