@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-import asyncpg
-
 from services.commands.past import chunks, heritage, read_rules
 from services.sla.domain.facts import Peaks
 from services.sla.domain.history import Fact
@@ -21,6 +19,7 @@ from services.sla.domain.survival import (
 from services.sla.domain.whatif import facts_of_rows
 from shared.calendar import microseconds
 from shared.errors import InvalidInputError
+from shared.postgres.pool import open_reader
 
 LEARNT_SHARE: Final = 0.7
 _SPLIT: Final = """
@@ -34,7 +33,7 @@ async def calibrate(dsn: str, rules: RulesWanted, at: datetime) -> Calibration:
     Both are judged by the newest published rules with `rules` in their place.
     Raises: InvalidInputError if there is no past.
     """
-    connection = await asyncpg.connect(dsn)
+    connection = await open_reader(dsn, name="calibrate")
     try:
         split: datetime | None = await connection.fetchval(_SPLIT, LEARNT_SHARE)
         if split is None:

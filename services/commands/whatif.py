@@ -9,7 +9,6 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from typing import Final, NamedTuple
 
-import asyncpg
 import msgspec
 
 from services.commands.past import BEYOND, Connection, chunks, heritage, read_rules
@@ -31,6 +30,7 @@ from services.sla.domain.whatif import (
 )
 from shared.calendar import microseconds
 from shared.contracts.registry import decode_event
+from shared.postgres.pool import open_reader
 
 _HEX: Final = "0123456789abcdef"
 _TOLD: Final = """
@@ -94,7 +94,7 @@ def compare(dsn: str, question: Question) -> Comparison:
 
 async def _prepare(dsn: str, question: Question) -> dict[str, Versions]:
     """Check the rules, and return the versions of every agreement."""
-    connection = await asyncpg.connect(dsn)
+    connection = await open_reader(dsn, name="what-if")
     try:
         await read_rules(connection, question.rules, question.at)
         return await _agreements(connection)
@@ -120,7 +120,7 @@ def _compare_part(part: _Part) -> bytes:
 async def _judge_part(part: _Part, question: Question) -> _Answer:
     at_us = microseconds(question.at)
     tally = Tally()
-    connection = await asyncpg.connect(part.dsn)
+    connection = await open_reader(part.dsn, name="what-if")
     try:
         credits_due = Credits(await _agreements(connection))
         rules = await read_rules(connection, question.rules, question.at)

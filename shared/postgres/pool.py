@@ -1,4 +1,4 @@
-"""Connection pools. A service wears two hats: `app` for work, `replay` for rebuilding (R8)."""
+"""Connections. A service wears two hats: `app` for work, `replay` for rebuilding (R8)."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -47,5 +47,22 @@ async def open_pool(dsn: str, *, role: Role, name: str, size_max: int) -> Pool:
             "statement_timeout": "60000" if role == "desk_app" else "0",
             # A replica frozen in mid-transaction must not keep its locks from the others.
             "idle_in_transaction_session_timeout": "10000" if role == "desk_app" else "0",
+        },
+    )
+
+
+async def open_reader(dsn: str, *, name: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """Open a connection that reads what replay reads and can write nothing (R8).
+
+    For commands that only look. JSON comes as text, unlike from a pool.
+    """
+    return await asyncpg.connect(
+        dsn,
+        server_settings={
+            "role": "desk_replay",
+            "application_name": name,
+            "search_path": "read,kernel",
+            "timezone": "UTC",
+            "default_transaction_read_only": "on",
         },
     )
