@@ -3,9 +3,10 @@
 All of it runs as the replay role, which cannot write journal, outbox, timers or deliveries (R8).
 """
 
+import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,9 @@ from shared.runtime.read_model import Fold, ReadModel, Table, write
 
 BATCH_SIZE_MAX: Final = 5_000
 _PATIENCE_SECONDS: Final = 20
+_LOCK_KEY: Final = 0x666F6C64  # "fold": one builds and switches at a time
+_TRY_LOCK: Final = "SELECT pg_try_advisory_lock($1)"
+_LOOK_IN_SECONDS: Final = 0.25
 Positions = Mapping[TopicPartition, int]
 Progress = Callable[[int, int], None]
 
@@ -179,25 +183,49 @@ async def rebuild(
     meanwhile. Returns the positions at which it was switched. Records that the log lost before they
     were read are folded from the archive; nobody reacts to them.
     """
+    async with building(pool) as connection:
+        return await _rebuild(connection, model, log, progress, archive)
+
+
+@asynccontextmanager
+async def building(pool: Pool) -> AsyncGenerator[Connection]:
+    """Lend the connection of the one who may build and switch now; wait for whoever does.
+
+    All that is written must go over this connection: if it breaks, the lock is lost, and what was
+    under way is undone with it. Waiting looks in from time to time, for a statement that waits in
+    the database would keep dead rows from being cleared away.
+    """
     async with pool.acquire() as connection:
-        until = await applied_positions(connection)
-        records = read_log(log, {}, until, archive)
-        fold = await fold_log(Fold(model), records, progress, sum(until.values()))
-        async with connection.transaction():
-            await schema.create(connection, model, schema.SHADOW, fold)
-        async with connection.transaction():
-            await connection.execute(
-                "SELECT FROM kernel.consumer_offset ORDER BY topic, partition FOR UPDATE"
-            )
-            end = await applied_positions(connection)
-            if archive is not None:
-                end |= await _pass_gaps(connection, log)
-            records = read_log(log, until, end, archive)
-            late = await fold_log(Fold(model), records, progress, sum(end.values()))
-            await write(connection, model, late, schema.SHADOW)
-            crash_point("rebuild.before_switch")
-            await switch(connection)
-            return end
+        while not await connection.fetchval(_TRY_LOCK, _LOCK_KEY):  # noqa: ASYNC110 it does not call
+            await asyncio.sleep(_LOOK_IN_SECONDS)
+        yield connection  # the pool unlocks what comes back to it
+
+
+async def _rebuild(
+    connection: Connection,
+    model: ReadModel,
+    log: Log,
+    progress: Progress,
+    archive: ArchivedLog | None,
+) -> Positions:
+    until = await applied_positions(connection)
+    records = read_log(log, {}, until, archive)
+    fold = await fold_log(Fold(model), records, progress, sum(until.values()))
+    async with connection.transaction():
+        await schema.create(connection, model, schema.SHADOW, fold)
+    async with connection.transaction():
+        await connection.execute(
+            "SELECT FROM kernel.consumer_offset ORDER BY topic, partition FOR UPDATE"
+        )
+        end = await applied_positions(connection)
+        if archive is not None:
+            end |= await _pass_gaps(connection, log)
+        records = read_log(log, until, end, archive)
+        late = await fold_log(Fold(model), records, progress, sum(end.values()))
+        await write(connection, model, late, schema.SHADOW)
+        crash_point("rebuild.before_switch")
+        await switch(connection)
+        return end
 
 
 async def _pass_gaps(connection: Connection, log: Log) -> dict[TopicPartition, int]:
@@ -227,17 +255,23 @@ async def switch(connection: Connection) -> None:
 
 
 async def ensure(model: ReadModel, log: Log, pool: Pool) -> bool:
-    """Make the live read model fit this version of the program; say whether it was rebuilt."""
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(2)")
+    """Make the live read model fit this version of the program; say whether it was rebuilt.
+
+    Of those who start at once, one builds; the others wait and find it done.
+    """
+    async with pool.acquire() as connection:
+        if await schema.live_fingerprint(connection) == schema.fingerprint(model):
+            return False
+    async with building(pool) as connection:
         live = await schema.live_fingerprint(connection)
         if live == schema.fingerprint(model):
             return False
         if live is None and not await applied_positions(connection):
-            await schema.create(connection, model, schema.LIVE)
+            async with connection.transaction():
+                await schema.create(connection, model, schema.LIVE)
             return False
-    await rebuild(model, log, pool)
-    return True
+        await _rebuild(connection, model, log, _no_progress, None)
+        return True
 
 
 def digest_sql(name: str, columns: list[str]) -> str:
