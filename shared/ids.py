@@ -1,5 +1,9 @@
-"""The one place that makes ids. Most are derived, so that doing a thing twice names it the same."""
+"""The one place that makes ids, and draws lots.
 
+Most ids are derived, so that doing a thing twice names it the same.
+"""
+
+import random
 from hashlib import sha1
 from uuid import UUID, uuid4, uuid5
 
@@ -41,3 +45,8 @@ def decision_id(cause: str, rule: str) -> UUID:
 def random_id() -> UUID:
     """Return a fresh id; for edges only, where nothing else names the thing."""
     return uuid4()
+
+
+def chance() -> float:
+    """Return a number from 0 to just below 1; for edges only, to spread what would come at once."""
+    return random.random()  # noqa: S311 nothing secret rests on it

@@ -16,7 +16,7 @@ from shared.ids import decision_id, reported_ticket_id
 from shared.journal.journal import Draft
 from shared.runtime.consumer import React
 from shared.runtime.quarantine import Parked
-from shared.runtime.unit import Batch, Inbound, Unit, lineage_after
+from shared.runtime.unit import Batch, Inbound, Outbound, Unit, lineage_after
 
 _WRITER: Final = "intake"
 
@@ -31,11 +31,15 @@ def make_react(settings: IntakeSettings) -> React:
         if settings.notify_url is not None:
             for event in batch.events:
                 if isinstance(event.data, TicketEscalated | TicketResolved):
-                    unit.deliver(
-                        decision_id(event.event_id, "notify"), settings.notify_url, event.value
-                    )
+                    unit.deliver(_notice(event, settings.notify_url))
 
     return react
+
+
+def _notice(event: Recorded, url: str) -> Outbound:
+    notice = decision_id(event.event_id, "notify")
+    stream_id = f"{event.writer}/{event.stream_id}"
+    return Outbound(notice, url, event.value, stream_id, event.sequence)
 
 
 async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:

@@ -1,1 +1,1 @@
-"""The read side: consumers, leases, projections, reactions, timers, deliveries, quarantine."""
+"""The read side: consumers, leases, projections, reactions, timers, quarantine."""

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 import asyncpg
-import httpx
 import structlog
 
 from shared.clock import Clock
+from shared.deliveries.queue import Queue
+from shared.deliveries.sender import Deliveries
+from shared.deliveries.webhook import Webhook, webhook_client
 from shared.errors import UnavailableError
+from shared.ids import chance
 from shared.journal.committer import Committer
 from shared.journal.journal import WAKE_CHANNEL, Journal
 from shared.journal.relay import Relay, outbox_length
@@ -30,7 +33,6 @@ from shared.runtime.consumer import (
     React,
     applied_offsets,
 )
-from shared.runtime.deliveries import Deliveries
 from shared.runtime.leases import Leases
 from shared.runtime.loops import SILENCE_SECONDS_MAX, WEATHER, Loop, Pulse, end_all
 from shared.runtime.read_model import ReadModel
@@ -110,7 +112,14 @@ class Service:
             clock=around.clock,
             metrics=around.metrics,
         )
-        self._http = httpx.AsyncClient()
+        self._http = webhook_client()
+        self._deliveries = Deliveries(
+            Queue(pool),
+            Webhook(self._http, around.clock, secret=around.webhook_secret),
+            around.clock,
+            chance,
+            around.metrics,
+        )
         self._listener: asyncpg.Connection[asyncpg.Record] | None = None
         self._written = asyncio.Event()
         self._held: frozenset[int] = frozenset()
@@ -152,18 +161,11 @@ class Service:
             self._tasks.append(asyncio.create_task(loop.run(), name=name))
 
     def _work_loops(self) -> list[Loop]:
-        deliveries = Deliveries(
-            self.pool,
-            self._http,
-            self.clock,
-            self.around.metrics,
-            secret=self.around.webhook_secret,
-        )
         loops = [
             Loop("leases", self._lease_step),
             Loop("relay", self._relay_step, self._listen),
             Loop("consumer", self._consume_step, self._forget_assignment),
-            Loop("deliveries", _or_sleep(deliveries.step, 0.5)),
+            Loop("deliveries", self._deliver_step),
         ]
         if self.spec.on_due is not None:
             watermark = Watermark(self.around.log, self.pool, self.spec.topics, self.clock)
@@ -182,6 +184,7 @@ class Service:
     async def stop(self) -> None:
         """Stop the loops, let others take over, and close what is open."""
         await end_all(self._tasks)
+        await self._deliveries.close()
         with suppress(*WEATHER):
             await self.leases.release_all()
         await self.consumer.close()
@@ -254,6 +257,9 @@ class Service:
         self._held = await self.leases.take_share(self.around.partitions)
         await self._reader.publish(self.consumer.positions)
         await asyncio.sleep(_LEASE_SECONDS)
+
+    async def _deliver_step(self) -> None:
+        await self._deliveries.step()
 
     async def _monitor(self) -> None:
         self.committer.outbox_length = await outbox_length(self.pool)

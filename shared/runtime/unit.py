@@ -29,8 +29,9 @@ SELECT *, $4::timestamptz FROM unnest($1::text[], $2::text[], $3::timestamptz[])
 ON CONFLICT (stream_id, name) DO UPDATE SET due_at = EXCLUDED.due_at, armed_at = EXCLUDED.armed_at
 """
 _DELIVER: Final = """
-INSERT INTO kernel.delivery (id, target, body, next_at)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::timestamptz[])
+INSERT INTO kernel.delivery (id, target, body, stream_id, sequence, next_at, since)
+SELECT *, $6::timestamptz, $6 FROM
+    unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::bigint[])
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -60,6 +61,19 @@ class Timer(msgspec.Struct, frozen=True, gc=False):
     due_at: datetime
 
 
+class Outbound(msgspec.Struct, frozen=True, gc=False):
+    """A body for a URL. Those of one stream go to one URL by `sequence`, as far as they wait.
+
+    `stream_id` is the writer's, for sequences of two writers have no order.
+    """
+
+    id: UUID
+    target: str
+    body: bytes
+    stream_id: str
+    sequence: int
+
+
 @dataclass(slots=True)
 class Unit:
     """Collects what a reaction decides; the kernel writes it in the same transaction.
@@ -75,9 +89,7 @@ class Unit:
     _appends: list[Append] = field(default_factory=list[Append])
     _timers: dict[str, list[Timer]] = field(default_factory=dict[str, list[Timer]])
     _more_timers: list[Timer] = field(default_factory=list[Timer])
-    _deliveries: dict[UUID, tuple[str, bytes]] = field(
-        default_factory=dict[UUID, tuple[str, bytes]]
-    )
+    _deliveries: dict[UUID, Outbound] = field(default_factory=dict[UUID, Outbound])
 
     def append(
         self, stream_id: str, expected: int, drafts: Sequence[Draft], lineage: Lineage
@@ -94,9 +106,9 @@ class Unit:
         """Arm timers beside those that their streams have; one of the same name is replaced."""
         self._more_timers.extend(timers)
 
-    def deliver(self, delivery_id: UUID, target: str, body: bytes) -> None:
-        """Have `body` sent to `target` once; the same id again changes nothing (R9)."""
-        self._deliveries[delivery_id] = (target, body)
+    def deliver(self, outbound: Outbound) -> None:
+        """Have something sent, at least once; the same id again changes nothing (R9)."""
+        self._deliveries[outbound.id] = outbound
 
     async def flush(self) -> None:
         """Write what was collected.
@@ -124,12 +136,15 @@ class Unit:
         if self._more_timers:
             await self._arm(self._more_timers)
         if self._deliveries:
+            outbound = self._deliveries.values()
             await self.connection.execute(
                 _DELIVER,
                 list(self._deliveries),
-                [target for target, _ in self._deliveries.values()],
-                [body for _, body in self._deliveries.values()],
-                [self.now] * len(self._deliveries),
+                [one.target for one in outbound],
+                [one.body for one in outbound],
+                [one.stream_id for one in outbound],
+                [one.sequence for one in outbound],
+                self.now,
             )
 
     async def _arm(self, timers: Sequence[Timer]) -> None:

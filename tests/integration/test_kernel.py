@@ -1,17 +1,12 @@
-"""The kernel's parts on real PostgreSQL: races, zombies, timers, deliveries, limits."""
+"""The kernel's parts on real PostgreSQL: races, zombies, timers, limits."""
 
 import asyncio
-import hashlib
-import hmac
-import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from uuid import UUID
 
 import asyncpg
-import httpx
 import pytest
 from support.histories import created
 
@@ -31,7 +26,6 @@ from shared.postgres.migrate import migrate
 from shared.postgres.pool import Pool, open_pool
 from shared.replay.rebuild import ensure
 from shared.runtime.consumer import Consumer, OvertakenError
-from shared.runtime.deliveries import ATTEMPTS_MAX, Deliveries
 from shared.runtime.leases import Leases
 from shared.runtime.timers import GRACE, Timers, Watermark
 from shared.runtime.unit import Timer, Unit
@@ -219,72 +213,6 @@ async def test_a_timer_waits_until_its_inputs_have_been_read(
         assert await timers.step() == 1
         assert [timer.name for timer in fired] == ["breach"]
         assert await timers.step() == 0, "once"
-
-
-class _Receiver(BaseHTTPRequestHandler):
-    statuses: list[int] = []  # noqa: RUF012 set by the test
-    seen: list[tuple[str, bytes]] = []  # noqa: RUF012 set by the test
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        _Receiver.seen.append((self.headers["Desk-Signature"], body))
-        self.send_response(_Receiver.statuses.pop(0) if _Receiver.statuses else 200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def receiver() -> Iterator[str]:
-    _Receiver.statuses, _Receiver.seen = [], []
-    server = HTTPServer(("127.0.0.1", 0), _Receiver)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/hook"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-async def test_a_delivery_is_signed_retried_and_sent_once(
-    make_database: Callable[[str], str], receiver: str
-) -> None:
-    async with service_pool(make_database) as pool, httpx.AsyncClient() as client:
-        clock = SetClock()
-        deliveries = Deliveries(pool, client, clock, metrics(), secret="secret")
-        _Receiver.statuses = [500]
-        async with pool.acquire() as connection, connection.transaction():
-            for _ in range(2):  # decided twice, delivered once
-                unit = Unit(connection, Journal("intake", clock), NOW)
-                unit.deliver(UUID(int=1), receiver, b'{"a":1}')
-                await unit.flush()
-        assert await deliveries.step() == 1
-        assert await deliveries.step() == 0, "it waits before it tries again"
-        clock.at += timedelta(minutes=2)
-        assert await deliveries.step() == 1
-        assert await pool.fetchval("SELECT state FROM kernel.delivery") == "sent"
-        expected = "sha256=" + hmac.new(b"secret", b'{"a":1}', hashlib.sha256).hexdigest()
-        assert _Receiver.seen == [(expected, b'{"a":1}')] * 2
-
-
-async def test_a_delivery_nobody_takes_is_given_up_visibly(
-    make_database: Callable[[str], str],
-) -> None:
-    async with service_pool(make_database) as pool, httpx.AsyncClient() as client:
-        clock = SetClock()
-        deliveries = Deliveries(pool, client, clock, metrics(), secret="secret")
-        async with pool.acquire() as connection, connection.transaction():
-            unit = Unit(connection, Journal("intake", clock), NOW)
-            unit.deliver(UUID(int=1), "http://127.0.0.1:9/nobody", b"{}")
-            await unit.flush()
-        for _ in range(ATTEMPTS_MAX):
-            assert await deliveries.step() == 1
-            clock.at += timedelta(hours=2)
-        row = await pool.fetchrow("SELECT state, last_error FROM kernel.delivery")
-        assert row is not None
-        assert row["state"] == "dead"
-        assert "ConnectError" in row["last_error"]
 
 
 async def test_two_events_under_one_sequence_raise_the_alarm(
