@@ -318,13 +318,13 @@ async def _arm(_: MemoryStore, tx: Transaction, *columns: Any) -> list[Row]:
 
 
 async def _next_due(_: MemoryStore, tx: Transaction, until: datetime) -> list[Row]:
-    due = [max(row) for _key, row in tx.scan("timer") if row[0] <= until]
+    due = [max(row) for _key, row in tx.scan("timer") if max(row) <= until]
     return [Row.of(min=min(due, default=None))]
 
 
 async def _claim(store: MemoryStore, tx: Transaction, until: datetime, limit: int) -> list[Row]:
     claimed: list[Row] = []
-    for key, row in sorted(tx.scan("timer"), key=lambda timer: timer[1]):
+    for key, row in sorted(tx.scan("timer"), key=lambda timer: max(timer[1])):
         is_locked = store.locks.get(("timer", key)) not in {None, tx}
         if max(row) <= until and not is_locked and len(claimed) < limit:
             await tx.lock("timer", key)
