@@ -14,6 +14,7 @@ import asyncpg
 
 from shared.log.partitioner import partition_of
 from shared.log.port import LogUnavailableError, Outgoing, Record, TopicPartition
+from shared.postgres.listener import Listener
 
 FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
 _CHANNEL: Final = "log"
@@ -89,9 +90,8 @@ class EmbeddedLog:
         self._dsn = dsn
         self._pool_size_max = pool_size_max
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._listener: asyncpg.Connection[asyncpg.Record] | None = None
         self._readers: set[EmbeddedReader] = set()
-        self._listening = asyncio.Lock()
+        self._listener = Listener(dsn, name="log listener", channel=_CHANNEL, on_news=self._wake)
 
     async def open(self) -> "EmbeddedLog":
         """Connect, make the tables where they are missing, and listen for new records."""
@@ -154,29 +154,21 @@ class EmbeddedLog:
 
     async def close(self) -> None:
         """See `Log.close`."""
-        if self._listener is not None:
-            with suppress(*_AWAY):
-                await self._listener.close(timeout=2)
-            self._listener = None
+        self._listener.close()
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
 
     async def listen(self) -> None:
         """Hear of new records; a lost connection is made anew by the next reader that waits."""
-        async with self._listening:
-            if self._listener is None or self._listener.is_closed():
-                self._listener = await asyncpg.connect(
-                    self._dsn, server_settings={"application_name": "log listener"}
-                )
-                await self._listener.add_listener(_CHANNEL, self._wake)
+        await self._listener.ensure()
 
     def forget(self, reader: "EmbeddedReader") -> None:
         """Stop waking a reader that is closed."""
         self._readers.discard(reader)
 
-    def _wake(self, _connection: object, _pid: int, _channel: str, topics: object) -> None:
-        news = set(str(topics).split(","))
+    def _wake(self, topics: str | None) -> None:
+        news = None if topics is None else set(topics.split(","))
         for reader in self._readers:
             reader.wake(news)
 
@@ -276,9 +268,9 @@ class EmbeddedReader:
         """See `LogReader.close`."""
         self._log.forget(self)
 
-    def wake(self, topics: set[str]) -> None:
-        """Look again if one of `topics` is read here."""
-        if not self._topics.isdisjoint(topics):
+    def wake(self, topics: set[str] | None) -> None:
+        """Look again if one of `topics` is read here, or if nobody knows which have news."""
+        if topics is None or not self._topics.isdisjoint(topics):
             self._news.set()
 
     async def _read(self, records_max: int) -> list[Record]:

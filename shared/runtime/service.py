@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
-import asyncpg
 import structlog
 
 from shared.clock import Clock
@@ -24,6 +23,7 @@ from shared.journal.committer import Committer
 from shared.journal.journal import WAKE_CHANNEL, Journal
 from shared.journal.relay import Relay, outbox_length
 from shared.log.port import Log, LogUnavailableError, TopicPartition
+from shared.postgres.listener import Listener
 from shared.postgres.pool import Pool, open_pool
 from shared.replay.rebuild import ensure
 from shared.runtime.consumer import (
@@ -120,8 +120,13 @@ class Service:
             chance,
             around.metrics,
         )
-        self._listener: asyncpg.Connection[asyncpg.Record] | None = None
         self._written = asyncio.Event()
+        self._listener = Listener(
+            around.dsn,
+            name=f"{spec.name} outbox listener",
+            channel=WAKE_CHANNEL,
+            on_news=lambda _: self._written.set(),
+        )
         self._held: frozenset[int] = frozenset()
         self._assigned: frozenset[int] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -163,7 +168,7 @@ class Service:
     def _work_loops(self) -> list[Loop]:
         loops = [
             Loop("leases", self._lease_step),
-            Loop("relay", self._relay_step, self._listen),
+            Loop("relay", self._relay_step),
             Loop("consumer", self._consume_step, self._forget_assignment),
             Loop("deliveries", self._deliver_step),
         ]
@@ -191,23 +196,11 @@ class Service:
         await self._reader.close()
         await self.relay.close()
         await self._http.aclose()
-        if self._listener is not None:
-            self._listener.terminate()
+        self._listener.close()
         try:
             await asyncio.wait_for(self.pool.close(), 5)
         except TimeoutError:
             self.pool.terminate()
-
-    async def _listen(self) -> None:
-        if self._listener is None or self._listener.is_closed():
-            self._listener = await asyncpg.connect(
-                self.around.dsn,
-                server_settings={"application_name": f"{self.spec.name} outbox listener"},
-            )
-            await self._listener.add_listener(WAKE_CHANNEL, self._wake)
-
-    def _wake(self, *_news: object) -> None:
-        self._written.set()
 
     async def _relay_step(self) -> None:
         if not await self.leases.take("relay"):
@@ -216,6 +209,7 @@ class Service:
         loop = asyncio.get_running_loop()
         renew_at = loop.time() + _LEASE_SECONDS
         while loop.time() < renew_at:
+            await self._listener.ensure()
             self._written.clear()
             passed_on = await self.relay.pass_on()
             if not passed_on:
