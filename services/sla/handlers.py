@@ -51,7 +51,7 @@ from shared.contracts.envelope import Lineage
 from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError, NotFoundError, StaleSequenceError, UnavailableError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written, require_sequence
-from shared.postgres.pool import Connection
+from shared.postgres.pool import Connection, Pool
 from shared.postgres.turn import Turn
 from shared.runtime.catch_up import catch_up
 from shared.runtime.service import Service
@@ -236,12 +236,16 @@ class ReviewResult(msgspec.Struct, frozen=True):
 
 
 class Agreements:
-    """Publishes agreements, records who signed them, and reviews their periods."""
+    """Publishes agreements, records who signed them, and reviews their periods.
 
-    def __init__(self, service: Service) -> None:
+    Connections come from `pool`: that of the API unless another is named.
+    """
+
+    def __init__(self, service: Service, pool: "Pool | None" = None) -> None:
         self._service = service
+        self._pool = pool or service.pool
         self._handler = CommandHandler(
-            AGREEMENTS_DECIDER, service.journal, service.committer, service.pool
+            AGREEMENTS_DECIDER, service.journal, service.committer, self._pool
         )
 
     async def tell(
@@ -278,7 +282,7 @@ class Agreements:
         now_us = microseconds(self._service.clock.now())
         agreement, _ = await self.agreement(agreement_id)
         agreements.require_due(agreement, name, now_us)
-        await catch_up(self._service)
+        await catch_up(self._service, self._pool)
         for _ in range(_REVIEW_TRIES):
             agreement, sequence = await self.agreement(agreement_id)
             due = agreements.require_due(agreement, name, now_us)
@@ -291,14 +295,14 @@ class Agreements:
     async def review_all(self) -> int:
         """Review periods that ended and were not reviewed, a few at once; return how many were."""
         now_us = microseconds(self._service.clock.now())
-        reviewed = await reviewed_periods(self._service.pool)
+        reviewed = await reviewed_periods(self._pool)
         waiting = [
             agreement_id
-            for agreement_id, versions in (await read_versions(self._service.pool)).items()
+            for agreement_id, versions in (await read_versions(self._pool)).items()
             if any(agreements.due_periods(versions, reviewed.get(agreement_id, ()), now_us))
         ]
         if waiting:
-            await catch_up(self._service)
+            await catch_up(self._service, self._pool)
         told = 0
         for agreement_id in waiting:
             told += await self._review_due(agreement_id, now_us, _REVIEWS_AT_ONCE - told)
@@ -322,7 +326,7 @@ class Agreements:
         self, agreement: Agreement, due: Due, sequence: int, lineage: Lineage
     ) -> ReviewResult:
         now = self._service.clock.now()
-        async with self._service.pool.acquire() as connection:
+        async with self._pool.acquire() as connection:
             figures = [
                 await self._measure(connection, due, measure, now)
                 for measure in due.document.measures

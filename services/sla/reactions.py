@@ -90,7 +90,7 @@ class Reviewer:
         wait_seconds = self._look_at - asyncio.get_running_loop().time()
         if wait_seconds > 0:
             await asyncio.sleep(min(wait_seconds, _PAUSE_SECONDS))
-        elif not await Agreements(service).review_all():
+        elif not await Agreements(service, service.work_pool).review_all():
             self._look_at = asyncio.get_running_loop().time() + LOOK_EVERY_SECONDS
 
 

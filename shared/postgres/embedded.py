@@ -41,7 +41,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "",
     "port": _PORT,
     "password_encryption": "scram-sha-256",
-    "max_connections": "100",
+    "max_connections": "200",  # five services with 17 to 19 each, their log, a few replicas
     "shared_buffers": "64MB",
     "work_mem": "8MB",
     "fsync": "on",

@@ -44,6 +44,8 @@ _LEASE_SECONDS: Final = 1.5
 _LOOK_IN_SECONDS: Final = 0.25
 _GATHER_SECONDS: Final = 0.005
 _LOOK_AT_LOG_EVERY: Final = 10
+_WORK_POOL_SIZE: Final = 10
+"""One for each loop but the chores, which come on top; for commits; for what is redriven."""
 _log = structlog.get_logger()
 
 
@@ -85,25 +87,33 @@ class Surroundings:
     role: Role = "all"
     partitions: int = 6
     pool_size: int = 6
+    """Connections of the API; the loops have their own."""
     outbox_max: int = 500_000
     webhook_secret: str = ""
 
 
 class Service:
-    """One service in this process. Made by `open`, which needs database and log to be there."""
+    """One service in this process. Made by `open`, which needs database and log to be there.
 
-    def __init__(self, spec: Spec, around: Surroundings, pool: Pool) -> None:
+    Who answers requests asks `pool`; loops, chores and commits ask `work_pool`, so that no number
+    of slow requests keeps a lease from being renewed.
+    """
+
+    def __init__(
+        self, spec: Spec, around: Surroundings, pool: Pool, work_pool: "Pool | None" = None
+    ) -> None:
         self.spec = spec
         self.around = around
         self.clock = around.clock
         self.pool = pool
+        self.work_pool = work = work_pool or pool
         self.journal = Journal(spec.name, around.clock)
-        self.committer = Committer(self.journal, pool, around.metrics, outbox_max=around.outbox_max)
-        self.leases = Leases(pool, around.holder)
-        self.relay = Relay(pool, lambda: around.log.writer(spec.name), around.metrics)
+        self.committer = Committer(self.journal, work, around.metrics, outbox_max=around.outbox_max)
+        self.leases = Leases(work, around.holder)
+        self.relay = Relay(work, lambda: around.log.writer(spec.name), around.metrics)
         self._reader = around.log.reader(spec.name)
         self.consumer = Consumer(
-            pool=pool,
+            pool=work,
             reader=self._reader,
             journal=self.journal,
             model=spec.read_model,
@@ -114,7 +124,7 @@ class Service:
         )
         self._http = webhook_client()
         self._deliveries = Deliveries(
-            Queue(pool),
+            Queue(work),
             Webhook(self._http, around.clock, secret=around.webhook_secret),
             around.clock,
             chance,
@@ -150,7 +160,13 @@ class Service:
         pool = await open_pool(
             around.dsn, role="desk_app", name=spec.name, size_max=around.pool_size
         )
-        service = cls(spec, around, pool)
+        work_pool = await open_pool(
+            around.dsn,
+            role="desk_app",
+            name=f"{spec.name} loops",
+            size_max=_WORK_POOL_SIZE + len(spec.chores),
+        )
+        service = cls(spec, around, pool, work_pool)
         if spec.on_start is not None:
             await spec.on_start(service)
         service._run()
@@ -173,9 +189,9 @@ class Service:
             Loop("deliveries", self._deliver_step),
         ]
         if self.spec.on_due is not None:
-            watermark = Watermark(self.around.log, self.pool, self.spec.topics, self.clock)
+            watermark = Watermark(self.around.log, self.work_pool, self.spec.topics, self.clock)
             timers = Timers(
-                pool=self.pool,
+                pool=self.work_pool,
                 journal=self.journal,
                 watermark=watermark,
                 on_due=self.spec.on_due,
@@ -197,10 +213,11 @@ class Service:
         await self.relay.close()
         await self._http.aclose()
         self._listener.close()
-        try:
-            await asyncio.wait_for(self.pool.close(), 5)
-        except TimeoutError:
-            self.pool.terminate()
+        for pool in {self.pool, self.work_pool}:
+            try:
+                await asyncio.wait_for(pool.close(), 5)
+            except TimeoutError:
+                pool.terminate()
 
     async def _relay_step(self) -> None:
         if not await self.leases.take("relay"):
@@ -256,14 +273,14 @@ class Service:
         await self._deliveries.step()
 
     async def _monitor(self) -> None:
-        self.committer.outbox_length = await outbox_length(self.pool)
+        self.committer.outbox_length = await outbox_length(self.work_pool)
         self.around.metrics.outbox_length(self.committer.outbox_length)
         await self._measure_lag()
         await asyncio.sleep(1)
 
     async def _measure_lag(self) -> None:
         """Compare positions with the log's ends; a position that stands still is a trouble."""
-        applied = await applied_offsets(self.pool)
+        applied = await applied_offsets(self.work_pool)
         behind = 0
         for place, end in (await self.around.log.end_offsets(self.spec.topics)).items():
             lag = max(0, end - applied.get(place, 0))
@@ -306,7 +323,7 @@ class Service:
 
     async def check_database(self) -> None:
         """Raise unless the database answers."""
-        await self.pool.fetchval("SELECT 1")
+        await self.work_pool.fetchval("SELECT 1")
 
     async def check_loops(self) -> list[str]:
         """Return which loops wait for weather to pass; requests are served all the same.

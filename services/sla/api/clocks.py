@@ -34,7 +34,7 @@ class ClockRoutes:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._forecast = queries.Forecast()
+        self._forecast = queries.Forecast(service.pool)
 
     def router(self) -> APIRouter:
         """Return all routes about clocks."""
@@ -120,7 +120,8 @@ class ClockRoutes:
         )
         async with self._service.pool.acquire() as connection:
             rules = await queries.load_rules(connection, self._service.journal)
-            curves = await self._forecast.curves(connection, rules, microseconds(asked.at))
+        curves = await self._forecast.curves(rules, microseconds(asked.at))
+        async with self._service.pool.acquire() as connection:
             clocks = await queries.list_at_risk(connection, asked, rules, curves)
             named = await queries.with_names(connection, clocks)
         return answer({"read_at": asked.at, "clocks": named})

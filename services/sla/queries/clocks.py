@@ -17,7 +17,7 @@ from services.sla.domain.voice import hear
 from shared.calendar import SECOND_US, microseconds
 from shared.errors import NotFoundError
 from shared.journal.journal import Journal
-from shared.postgres.pool import Connection
+from shared.postgres.pool import Connection, Pool
 from shared.runtime.read_model import read_histories
 
 _TICKETS_AT_ONCE: Final = 100
@@ -139,26 +139,33 @@ async def _facts_of_each(
 
 
 class Forecast:
-    """Curves of how long clocks ran, learnt from what ended last, under the rules of today."""
+    """Curves of how long clocks ran, learnt from what ended last, under the rules of today.
 
-    def __init__(self) -> None:
+    Who waits while somebody learns holds no connection meanwhile.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._lock = asyncio.Lock()
         self._learnt: tuple[int, Curves] | None = None
 
-    async def curves(self, connection: Connection, rules: Rules, at_us: int) -> Curves:
+    async def curves(self, rules: Rules, at_us: int) -> Curves:
         """Return the curves, learnt again once an hour."""
         async with self._lock:
             if self._learnt is None or at_us - self._learnt[0] > _LEARN_EVERY_US:
-                self._learnt = at_us, Curves(await self._past(connection, rules, at_us))
+                async with self._pool.acquire() as connection:
+                    past = await _past(connection, rules, at_us)
+                self._learnt = at_us, Curves(past)
             return self._learnt[1]
 
-    async def _past(self, connection: Connection, rules: Rules, at_us: int) -> list[Lifetime]:
-        rows = await connection.fetch(_ENDED_LAST, _LEARN_FROM_MAX)
-        tickets = [row["ticket_id"] for row in rows]
-        found: list[Lifetime] = []
-        async for _, facts in _facts_of_each(connection, tickets, rules.peaks):
-            found.extend(lifetimes(facts, rules.rulebook, at_us))
-        return found
+
+async def _past(connection: Connection, rules: Rules, at_us: int) -> list[Lifetime]:
+    rows = await connection.fetch(_ENDED_LAST, _LEARN_FROM_MAX)
+    tickets = [row["ticket_id"] for row in rows]
+    found: list[Lifetime] = []
+    async for _, facts in _facts_of_each(connection, tickets, rules.peaks):
+        found.extend(lifetimes(facts, rules.rulebook, at_us))
+    return found
 
 
 async def list_at_risk(
