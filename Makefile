@@ -1,6 +1,6 @@
 # Deskledger. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench soak soak-sla kafka demo docs clean
+.PHONY: help setup run test lint types bench soak soak-sla kafka demo docs folds clean
 
 PYTHON ?= python3
 DATA ?= .desk
@@ -56,6 +56,9 @@ demo: setup ## play a working day on the running desk
 
 docs: setup ## write the generated documents again: event schemas and catalogue
 	$(BIN)/python -m shared.contracts.catalogue
+
+folds: setup ## write the digests of folds whose version was raised
+	PYTHONPATH=tests $(BIN)/python -m support.fold_digests
 
 clean: ## remove the environment and what tools left; data folders stay
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache deploy/kafka/target

@@ -168,4 +168,4 @@ def _wording(data: TicketCreated | TicketUpdated) -> Wording:
     return Wording(searchable(f"{data.title}\n{data.description}"))
 
 
-READ_MODEL: Final = ReadModel((BOARD, WORDING, COMMENTS, LINKS), project_board)
+READ_MODEL: Final = ReadModel((BOARD, WORDING, COMMENTS, LINKS), project_board, version=1)

@@ -40,4 +40,4 @@ def _content(data: ArticleDrafted | ArticleRevised) -> Content:
     )
 
 
-READ_MODEL: Final = ReadModel((ARTICLES,), project)
+READ_MODEL: Final = ReadModel((ARTICLES,), project, version=1)

@@ -91,4 +91,4 @@ def _project_ticket(event: Recorded) -> Iterator[Any]:
             return
 
 
-READ_MODEL: Final = ReadModel(TABLES, project, VIEWS)
+READ_MODEL: Final = ReadModel(TABLES, project, VIEWS, version=1)

@@ -8,9 +8,11 @@ from typing import Final
 from services.reporting.domain.buckets import SIZES, ranges_us
 from services.reporting.domain.rollup import Contents
 from services.reporting.domain.times import HOUR_US
+from services.reporting.projections import READ_MODEL
 from services.reporting.queries import read_hours, read_tickets
 from shared.calendar import WorkingCalendar
 from shared.postgres.pool import Connection, Pool
+from shared.runtime.fence import hold_fold
 from shared.runtime.service import Service
 from shared.runtime.unit import IN_NO_HURRY
 
@@ -72,6 +74,7 @@ class Rollups:
         async with pool.acquire() as connection, connection.transaction():
             if not await connection.fetchval(_LOCK):
                 return 0
+            await hold_fold(connection, READ_MODEL.fingerprint)
             await connection.execute(IN_NO_HURRY)
             await connection.execute(_FIND)
             hours = [row["hour"] for row in await connection.fetch(_TAKE, _HOURS_MAX)]

@@ -66,4 +66,4 @@ def project(event: Recorded) -> Iterator[Any]:
             return
 
 
-READ_MODEL: Final = ReadModel(TABLES, project, VIEWS)
+READ_MODEL: Final = ReadModel(TABLES, project, VIEWS, version=1)

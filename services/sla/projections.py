@@ -165,4 +165,4 @@ def _project_clock(data: ClockEvent) -> Iterator[Any]:
             assert_never(data)
 
 
-READ_MODEL: Final = ReadModel(TABLES, project)
+READ_MODEL: Final = ReadModel(TABLES, project, version=1)

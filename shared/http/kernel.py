@@ -7,12 +7,14 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.middleware import Middleware
 
 from shared.errors import NotFoundError
 from shared.http.answers import ItemError, answer, item_error
 from shared.http.app import DeskApp, ServiceInfo, create_app
 from shared.http.auth import DeskState, Principal, Role, TokenVerifier, requires
 from shared.http.body import openapi_body, read_struct
+from shared.http.gate import Gate
 from shared.http.health import Check, health_router, metrics_router
 from shared.journal.history import HistoryDoor, PastBatch, TakenOver
 from shared.runtime.service import Service, Spec
@@ -93,7 +95,9 @@ def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
     state = DeskState(room.info.name, verifier, service.clock, metrics)
     probes = [health_router(service_checks(service)), metrics_router(metrics.registry)]
     routers = [*room.routers(service), _history_router(service), _quarantine_router(service)]
-    return create_app(room.info, routers, state, probes=probes)
+    app = create_app(room.info, routers, state, probes=probes)
+    app.user_middleware.append(Middleware(Gate, closed=service.closed))  # innermost: it is counted
+    return app
 
 
 def _history_router(service: Service) -> APIRouter:

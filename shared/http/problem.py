@@ -167,6 +167,11 @@ def too_large(path: str, limit_bytes: int) -> Response:
     return respond(path, _BY_STATUS[413], f"The body is larger than {limit_bytes} bytes.")
 
 
+def unavailable(path: str, detail: str) -> Response:
+    """Return the answer of a service that cannot do its work yet, or for now."""
+    return respond(path, _BY_STATUS[503], detail)
+
+
 def internal_error(path: str) -> Response:
     """Return the answer to a mistake of ours, which tells nothing of the inside."""
     detail = "This is our fault and has been logged; the correlation id finds the line."

@@ -18,7 +18,9 @@ from shared.log.archived import ArchivedLog
 from shared.log.port import Log, Record, TopicPartition
 from shared.postgres.pool import Connection, Pool
 from shared.replay import schema
+from shared.replay.claim import may_claim, note_run
 from shared.runtime.crash import crash_point
+from shared.runtime.fence import name_fold, stop_all
 from shared.runtime.read_model import Fold, ReadModel, Table, write
 
 BATCH_SIZE_MAX: Final = 5_000
@@ -206,7 +208,8 @@ async def _rebuild(
     model: ReadModel,
     log: Log,
     progress: Progress,
-    archive: ArchivedLog | None,
+    archive: ArchivedLog | None = None,
+    holder: str | None = None,
 ) -> Positions:
     until = await applied_positions(connection)
     records = read_log(log, {}, until, archive)
@@ -214,9 +217,7 @@ async def _rebuild(
     async with connection.transaction():
         await schema.create(connection, model, schema.SHADOW, fold)
     async with connection.transaction():
-        await connection.execute(
-            "SELECT FROM kernel.consumer_offset ORDER BY topic, partition FOR UPDATE"
-        )
+        await stop_all(connection)
         end = await applied_positions(connection)
         if archive is not None:
             end |= await _pass_gaps(connection, log)
@@ -224,7 +225,7 @@ async def _rebuild(
         late = await fold_log(Fold(model), records, progress, sum(end.values()))
         await write(connection, model, late, schema.SHADOW)
         crash_point("rebuild.before_switch")
-        await switch(connection)
+        await switch(connection, model, holder)
         return end
 
 
@@ -246,31 +247,44 @@ async def _pass_gaps(connection: Connection, log: Log) -> dict[TopicPartition, i
     return passed
 
 
-async def switch(connection: Connection) -> None:
-    """Make the shadow schema the live one, in the caller's transaction."""
+async def switch(connection: Connection, model: ReadModel, holder: str | None = None) -> None:
+    """Make the shadow schema the live one, in the caller's transaction; by `holder`, if any."""
     await connection.execute(f"DROP SCHEMA IF EXISTS {schema.PREVIOUS} CASCADE")
-    if await schema.live_fingerprint(connection) is not None:
+    if await schema.fingerprint_of(connection, schema.LIVE) is not None:
         await connection.execute(f"ALTER SCHEMA {schema.LIVE} RENAME TO {schema.PREVIOUS}")
     await connection.execute(f"ALTER SCHEMA {schema.SHADOW} RENAME TO {schema.LIVE}")
+    await name_fold(connection, model.fingerprint)
+    if holder is not None:
+        await note_run(connection, holder, model.fingerprint)
 
 
-async def ensure(model: ReadModel, log: Log, pool: Pool) -> bool:
+async def ensure(
+    model: ReadModel,
+    log: Log,
+    pool: Pool,
+    progress: Progress = _no_progress,
+    *,
+    holder: str | None = None,
+) -> bool:
     """Make the live read model fit this version of the program; say whether it was rebuilt.
 
-    Of those who start at once, one builds; the others wait and find it done.
+    Of those who start at once, one builds; the others wait and find it done. A `holder` builds only
+    if it may take another version's place (see `claim`).
     """
     async with pool.acquire() as connection:
-        if await schema.live_fingerprint(connection) == schema.fingerprint(model):
+        if await schema.live_fingerprint(connection) == model.fingerprint:
             return False
     async with building(pool) as connection:
         live = await schema.live_fingerprint(connection)
-        if live == schema.fingerprint(model):
+        if live == model.fingerprint:
+            return False
+        if holder is not None and not await may_claim(connection, holder, model.fingerprint):
             return False
         if live is None and not await applied_positions(connection):
             async with connection.transaction():
                 await schema.create(connection, model, schema.LIVE)
             return False
-        await _rebuild(connection, model, log, _no_progress, None)
+        await _rebuild(connection, model, log, progress, holder=holder)
         return True
 
 

@@ -3,10 +3,10 @@
 They belong to the replay role, which makes, fills and switches them; the app role works in them.
 """
 
-import hashlib
 from typing import Final
 
 from shared.postgres.pool import Connection
+from shared.runtime.fence import LIVE_FOLD, name_fold
 from shared.runtime.read_model import Fold, ReadModel
 
 LIVE: Final = "read"
@@ -14,18 +14,15 @@ SHADOW: Final = "read_next"
 PREVIOUS: Final = "read_previous"
 
 
-def fingerprint(model: ReadModel) -> str:
-    """Return a digest of the model's tables and views; another one means: rebuild."""
-    statements: list[str] = []
-    for table in model.tables:
-        statements += [table.create_sql(LIVE), *table.index_sql(LIVE)]
-    return hashlib.sha256("\n".join([*statements, *model.views]).encode()).hexdigest()
-
-
 async def live_fingerprint(connection: Connection) -> str | None:
-    """Return what the live schema was made for, None while there is none."""
+    """Return the fold that is live, None while there is none."""
+    return await connection.fetchval(LIVE_FOLD)
+
+
+async def fingerprint_of(connection: Connection, schema: str) -> str | None:
+    """Return the fold that a schema was made for, None while there is none."""
     return await connection.fetchval(
-        "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1", LIVE
+        "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1", schema
     )
 
 
@@ -52,8 +49,10 @@ async def create(
     await connection.execute(f"SET LOCAL search_path = {schema}, kernel")
     for view in model.views:
         await connection.execute(view)
-    await connection.execute(f"COMMENT ON SCHEMA {schema} IS '{fingerprint(model)}'")
+    await connection.execute(f"COMMENT ON SCHEMA {schema} IS '{model.fingerprint}'")
     await connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO desk_app")
     await connection.execute(
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO desk_app"
     )
+    if schema == LIVE:
+        await name_fold(connection, model.fingerprint)

@@ -22,6 +22,7 @@ from shared.journal.journal import Journal
 from shared.log.port import LogReader, Record, TopicPartition
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.crash import crash_point
+from shared.runtime.fence import HOLD, hold_fold
 from shared.runtime.quarantine import Parked, park, read_parked
 from shared.runtime.read_model import Fold, ReadModel, write
 from shared.runtime.unit import Batch, Inbound, Unit
@@ -33,11 +34,13 @@ LINGER_SECONDS: Final = 0.02
 React = Callable[[Batch, Unit], Awaitable[None]]
 Archive = Callable[[Connection, Sequence[Record]], Awaitable[list[Parked]]]
 
-_MOVE: Final = """
+_MOVE: Final = f"""
+WITH live AS ({HOLD.replace("$1", "$5")})
 UPDATE kernel.consumer_offset o SET next_offset = m.after
 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) m(topic, partition, before, after)
 WHERE o.topic = m.topic AND o.partition = m.partition AND o.next_offset = m.before
-"""
+    AND EXISTS (SELECT FROM live)
+"""  # noqa: S608 text of ours
 APPLIED: Final = "SELECT topic, partition, next_offset FROM kernel.consumer_offset"
 _LOAD: Final = """
 WITH missing AS (
@@ -131,8 +134,9 @@ class Consumer:
     async def step(self, wait_seconds: float) -> int:
         """Apply one batch, and meanwhile read and fold the next; return how many records.
 
-        Raises: OvertakenError when another replica applied them; LogUnavailableError; asyncpg
-        errors. In each case nothing was applied, and `assign` makes a new start.
+        Raises: OvertakenError when another replica applied them; SupersededError when another
+        version's model is live; LogUnavailableError; asyncpg errors. In each case nothing was
+        applied, and `assign` makes a new start.
         """
         ahead = self._ahead or self._read_ahead(wait_seconds)
         self._ahead = None
@@ -180,6 +184,7 @@ class Consumer:
     async def redrive(self, quarantine_ids: Sequence[int]) -> dict[int, str | None]:
         """Apply parked records again; return for each why it still cannot be, or None."""
         async with self._pool.acquire() as connection, connection.transaction():
+            await hold_fold(connection, self._model.fingerprint)
             records = await read_parked(connection, quarantine_ids)
             batch = prepare(self._model, list(records.values()))
             still = await self._apply(connection, batch, park_again=False)
@@ -210,8 +215,10 @@ class Consumer:
             [place.partition for place in places],
             [before[place] for place in places],
             [after[place] for place in places],
+            self._model.fingerprint,
         )
         if status != f"UPDATE {len(places)}":
+            await hold_fold(connection, self._model.fingerprint)
             raise OvertakenError("another replica has taken these partitions over")
 
     async def _apply(

@@ -5,6 +5,7 @@ guards it with a column `<facet>_seq`; the higher sequence wins, so arrival orde
 fact is a facet whose table has the sequence in its key: it is set once.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -255,11 +256,22 @@ class ReadModel:
     """What a service folds out of the log: tables, the projection that fills them, views on them.
 
     `views` are `CREATE VIEW` statements without a schema: they are made where the tables are.
+    `version` is raised whenever `project` makes anything else of any event; a test holds us to it.
     """
 
     tables: tuple[Table, ...]
     project: Project
     views: tuple[str, ...] = ()
+    version: int = 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Version and shape in short; two that differ cannot work in the same tables (R13)."""
+        statements = [str(self.version), *self.views]
+        for table in self.tables:
+            statements += [table.create_sql("read"), *table.index_sql("read")]
+        digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()
+        return f"{self.version}-{digest[:40]}"
 
     @cached_property
     def table_of(self) -> dict[type, Table]:

@@ -25,7 +25,7 @@ from shared.journal.relay import Relay, outbox_length
 from shared.log.port import Log, LogUnavailableError, TopicPartition
 from shared.postgres.listener import Listener
 from shared.postgres.pool import Pool, open_pool
-from shared.replay.rebuild import ensure
+from shared.replay.keeper import ModelKeeper
 from shared.runtime.consumer import (
     SMALL_BATCH_SIZE,
     Archive,
@@ -42,6 +42,7 @@ from shared.telemetry.metrics import ServiceMetrics
 Role = Literal["api", "worker", "all"]
 _LEASE_SECONDS: Final = 1.5
 _LOOK_IN_SECONDS: Final = 0.25
+_LOOK_AT_MODEL_SECONDS: Final = 1.0
 _GATHER_SECONDS: Final = 0.005
 _LOOK_AT_LOG_EVERY: Final = 10
 _WORK_POOL_SIZE: Final = 10
@@ -122,6 +123,10 @@ class Service:
             clock=around.clock,
             metrics=around.metrics,
         )
+        self.model = ModelKeeper(
+            spec.read_model, around.log, around.dsn, service=spec.name, holder=around.holder
+        )
+        self.has_begun = False
         self._http = webhook_client()
         self._deliveries = Deliveries(
             Queue(work),
@@ -148,15 +153,7 @@ class Service:
 
     @classmethod
     async def open(cls, spec: Spec, around: Surroundings) -> "Service":
-        """Connect, make the read model fit, publish what must exist, and set the loops going."""
-        replay_pool = await open_pool(
-            around.dsn, role="desk_replay", name=f"{spec.name} replay", size_max=2
-        )
-        try:
-            if await ensure(spec.read_model, around.log, replay_pool):
-                _log.info("read_model_rebuilt", service=spec.name)
-        finally:
-            await replay_pool.close()
+        """Connect and set the loops going; they work once the read model is this program's."""
         pool = await open_pool(
             around.dsn, role="desk_app", name=spec.name, size_max=around.pool_size
         )
@@ -167,13 +164,35 @@ class Service:
             size_max=_WORK_POOL_SIZE + len(spec.chores),
         )
         service = cls(spec, around, pool, work_pool)
-        if spec.on_start is not None:
-            await spec.on_start(service)
+        await service._look_at_model()
         service._run()
         return service
 
+    async def _look_at_model(self) -> None:
+        """Begin once the live read model is this program's; stand down when it is another's."""
+        if not await self.model.look(self.work_pool):
+            self._held = frozenset()
+            await self.leases.release_all()
+        elif not self.has_begun:
+            if self.spec.on_start is not None:
+                await self.spec.on_start(self)
+            self.has_begun = True
+
+    async def _model_step(self) -> None:
+        await self._look_at_model()
+        await asyncio.sleep(_LOOK_AT_MODEL_SECONDS)
+
+    def _if_live(self, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def worked() -> None:
+            if self.has_begun and self.model.trouble is None:
+                await step()
+            else:
+                await asyncio.sleep(_LOOK_IN_SECONDS)
+
+        return worked
+
     def _run(self) -> None:
-        loops = [Loop("monitor", self._monitor)]
+        loops = [Loop("monitor", self._monitor), Loop("read model", self._model_step)]
         if self.around.role != "api":
             loops += self._work_loops()
         for loop in loops:
@@ -183,10 +202,10 @@ class Service:
 
     def _work_loops(self) -> list[Loop]:
         loops = [
-            Loop("leases", self._lease_step),
-            Loop("relay", self._relay_step),
-            Loop("consumer", self._consume_step, self._forget_assignment),
-            Loop("deliveries", self._deliver_step),
+            Loop("leases", self._if_live(self._lease_step)),
+            Loop("relay", self._if_live(self._relay_step)),
+            Loop("consumer", self._if_live(self._consume_step), self._forget_assignment),
+            Loop("deliveries", self._if_live(self._deliver_step)),
         ]
         if self.spec.on_due is not None:
             watermark = Watermark(self.around.log, self.work_pool, self.spec.topics, self.clock)
@@ -197,9 +216,13 @@ class Service:
                 on_due=self.spec.on_due,
                 clock=self.clock,
                 metrics=self.around.metrics,
+                fold=self.spec.read_model.fingerprint,
             )
-            loops.append(Loop("timers", _or_sleep(timers.step, 0.1)))
-        loops += [Loop(name, partial(chore, self)) for name, chore in self.spec.chores.items()]
+            loops.append(Loop("timers", self._if_live(_or_sleep(timers.step, 0.1))))
+        loops += [
+            Loop(name, self._if_live(partial(chore, self)))
+            for name, chore in self.spec.chores.items()
+        ]
         return loops
 
     async def stop(self) -> None:
@@ -208,6 +231,7 @@ class Service:
         await self._deliveries.close()
         with suppress(*WEATHER):
             await self.leases.release_all()
+            await self.model.close(self.work_pool)
         await self.consumer.close()
         await self._reader.close()
         await self.relay.close()
@@ -317,6 +341,13 @@ class Service:
                 )
         return None
 
+    def closed(self) -> str | None:
+        """Return why no request can be served yet, None once the service has begun.
+
+        Who was superseded serves on as well as it can while others take its requests over.
+        """
+        return None if self.has_begun else self.model.trouble or "the service begins its work"
+
     def pulses(self) -> list[Pulse]:
         """Return the loops' states, for readiness and metrics."""
         return list(self._pulses)
@@ -339,6 +370,8 @@ class Service:
             if verdict is not None:
                 passes = pulse.trouble is not None and pulse.is_weather
                 (waiting if passes else troubles).append(f"{pulse.name}: {verdict}")
+        if self.model.trouble is not None:
+            troubles.append(self.model.trouble)
         if self._alarm is not None:
             troubles.append(self._alarm)
         if self.behind and not waiting and now - self._moved[1] > SILENCE_SECONDS_MAX:

@@ -14,6 +14,7 @@ from shared.log.port import Log, TopicPartition
 from shared.postgres.pool import Pool
 from shared.runtime.consumer import applied_offsets
 from shared.runtime.crash import crash_point
+from shared.runtime.fence import hold_fold
 from shared.runtime.unit import Timer, Unit
 from shared.telemetry.metrics import ServiceMetrics
 
@@ -63,7 +64,7 @@ class Watermark:
 class Timers:
     """Fires what is due. Several replicas may; each timer is claimed by one of them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 the parts it ties together, named by its one caller
         self,
         *,
         pool: Pool,
@@ -72,8 +73,10 @@ class Timers:
         on_due: OnDue,
         clock: Clock,
         metrics: ServiceMetrics,
+        fold: str,
     ) -> None:
         self._pool = pool
+        self._fold = fold
         self._journal = journal
         self._watermark = watermark
         self._on_due = on_due
@@ -91,8 +94,12 @@ class Timers:
         return await self.fire(read_until - GRACE)
 
     async def fire(self, until: datetime) -> int:
-        """Fire timers due and armed by `until`, in one transaction with what they decide."""
+        """Fire timers due and armed by `until`, in one transaction with what they decide.
+
+        Raises: SupersededError when the fold whose rows they are decided by is not live.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
+            await hold_fold(connection, self._fold)
             rows = await connection.fetch(_CLAIM, until, BATCH_SIZE_MAX)
             if rows:
                 unit = Unit(connection, self._journal, self._clock.now(), fire_until=until)

@@ -23,6 +23,7 @@ from shared.postgres.pool import open_pool
 from shared.replay import schema
 from shared.runtime import consumer, leases, timers
 from shared.runtime.consumer import applied_offsets, load_offsets
+from shared.runtime.fence import HOLD, hold_fold
 from shared.runtime.leases import Leases
 from shared.runtime.read_model import Fold, read_histories, write
 from shared.runtime.unit import Timer, Unit
@@ -118,9 +119,18 @@ async def test_outbox_ids_may_be_committed_out_of_order(pool: Any) -> None:
         assert await outbox(pool) == [1, 2]
 
 
-async def move(connection: Any, before: int, after: int) -> str:
+async def move(connection: Any, before: int, after: int, fold: str = MODEL.fingerprint) -> str:
     places = ([PLACE.topic], [PLACE.partition])
-    return await connection.execute(consumer._MOVE, *places, [before], [after])
+    return await connection.execute(consumer._MOVE, *places, [before], [after], fold)
+
+
+async def test_who_has_another_fold_than_the_live_one_moves_nothing(pool: Any) -> None:
+    await load_offsets(pool, [PLACE])
+    async with begun(pool) as connection:
+        await hold_fold(connection, MODEL.fingerprint)
+        assert await move(connection, 0, 5, fold="2-another") == "UPDATE 0"
+        assert await connection.fetchval(HOLD, "2-another") is None
+        assert await move(connection, 0, 5) == "UPDATE 1"
 
 
 async def test_of_two_who_move_an_offset_one_moves_it(pool: Any) -> None:

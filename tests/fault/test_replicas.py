@@ -18,6 +18,7 @@ from support.bent_log import LONG, Held, fault_seed, measured
 from support.desk import DESK
 from support.inprocess import InProcessDesk, in_process_desk
 from support.invariants import broken_invariants
+from support.replicas import Reports, until
 
 from services.settings import DeskSettings
 from shared.clock import SystemClock
@@ -32,34 +33,6 @@ from shared.runtime.consumer import applied_offsets
 
 SERVICES = ("intake", "sla", "reporting")
 CHANGES = 60 if LONG else 5
-
-
-class Reports:
-    """Reports tickets to whichever replica is there, each until one of them acknowledges it."""
-
-    def __init__(self, desks: list[InProcessDesk], chance: Random) -> None:
-        self._desks = desks
-        self._chance = chance
-        self.acknowledged: set[str] = set()
-        self.refused = 0
-        self.stopping = False
-
-    async def run(self) -> None:
-        number = 0
-        while not self.stopping:
-            client = self._chance.choice(self._desks).clients["intake"]
-            answer = await client.post(
-                "/tickets",
-                json={"requester": {"id": "ann"}, "title": f"Report {number}"},
-                headers={"Idempotency-Key": f"key-{number}"},
-            )
-            assert answer.is_success or answer.status_code == 503, answer.text
-            if answer.is_success:
-                self.acknowledged.add(answer.json()["ticket_id"])
-                number += 1
-            else:
-                self.refused += 1
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.timeout(600 if LONG else 60)
@@ -98,12 +71,6 @@ async def test_replicas_that_come_and_go_lose_and_double_nothing(
         assert len(reports.acknowledged) > 50
         await first.check(reports.acknowledged)
     await log.close()
-
-
-async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def lose_leases(desk: InProcessDesk) -> None:

@@ -191,6 +191,7 @@ async def test_a_timer_waits_until_its_inputs_have_been_read(
 
         watermark = Watermark(log, pool, TOPICS, clock)
         timers = Timers(
+            fold=READ_MODEL.fingerprint,
             pool=pool,
             journal=Journal("sla", clock),
             watermark=watermark,

@@ -11,8 +11,13 @@ from support.past import stage
 
 from services.intake.projections import READ_MODEL as BOARD
 from services.intake.wiring import room
-from shared.log.port import Record
+from shared.clock import SystemClock
+from shared.journal.journal import Journal
+from shared.log.port import Record, TopicPartition
 from shared.replay.rebuild import ensure, rebuild, verify
+from shared.runtime.consumer import Consumer, applied_offsets
+from shared.runtime.fence import HOLD, SupersededError, hold_fold
+from shared.telemetry.metrics import MetricRegistry
 
 TOPICS = room().spec.topics
 NEXT_BOARD = replace(BOARD, views=("CREATE VIEW newer AS SELECT 1 AS one",))
@@ -92,3 +97,46 @@ async def test_who_loses_the_lock_while_building_changes_nothing(
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             await loser
         assert all(verdict.agrees for verdict in await verify(NEXT_BOARD, at.log, at.replay))
+
+
+async def test_what_was_read_with_the_old_fold_is_not_committed_after_the_switch(
+    make_database: Callable[[str], str],
+) -> None:
+    async with stage(make_database, BOARD, 30) as at:
+        places = [TopicPartition(topic, n) for topic in TOPICS for n in range(2)]
+        old = Consumer(
+            pool=at.app,
+            reader=at.log.reader("old"),
+            journal=Journal("intake", SystemClock()),
+            model=BOARD,
+            react=None,
+            archive=None,
+            clock=SystemClock(),
+            metrics=MetricRegistry().for_service("intake"),
+        )
+        await old.assign(places)
+        assert await rebuild(NEXT_BOARD, at.log, at.replay) == {}
+        with pytest.raises(SupersededError, match="this program has 1-"):
+            await old.step(1)
+        await old.close()
+        assert not any((await applied_offsets(at.app)).values())
+        assert await at.app.fetchval("SELECT count(*) FROM read.board") == 0
+
+
+async def test_a_switch_waits_for_who_is_writing_and_keeps_out_who_comes_later(
+    make_database: Callable[[str], str],
+) -> None:
+    async with stage(make_database, BOARD, 5) as at:
+        async with at.app.acquire() as writing, writing.transaction():
+            await hold_fold(writing, BOARD.fingerprint)
+            switching = asyncio.create_task(rebuild(NEXT_BOARD, at.log, at.replay))
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'ExclusiveLock'"
+            async with asyncio.timeout(10):
+                while not await at.app.fetchval(waits):
+                    await asyncio.sleep(0.01)
+            later = asyncio.create_task(at.app.fetchval(HOLD, BOARD.fingerprint))
+            await asyncio.sleep(0.1)
+            assert not switching.done()
+            assert not later.done(), "it would keep the switch waiting for ever"
+        await switching
+        assert await later is None

@@ -224,6 +224,7 @@ class Judge(Replica):
             metrics=METRICS,
         )
         self._timers = world.kernel.timers(
+            fold=MODEL.fingerprint,
             pool=self._pool,
             journal=journal,
             watermark=Watermark(self._log, self._pool, TOPICS, world.clock),

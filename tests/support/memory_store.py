@@ -17,7 +17,7 @@ from typing import Any
 import asyncpg
 
 from shared.journal import journal, relay
-from shared.runtime import consumer, leases, read_model, timers, unit
+from shared.runtime import consumer, fence, leases, read_model, timers, unit
 from shared.runtime.read_model import ReadModel, Table, Upsert
 from support.memory_log import Pause, no_pause
 
@@ -107,6 +107,8 @@ class MemoryStore:
         self.locks: dict[Key, Transaction] = {}
         self.outbox_ids = count(1)
         self.statements: dict[str, Statement] = {**KERNEL}
+        if model is not None:
+            self.tables["live_fold"] = {True: model.fingerprint}
         for table in model.tables if model is not None else ():
             for upsert in upserts(table):
                 self.statements[upsert.sql] = upsert_of(upsert)
@@ -258,8 +260,16 @@ async def _applied(_: MemoryStore, tx: Transaction) -> list[Row]:
     ]
 
 
-async def _move(_: MemoryStore, tx: Transaction, *columns: Sequence[Any]) -> list[Row]:
+async def _hold(_: MemoryStore, tx: Transaction, fingerprint: str) -> list[Row]:
+    live = tx.get("live_fold", True)
+    return [Row.of(fingerprint=live)] if live == fingerprint else []
+
+
+async def _move(store: MemoryStore, tx: Transaction, *arguments: Any) -> list[Row]:
+    *columns, fingerprint = arguments
     moved: list[Row] = []
+    if not await _hold(store, tx, fingerprint):
+        return moved
     for topic, partition, before, after in zip(*columns, strict=True):
         await tx.lock("offset", (topic, partition))
         if tx.get("offset", (topic, partition)) == before:
@@ -381,6 +391,7 @@ KERNEL: dict[str, Statement] = {
     consumer._LOAD: _load,
     consumer.APPLIED: _applied,
     consumer._MOVE: _move,
+    fence.HOLD: _hold,
     leases._TAKE: _take,
     leases._RELEASE: _release,
     leases._LIVE: _live,

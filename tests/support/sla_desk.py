@@ -170,6 +170,7 @@ class SoakDesk:
         on_due = service.spec.on_due
         assert on_due is not None
         self._timers = Timers(
+            fold=READ_MODEL.fingerprint,
             pool=service.pool,
             journal=service.journal,
             watermark=Watermark(log, service.pool, service.spec.topics, clock),
