@@ -95,8 +95,9 @@ async def _serve_all(
 ) -> None:
     clock = SystemClock()
     issuer = LocalIssuer.load_or_create(key_file(options.data))
+    registry = MetricRegistry()
     async with (
-        open_log(postgres, settings, options.kafka) as log,
+        open_log(postgres, settings, options.kafka, registry) as log,
         httpx.AsyncClient() as client,
     ):
         await log.create_topics(TOPICS, settings.partitions)
@@ -104,7 +105,7 @@ async def _serve_all(
             settings,
             log,
             clock,
-            MetricRegistry(),
+            registry,
             make_verifier(settings, clock, issuer, client),
             "embedded",
         )
@@ -128,12 +129,15 @@ async def _serve_all(
 
 @asynccontextmanager
 async def open_log(
-    postgres: EmbeddedPostgres, settings: DeskSettings, kafka: str | None
+    postgres: EmbeddedPostgres,
+    settings: DeskSettings,
+    kafka: str | None,
+    registry: MetricRegistry | None = None,
 ) -> AsyncGenerator[Log]:
     """Open the log of an embedded desk: Kafka where one is named, else the one in PostgreSQL."""
     await postgres.ensure_databases([*ROOMS, _LOG_DATABASE])
     log = (
-        kafka_log(settings, kafka)
+        kafka_log(settings, kafka, registry)
         if kafka is not None
         else await EmbeddedLog(postgres.dsn(_LOG_DATABASE)).open()
     )

@@ -81,20 +81,30 @@ def known_service(name: str) -> str:
     return name
 
 
-def kafka_log(settings: DeskSettings, bootstrap_servers: str) -> KafkaLog:
-    """Return the log on a Kafka cluster."""
+def kafka_log(
+    settings: DeskSettings, bootstrap_servers: str, registry: MetricRegistry | None = None
+) -> KafkaLog:
+    """Return the log on a Kafka cluster; `registry` counts clients that had to be left behind."""
+
+    def count(service: str, client: str) -> None:
+        if registry is not None:
+            registry.for_service(service).client_abandoned(client)
+
     return KafkaLog(
         bootstrap_servers,
         prefix=settings.topic_prefix,
         replication_factor=settings.replication_factor,
+        on_abandoned=count,
     )
 
 
 @asynccontextmanager
-async def log_of(settings: DeskSettings) -> AsyncGenerator[Log]:
+async def log_of(
+    settings: DeskSettings, registry: MetricRegistry | None = None
+) -> AsyncGenerator[Log]:
     """Open the log that the environment names. Raises: StartupError when it names none."""
     if settings.kafka is not None:
-        log: Log = kafka_log(settings, settings.kafka)
+        log: Log = kafka_log(settings, settings.kafka, registry)
     elif settings.log_url is not None:
         log = await EmbeddedLog(settings.log_url.get_secret_value()).open()
     else:

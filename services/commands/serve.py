@@ -83,8 +83,9 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
     local = None if key is None else LocalIssuer.load_or_create(key)
     stop = asyncio.Event()
     with bind(host, port) as listener, stop_on_signals(stop.set):
-        async with httpx.AsyncClient() as client, log_of(settings) as log:
+        registry = MetricRegistry()
+        async with httpx.AsyncClient() as client, log_of(settings, registry) as log:
             verifier = make_verifier(settings, clock, local, client)
-            house = House(settings, log, clock, MetricRegistry(), verifier, settings.replica)
+            house = House(settings, log, clock, registry, verifier, settings.replica)
             async with running(name, dsn, house) as one:
                 await serve(one.app, listener, stop)

@@ -32,6 +32,7 @@ MetricName: TypeAlias = Literal[
     "desk_timer_lateness_seconds",
     "desk_deliveries_total",
     "desk_rebuild_rows_total",
+    "desk_log_clients_abandoned_total",
 ]
 
 _LATENCY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -86,6 +87,9 @@ METRICS: Final[dict[MetricName, Metric]] = {
         "counter", ("channel", "outcome"), "attempts to deliver, by how they ended"
     ),
     "desk_rebuild_rows_total": Metric("counter", ("model",), "rows written by rebuilds"),
+    "desk_log_clients_abandoned_total": Metric(
+        "counter", ("client",), "clients of Kafka that hung and were left behind for a new one"
+    ),
 }
 
 _EXPECTED_LABEL: Final = "service"
@@ -226,6 +230,10 @@ class ServiceMetrics:
     ) -> None:
         """Count an attempt to deliver."""
         self._count("desk_deliveries_total", 1, channel, outcome)
+
+    def client_abandoned(self, client: str) -> None:
+        """Count a client of the log that was left behind."""
+        self._count("desk_log_clients_abandoned_total", 1, client)
 
     def rebuilt(self, model: str, rows: int) -> None:
         """Count rows a rebuild wrote."""

@@ -5,6 +5,7 @@ import gc
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -400,16 +401,7 @@ async def test_published_positions_are_kept_by_kafka(
     await reader.assign({place: 0})
     await read_on(reader, 4)
 
-    async def published() -> dict[TopicPartition, int]:
-        try:
-            return await log.published(f"{topic_prefix}reader")
-        except LogUnavailableError:
-            return {}  # a new broker chooses its coordinator first
-
-    async with asyncio.timeout(30):
-        while await published() != {place: 4}:
-            await reader.publish({place: 4})
-            await asyncio.sleep(0.2)
+    await published_at_last(log, reader, f"{topic_prefix}reader", {place: 4})
     await reader.close()
     await writer.close()
     await log.close()
@@ -429,6 +421,7 @@ async def test_a_silent_kafka_does_not_hold_up_who_publishes(
         await writer.send([outgoing(1, 0)])
         await reader.assign({PLACES[0]: 0})
         await read_on(reader, 1)
+        await published_at_last(log, reader, "test", {PLACES[0]: 0})
         node.pause()
         began = time.monotonic()
         await reader.publish({PLACES[0]: 1})
@@ -468,6 +461,19 @@ async def test_a_reader_goes_on_when_its_broker_was_started_again(
         await writer.close()
         await log.close()
         node.stop()
+
+
+async def published_at_last(
+    log: KafkaLog, reader: LogReader, name: str, positions: dict[TopicPartition, int]
+) -> None:
+    """A new broker chooses its coordinator first; meanwhile nothing can be published."""
+    async with asyncio.timeout(30):
+        while True:
+            await reader.publish(positions)
+            with suppress(LogUnavailableError):
+                if await log.published(name) == positions:
+                    return
+            await asyncio.sleep(0.2)
 
 
 async def sent_at_last(writer: LogWriter, records: list[Outgoing]) -> None:

@@ -1,66 +1,100 @@
 """What dashboards are told of a reader: what is new, and once in a while all."""
 
-from typing import Any
-
 import pytest
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.commit import OffsetCommitRequest
 
-from shared.log import kafka_reader
-from shared.log.kafka_reader import KafkaReader
+from shared.log import kafka_positions
+from shared.log.kafka_clients import Keeper, count_nothing
+from shared.log.kafka_positions import KafkaPositions
 from shared.log.port import TopicPartition
 
 HERE = TopicPartition("ticket.created", 0)
 THERE = TopicPartition("ticket.created", 1)
 
 
-class Consumer:
-    """Keeps what was committed; refuses the first commit if told so."""
+class Answer:
+    def __init__(self, topics: list[tuple[str, list[tuple[int, int]]]]) -> None:
+        self.topics = topics
+
+
+class Coordinator:
+    """Stands for aiokafka's client; keeps what was committed, or refuses it if told so."""
 
     def __init__(self) -> None:
         self.commits: list[dict[int, int]] = []
         self.is_away = False
+        self.error_code = 0
+        self._sync_task = None
+        self._conns: dict[object, object] = {}
 
-    async def commit(self, offsets: dict[Any, int]) -> None:
+    async def bootstrap(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def coordinator_lookup(self, kind: int, group: str) -> int:
+        assert group == "desk-test"
+        return 1
+
+    async def send(self, node: int, request: OffsetCommitRequest, *, group: object) -> Answer:
         if self.is_away:
             raise KafkaConnectionError
-        self.commits.append({place.partition: offset for place, offset in offsets.items()})
+        [(topic, places)] = request._topics
+        if not self.error_code:
+            self.commits.append({partition: offset for partition, offset, _ in places})
+        return Answer([(topic, [(partition, self.error_code) for partition, _, _ in places])])
 
 
 @pytest.fixture
-def consumer() -> Consumer:
-    return Consumer()
-
-
-@pytest.fixture
-def reader(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> KafkaReader:
-    made = KafkaReader("nowhere:9092", "", "test")
-    monkeypatch.setattr(made, "_consumer", consumer)
+def coordinator(monkeypatch: pytest.MonkeyPatch) -> Coordinator:
+    made = Coordinator()
+    monkeypatch.setattr(kafka_positions, "AIOKafkaClient", lambda **_: made)
     return made
 
 
+async def publish(positions: KafkaPositions, *news: dict[TopicPartition, int]) -> None:
+    """Publish one after the other, as who comes by every second and a half does."""
+    for each in news:
+        positions.publish(each)
+        if positions._task is not None:
+            await positions._task
+
+
+@pytest.fixture
+def positions(coordinator: Coordinator) -> KafkaPositions:
+    return KafkaPositions("nowhere:9092", "", "test", Keeper("test", count_nothing))
+
+
 async def test_only_positions_that_moved_are_published(
-    reader: KafkaReader, consumer: Consumer
+    positions: KafkaPositions, coordinator: Coordinator
 ) -> None:
-    await reader.publish({HERE: 1, THERE: 1})
-    await reader.publish({HERE: 1, THERE: 1})
-    await reader.publish({HERE: 1, THERE: 2})
-    assert consumer.commits == [{0: 1, 1: 1}, {1: 2}]
+    await publish(positions, {HERE: 1, THERE: 1}, {HERE: 1, THERE: 1}, {HERE: 1, THERE: 2})
+    assert coordinator.commits == [{0: 1, 1: 1}, {1: 2}]
 
 
 async def test_what_could_not_be_published_is_published_next_time(
-    reader: KafkaReader, consumer: Consumer
+    positions: KafkaPositions, coordinator: Coordinator
 ) -> None:
-    consumer.is_away = True
-    await reader.publish({HERE: 1})
-    consumer.is_away = False
-    await reader.publish({HERE: 1})
-    assert consumer.commits == [{0: 1}]
+    coordinator.is_away = True
+    await publish(positions, {HERE: 1})
+    coordinator.is_away = False
+    await publish(positions, {HERE: 1})
+    assert coordinator.commits == [{0: 1}]
+
+
+async def test_what_the_coordinator_refused_is_published_next_time(
+    positions: KafkaPositions, coordinator: Coordinator
+) -> None:
+    coordinator.error_code = 16  # it is the coordinator no more
+    await publish(positions, {HERE: 1})
+    coordinator.error_code = 0
+    await publish(positions, {HERE: 1})
+    assert coordinator.commits == [{0: 1}]
 
 
 async def test_all_is_published_again_before_kafka_forgets_it(
-    reader: KafkaReader, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+    positions: KafkaPositions, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_reader, "PUBLISH_ALL_SECONDS", 0)
-    await reader.publish({HERE: 1})
-    await reader.publish({HERE: 1})
-    assert consumer.commits == [{0: 1}, {0: 1}]
+    monkeypatch.setattr(kafka_positions, "PUBLISH_ALL_SECONDS", 0)
+    await publish(positions, {HERE: 1}, {HERE: 1})
+    assert coordinator.commits == [{0: 1}, {0: 1}]

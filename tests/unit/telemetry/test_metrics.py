@@ -18,6 +18,7 @@ def record_everything(metrics: ServiceMetrics) -> None:
     metrics.timer_fired("response", 0.4)
     metrics.delivery("mail", "delivered")
     metrics.rebuilt("board", 1_000)
+    metrics.client_abandoned("reader")
 
 
 def samples(registry: MetricRegistry) -> dict[tuple[str, str], float]:
