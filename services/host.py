@@ -36,6 +36,7 @@ from shared.http.auth import (
 )
 from shared.http.health import Check, health_router, metrics_router
 from shared.http.kernel import Room, make_app, service_checks
+from shared.last_resort import END_SECONDS_MAX, end_within
 from shared.log.embedded import EmbeddedLog
 from shared.log.kafka import KafkaLog
 from shared.log.port import Log
@@ -217,11 +218,18 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def stop_on_signals(stop: Callable[[], object]) -> Generator[None]:
-    """Call `stop` on Ctrl-C or SIGTERM instead of dying."""
+def stop_on_signals(
+    stop: Callable[[], object], end_seconds_max: float = END_SECONDS_MAX
+) -> Generator[None]:
+    """Call `stop` on Ctrl-C or SIGTERM instead of dying; the process has so long to end then."""
     loop = asyncio.get_running_loop()
+
+    def begin_to_stop() -> None:
+        end_within(end_seconds_max, loop)
+        stop()
+
     for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop)
+        loop.add_signal_handler(name, begin_to_stop)
     try:
         yield
     finally:

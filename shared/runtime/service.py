@@ -4,12 +4,12 @@ Every replica runs all of it; leases spread the work. What a service itself adds
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -23,6 +23,7 @@ from shared.journal.committer import Committer
 from shared.journal.journal import WAKE_CHANNEL, Journal
 from shared.journal.relay import Relay, outbox_length
 from shared.log.port import Log, LogUnavailableError, TopicPartition
+from shared.patience import within
 from shared.postgres.listener import Listener
 from shared.postgres.pool import Pool, open_pool
 from shared.replay.keeper import ModelKeeper
@@ -40,6 +41,8 @@ from shared.runtime.timers import OnDue, Timers, Watermark
 from shared.telemetry.metrics import ServiceMetrics
 
 Role = Literal["api", "worker", "all"]
+STOP_SECONDS_MAX: Final = 8.0
+_MOMENT_SECONDS: Final = 0.5
 _LEASE_SECONDS: Final = 1.5
 _LOOK_IN_SECONDS: Final = 0.25
 _LOOK_AT_MODEL_SECONDS: Final = 1.0
@@ -226,22 +229,37 @@ class Service:
         return loops
 
     async def stop(self) -> None:
-        """Stop the loops, let others take over, and close what is open."""
-        await end_all(self._tasks)
-        await self._deliveries.close()
-        with suppress(*WEATHER):
-            await self.leases.release_all()
-            await self.model.close(self.work_pool)
-        await self.consumer.close()
-        await self._reader.close()
-        await self.relay.close()
-        await self._http.aclose()
+        """Stop the loops, let others take over, and close what is open.
+
+        What has not ended when STOP_SECONDS_MAX are over is left behind and named in the log.
+        """
+        deadline = asyncio.get_running_loop().time() + STOP_SECONDS_MAX
+        await self._end("loops", deadline, end_all(self._tasks))
+        await asyncio.gather(
+            self._end("deliveries", deadline, self._deliveries.close()),
+            self._end("leases", deadline, self.leases.release_all()),
+            self._end("read model", deadline, self.model.close(self.work_pool)),
+        )
+        await asyncio.gather(
+            self._end("reading ahead", deadline, self.consumer.close()),
+            self._end("reader", deadline, self._reader.close()),
+            self._end("relay", deadline, self.relay.close()),
+            self._end("http client", deadline, self._http.aclose()),
+        )
         self._listener.close()
         for pool in {self.pool, self.work_pool}:
-            try:
-                await asyncio.wait_for(pool.close(), 5)
-            except TimeoutError:
+            if not await self._end("database pool", deadline, pool.close()):
                 pool.terminate()
+
+    async def _end(self, what: str, deadline: float, work: Coroutine[Any, Any, None]) -> bool:
+        """Do one part of stopping; at least a moment is given to each."""
+        seconds = max(_MOMENT_SECONDS, deadline - asyncio.get_running_loop().time())
+        try:
+            await within(seconds, work)
+        except WEATHER as error:
+            _log.warning("left_behind", service=self.spec.name, what=what, reason=str(error))
+            return False
+        return True
 
     async def _relay_step(self) -> None:
         if not await self.leases.take("relay"):

@@ -71,3 +71,19 @@ def test_a_broker_out_of_reach_does_not_shut_the_door(
         assert not waiting(desk)
         assert memory_mb(desk) - before < MEMORY_MB_MAX
         check_invariants(desk.data, load.acknowledged, broker)
+
+
+def test_a_desk_ends_when_it_is_asked_while_its_broker_is_silent(
+    proxy: TcpProxy, tmp_path: Path, topic_prefix: str
+) -> None:
+    env = {"DESK_TOPIC_PREFIX": topic_prefix, "DESK_PARTITIONS": "2"}
+    broker = f"127.0.0.1:{proxy.port}"
+    with DeskProcess(tmp_path / "desk", "--kafka", broker, env=env) as desk:
+        proxy.set_mode("black_hole")
+        try:
+            with Load(desk.client, per_second=20) as load:
+                load.wait_for(20)
+                eventually(lambda: waiting(desk), seconds=30)
+            assert desk.stop() == 0, "nothing had to be ended by force"
+        finally:
+            proxy.set_mode("pass")
