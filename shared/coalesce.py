@@ -15,7 +15,8 @@ class Coalescer(Generic[Item, Result]):
 
     `flush` returns one result per item, in order; a result that is an exception is raised to the
     caller of that item. If `flush` itself raises, every caller of the batch gets that. At most
-    `pending_max` items wait; the next caller gets TooBusyError.
+    `pending_max` items wait; the next caller gets TooBusyError. `on_idle` is told when nothing
+    waits any more.
     """
 
     def __init__(
@@ -24,10 +25,12 @@ class Coalescer(Generic[Item, Result]):
         *,
         batch_size_max: int,
         pending_max: int,
+        on_idle: Callable[[], object] | None = None,
     ) -> None:
         self._flush = flush
         self._batch_size_max = batch_size_max
         self._pending_max = pending_max
+        self._on_idle = on_idle
         self._pending: list[tuple[Item, asyncio.Future[Result]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -49,6 +52,8 @@ class Coalescer(Generic[Item, Result]):
                 await self._flush_batch(batch)
         finally:
             self._task = None
+            if self._on_idle is not None:
+                self._on_idle()
 
     async def _flush_batch(self, batch: list[tuple[Item, "asyncio.Future[Result]"]]) -> None:
         try:

@@ -9,18 +9,21 @@ from msgspec import Struct
 
 from services.intake.domain.commands import MergeTicket, TicketCommand
 from services.intake.domain.record import accept, number_of
-from services.intake.domain.ticket import Ticket, decide, evolve
+from services.intake.domain.ticket import Ticket, decide, evolve, key_of, keys_of
 from services.intake.settings import IntakeSettings
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketReported
 from shared.errors import DeskError, InvalidInputError, NotFoundError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
+from shared.journal.snapshots import Compaction
 from shared.postgres.pool import Pool
 from shared.postgres.turn import Turn
 from shared.runtime.numbers import Numbers
 
 _MERGING: Final = 1_919_905_901
-DECIDER: Final = Decider[TicketCommand, Ticket](Ticket(), decide, evolve)
+DECIDER: Final = Decider[TicketCommand, Ticket](
+    Ticket(), decide, evolve, Compaction[TicketCommand](key=key_of, asks=keys_of)
+)
 
 
 class Report(Struct, frozen=True):

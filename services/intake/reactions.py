@@ -13,6 +13,7 @@ from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketEscalated
 from shared.errors import DeskError
 from shared.ids import decision_id, reported_ticket_id
+from shared.journal.handler import read_states
 from shared.journal.journal import Draft
 from shared.runtime.consumer import React
 from shared.runtime.quarantine import Parked
@@ -44,13 +45,13 @@ def _notice(event: Recorded, url: str) -> Outbound:
 
 async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
     streams = {str(_ticket_id(inbound)): inbound for inbound in reversed(batch.reports)}
-    journals = await unit.journal.read(unit.connection, streams)
+    states = await read_states(unit.connection, DECIDER, dict.fromkeys(streams, ()))
     numbers = await unit.connection.fetch(
         "SELECT nextval('kernel.number') FROM generate_series(1, $1)", len(streams)
     )
     for inbound, row in zip(reversed(streams.values()), numbers, strict=True):
         ticket_id = _ticket_id(inbound)
-        known = journals[str(ticket_id)]
+        ticket, sequence = states[str(ticket_id)]
         origin = f"{inbound.envelope.source}#{inbound.envelope.id}"
         try:
             command = accept(
@@ -62,12 +63,12 @@ async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> N
                 skew_seconds_max=settings.skew_seconds_max,
                 categories=settings.categories,
             )
-            events = DECIDER.decide(command, DECIDER.fold(known))
+            events = DECIDER.decide(command, ticket)
         except DeskError as error:
             unit.parked.append(Parked(inbound.record, type(error).__name__, error.detail))
             continue
         drafts = [Draft(event, unit.now) for event in events]
-        unit.append(str(ticket_id), len(known), drafts, _lineage(inbound))
+        unit.append(str(ticket_id), sequence, drafts, _lineage(inbound))
 
 
 async def _link(batch: Batch, unit: Unit) -> None:
@@ -79,10 +80,10 @@ async def _link(batch: Batch, unit: Unit) -> None:
             links.setdefault(str(link.ticket_id), []).append((link, event))
     if not links:
         return
-    journals = await unit.journal.read(unit.connection, links)
+    asked = {stream_id: [link for link, _ in wanted] for stream_id, wanted in links.items()}
+    states = await read_states(unit.connection, DECIDER, asked)
     for stream_id, wanted in links.items():
-        known = journals[stream_id]
-        ticket = DECIDER.fold(known)
+        ticket, sequence = states[stream_id]
         if ticket.created is None:
             continue  # split from a ticket that this desk never had
         drafts: list[Draft] = []
@@ -90,7 +91,7 @@ async def _link(batch: Batch, unit: Unit) -> None:
             for event in DECIDER.decide(link, ticket):
                 ticket = DECIDER.evolve(ticket, event, cause.time)
                 drafts.append(Draft(event, cause.time))
-        unit.append(stream_id, len(known), drafts, lineage_after(wanted[0][1], _WRITER))
+        unit.append(stream_id, sequence, drafts, lineage_after(wanted[0][1], _WRITER))
 
 
 def _link_of(event: Recorded) -> LinkTicket | None:

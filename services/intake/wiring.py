@@ -25,7 +25,7 @@ def room() -> Room:
     settings = IntakeSettings()
 
     def routers(service: Service) -> Sequence[APIRouter]:
-        handler = CommandHandler(DECIDER, service.journal, service.committer, service.pool)
+        handler = CommandHandler(DECIDER, service.committer, service.pool)
         tickets = Tickets(handler, Numbers(service.pool), settings, service.pool)
         return [Intake(tickets, service.pool, service.clock).router()]
 

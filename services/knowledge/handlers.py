@@ -11,17 +11,20 @@ from services.knowledge.domain.article import (
     number_of,
 )
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
+from shared.journal.snapshots import Compaction
 from shared.runtime.numbers import Numbers
 from shared.runtime.service import Service
 
-DECIDER: Final = Decider[ArticleCommand, Article](Article(), decide, evolve)
+DECIDER: Final = Decider[ArticleCommand, Article](
+    Article(), decide, evolve, Compaction[ArticleCommand]()
+)
 
 
 class Articles:
     """Writes articles."""
 
     def __init__(self, service: Service) -> None:
-        self._handler = CommandHandler(DECIDER, service.journal, service.committer, service.pool)
+        self._handler = CommandHandler(DECIDER, service.committer, service.pool)
         self._numbers = Numbers(service.pool)
 
     async def next_number(self) -> str:

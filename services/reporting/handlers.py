@@ -10,6 +10,7 @@ from services.reporting.domain.merkle import Tree, append, leaf, root
 from shared.contracts.registry import INBOUND, UndecodableError, decode_shared_record
 from shared.contracts.reporting import AuditCheckpointed
 from shared.journal.handler import CommandHandler, Decider, Intent
+from shared.journal.snapshots import Compaction
 from shared.log.port import Record, TopicPartition
 from shared.postgres.pool import Connection
 from shared.runtime.quarantine import Parked
@@ -166,14 +167,18 @@ def _latest(
     return event
 
 
+_CHECKPOINTS: Final = Decider[AuditCheckpointed, AuditCheckpointed | None](
+    None, _decide, _latest, Compaction[AuditCheckpointed]()
+)
+
+
 class Auditor:
     """Publishes the roots of the archive's trees, so that others can hold us to them."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._handler = CommandHandler(
-            Decider[AuditCheckpointed, AuditCheckpointed | None](None, _decide, _latest),
-            service.journal,
+            _CHECKPOINTS,
             service.committer,
             service.pool,
         )

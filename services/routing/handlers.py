@@ -46,7 +46,7 @@ class Dispatch:
     """Writes what people decide about routing."""
 
     def __init__(self, service: Service) -> None:
-        parts = (service.journal, service.committer, service.pool)
+        parts = (service.committer, service.pool)
         self._clock = service.clock
         self._tickets = CommandHandler(_TICKETS, *parts)
         self._agents = CommandHandler(_AGENTS, *parts)

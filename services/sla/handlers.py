@@ -51,6 +51,7 @@ from shared.contracts.envelope import Lineage
 from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError, NotFoundError, StaleSequenceError, UnavailableError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written, require_sequence
+from shared.journal.snapshots import Compaction
 from shared.postgres.pool import Connection, Pool
 from shared.postgres.turn import Turn
 from shared.runtime.catch_up import catch_up
@@ -78,7 +79,9 @@ def _planned(rule: RuleEvent, before: EventData | None) -> dict[str, Any]:
 
 
 _PUBLISHING: Final = 1_919_905_902
-DECIDER: Final = Decider[PublishRule, RuleEvent | None](None, decide, evolve)
+DECIDER: Final = Decider[PublishRule, RuleEvent | None](
+    None, decide, evolve, Compaction[PublishRule]()
+)
 
 
 class Rulebook:
@@ -86,7 +89,7 @@ class Rulebook:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._handler = CommandHandler(DECIDER, service.journal, service.committer, service.pool)
+        self._handler = CommandHandler(DECIDER, service.committer, service.pool)
         self._publishing = Turn(service.pool, _PUBLISHING)
 
     async def plan(self, wanted: RulesWanted) -> list[RuleEvent]:
@@ -181,7 +184,9 @@ class Rulebook:
         return await self._handler.handle(Intent(document.stream_id, command, at, lineage))
 
 
-SERVICES_DECIDER: Final = Decider[Record, Newest]({}, availability.decide, availability.evolve)
+SERVICES_DECIDER: Final = Decider[Record, Newest](
+    {}, availability.decide, availability.evolve, Compaction[Record]()
+)
 
 
 class ServiceRecords:
@@ -189,9 +194,7 @@ class ServiceRecords:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._handler = CommandHandler(
-            SERVICES_DECIDER, service.journal, service.committer, service.pool
-        )
+        self._handler = CommandHandler(SERVICES_DECIDER, service.committer, service.pool)
 
     async def record(
         self, document: ServiceEvent, expected: int | None, *, is_managers: bool
@@ -244,9 +247,7 @@ class Agreements:
     def __init__(self, service: Service, pool: "Pool | None" = None) -> None:
         self._service = service
         self._pool = pool or service.pool
-        self._handler = CommandHandler(
-            AGREEMENTS_DECIDER, service.journal, service.committer, self._pool
-        )
+        self._handler = CommandHandler(AGREEMENTS_DECIDER, service.committer, self._pool)
 
     async def tell(
         self,

@@ -62,6 +62,6 @@ class Committer:
                         crash_point("writer.before_commit")
                     crash_point("writer.after_commit")
                     return in_time
-            except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
-                continue  # another replica appended meanwhile; look at the heads again
-        raise UnavailableError("other writers kept getting in first; nothing was stored")
+            except asyncpg.DeadlockDetectedError:
+                continue  # other writers and we waited for one another; one had to give way
+        raise UnavailableError("other writers kept getting in the way; nothing was stored")

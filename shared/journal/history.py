@@ -1,7 +1,8 @@
 """The import door: a stream's past, taken over from another system, once (R5).
 
 The caller sends the whole past of a stream; what the journal has already is compared and skipped,
-so sending it again changes nothing and sending more of it goes on where it stopped.
+so sending it again changes nothing and sending more of it goes on where it stopped. No more is read
+than was sent.
 """
 
 from collections.abc import Sequence
@@ -99,7 +100,9 @@ class HistoryDoor:
         if len(batch.streams) > STREAMS_MAX:
             raise InvalidInputError(f"at most {STREAMS_MAX} streams", field="/streams")
         async with self._pool.acquire() as connection:
-            known = await self._journal.read(connection, [s.stream_id for s in batch.streams])
+            known = await self._journal.read_beginnings(
+                connection, {s.stream_id: max(1, len(s.events)) for s in batch.streams}
+            )
         latest = self._clock.now() + _SKEW
         results: list[TakenOver] = []
         appends: list[Append] = []

@@ -4,7 +4,7 @@ Appends say which sequence they expect; the primary key makes that an optimistic
 appended goes to the outbox in the same statement, so nothing is decided that will not be sent.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -19,38 +19,53 @@ from shared.postgres.pool import Connection
 
 WAKE_CHANNEL: Final = "outbox"
 
-_HEADS: Final = """
-SELECT s.id, (SELECT max(sequence) FROM kernel.journal j WHERE j.stream_id = s.id) AS head
-FROM unnest($1::text[]) s(id)
-"""
 _INSERT: Final = """
 WITH new AS (
     SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::bytea[])
         WITH ORDINALITY AS t(stream_id, sequence, type, value, place)
-), journaled AS (
+), first AS (
+    SELECT DISTINCT ON (stream_id) * FROM new ORDER BY stream_id, sequence
+), begun AS (
     INSERT INTO kernel.journal (stream_id, sequence, type, value)
-    SELECT stream_id, sequence, type, value FROM new ORDER BY stream_id, sequence
+    SELECT stream_id, sequence, type, value FROM first f WHERE sequence = 1 OR EXISTS (
+        SELECT FROM kernel.journal j
+        WHERE j.stream_id = f.stream_id AND j.sequence = f.sequence - 1 OFFSET 0
+    ) ORDER BY stream_id
+    ON CONFLICT DO NOTHING RETURNING stream_id, sequence
+), gone_on AS (
+    INSERT INTO kernel.journal (stream_id, sequence, type, value)
+    SELECT n.stream_id, n.sequence, type, value FROM new n
+    JOIN begun b ON b.stream_id = n.stream_id AND b.sequence < n.sequence
+    ORDER BY n.stream_id, n.sequence
 ), outboxed AS (
     INSERT INTO kernel.outbox (stream_id, sequence)
-    SELECT stream_id, sequence FROM new ORDER BY place
+    SELECT n.stream_id, n.sequence FROM new n JOIN begun USING (stream_id) ORDER BY place
 )
-SELECT pg_notify('outbox', '')
+SELECT array_agg(stream_id), pg_notify('outbox', '') FROM begun HAVING count(*) > 0
 """
 _READ: Final = """
 SELECT stream_id, type, value FROM kernel.journal WHERE stream_id = ANY($1::text[])
 ORDER BY stream_id, sequence
+"""
+_BEGINNINGS: Final = """
+SELECT a.stream_id, j.type, j.value FROM unnest($1::text[], $2::int[]) a(stream_id, count),
+LATERAL (
+    SELECT sequence, type, value FROM kernel.journal j
+    WHERE j.stream_id = a.stream_id AND j.sequence <= a.count OFFSET 0
+) j ORDER BY a.stream_id, j.sequence
 """
 
 
 class Draft(msgspec.Struct, frozen=True):
     """An event decided but not yet recorded; `time` is when it became true.
 
-    `actor` is set where it is another than the lineage's.
+    `actor` and `lineage` are set where they are others than the append's.
     """
 
     data: EventData
     time: datetime
     actor: str | None = None
+    lineage: Lineage | None = None
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -83,6 +98,16 @@ class Journal:
             streams[stream_id].append(decode_shared(event_type, value))
         return streams
 
+    async def read_beginnings(
+        self, connection: Connection, counts: Mapping[str, int]
+    ) -> dict[str, list[Recorded]]:
+        """Return of each stream its first events, so many at most."""
+        streams: dict[str, list[Recorded]] = {stream_id: [] for stream_id in counts}
+        rows = await connection.fetch(_BEGINNINGS, list(counts), list(counts.values()))
+        for stream_id, event_type, value in rows:
+            streams[stream_id].append(decode_shared(event_type, value))
+        return streams
+
     async def read_values(
         self, connection: Connection, stream_ids: Collection[str]
     ) -> tuple[tuple[str, bytes], ...]:
@@ -93,23 +118,23 @@ class Journal:
     async def append(self, connection: Connection, appends: Sequence[Append]) -> list[bool]:
         """Append inside the caller's transaction; say of each append whether it was in time.
 
-        An append that finds its stream further on than it expects is left out, whole. A writer
-        that commits between our look and our insert raises asyncpg.UniqueViolationError.
+        An append that finds its stream further on than it expects is left out, whole, and so is
+        what would have followed on it; the others go in. Where another writer is about to append to
+        one of the streams, it waits to see what becomes of that.
         """
-        heads: dict[str, int] = {
-            row["id"]: row["head"] or 0
-            for row in await connection.fetch(_HEADS, list({a.stream_id for a in appends}))
-        }
-        in_time: list[bool] = []
-        for append in appends:
-            fits = heads[append.stream_id] == append.expected
-            in_time.append(fits)
-            if fits:
-                heads[append.stream_id] = append.last_sequence
-        fitting = [append for append, fits in zip(appends, in_time, strict=True) if fits]
-        if fitting:
-            await connection.execute(_INSERT, *self._columns(fitting))
-        return in_time
+        chains: dict[str, list[int]] = {}
+        for place, append in enumerate(appends):
+            chain = chains.setdefault(append.stream_id, [])
+            last = appends[chain[-1]].last_sequence if chain else append.expected
+            if append.expected > last:
+                chain.clear()  # this one has seen more than those: they are late
+            if append.expected >= last:
+                chain.append(place)
+        places = sorted(place for chain in chains.values() for place in chain)
+        columns = self._columns([appends[place] for place in places])
+        begun = set(await connection.fetchval(_INSERT, *columns) or ()) if places else ()
+        in_time = {place for place in places if appends[place].stream_id in begun}
+        return [place in in_time for place in range(len(appends))]
 
     def _columns(
         self, appends: Sequence[Append]
@@ -132,7 +157,7 @@ class Journal:
                         event_id=event_id(self.writer, append.stream_id, sequence),
                         time=draft.time,
                         recorded_at=recorded_at,
-                        lineage=append.lineage,
+                        lineage=draft.lineage or append.lineage,
                         actor=draft.actor,
                     )
                 )

@@ -25,7 +25,7 @@ from shared.runtime.crash import crash_point
 from shared.runtime.fence import HOLD, hold_fold
 from shared.runtime.quarantine import Parked, park, read_parked
 from shared.runtime.read_model import Fold, ReadModel, write
-from shared.runtime.unit import Batch, Inbound, Unit
+from shared.runtime.unit import Batch, Inbound, MovedOnError, Unit
 from shared.telemetry.metrics import ServiceMetrics
 
 BATCH_SIZE_MAX: Final = 2_000
@@ -259,6 +259,7 @@ def sort_out(records: Sequence[Record]) -> tuple[list[Recorded], list[Inbound], 
 
 RETRY_AT_ONCE: Final = (
     OvertakenError,
+    MovedOnError,
     asyncpg.UniqueViolationError,
     asyncpg.DeadlockDetectedError,
 )

@@ -36,6 +36,10 @@ ON CONFLICT (id) DO NOTHING
 """
 
 
+class MovedOnError(UnavailableError):
+    """A stream moved on while a reaction decided; it must decide again, on what is there now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inbound:
     """A report from another system, as taken from the log."""
@@ -117,13 +121,13 @@ class Unit:
         the offsets with the rows, and they are read again. What was decided may be on its way
         already, so it must be durable before anyone sees it.
 
-        Raises: asyncpg.UniqueViolationError or UnavailableError when a writer was quicker on one
-        of the streams; the transaction must then be undone and the batch be tried again.
+        Raises: MovedOnError when a writer was quicker on one of the streams; the transaction must
+        then be undone and the batch be tried again.
         """
         if not self._appends:
             await self.connection.execute(IN_NO_HURRY)
         elif not all(await self.journal.append(self.connection, self._appends)):
-            raise UnavailableError("a stream moved on while a reaction decided")
+            raise MovedOnError("a stream moved on while a reaction decided")
         if self._timers:
             timers = [timer for armed in self._timers.values() for timer in armed]
             await self.connection.execute(

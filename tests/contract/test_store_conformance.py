@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,9 +15,10 @@ from support.histories import created, written
 from support.memory_store import MemoryPool, MemoryStore
 
 from shared.contracts.envelope import Lineage
-from shared.contracts.intake import TicketStarted
-from shared.journal import relay
+from shared.contracts.intake import TicketCommented, TicketStarted
+from shared.journal import relay, snapshots
 from shared.journal.journal import Append, Draft, Journal
+from shared.journal.snapshots import Compaction, read_pasts
 from shared.log.port import TopicPartition
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import open_pool
@@ -88,7 +90,7 @@ async def test_what_is_rolled_back_leaves_nothing(pool: Any) -> None:
     assert await outbox(pool) == [1]
 
 
-async def test_a_late_append_is_left_out_and_a_simultaneous_one_fails(pool: Any) -> None:
+async def test_a_late_append_is_left_out_and_so_is_a_simultaneous_one(pool: Any) -> None:
     async with begun(pool) as connection:
         await JOURNAL.append(connection, [opening(1)])
         started = Draft(TicketStarted(ticket_id=UUID(int=1), agent_id="bo"), NOW)
@@ -98,15 +100,14 @@ async def test_a_late_append_is_left_out_and_a_simultaneous_one_fails(pool: Any)
         async with one.transaction():
             await JOURNAL.append(one, [opening(3)])
 
-            async def rival() -> None:
+            async def rival() -> list[bool]:
                 async with begun(pool) as other:
-                    await JOURNAL.append(other, [opening(3)])
+                    return await JOURNAL.append(other, [opening(4), opening(3)])
 
             waiting = asyncio.create_task(rival())
             await asyncio.sleep(0.1)
             assert not waiting.done(), "it waits to see what becomes of the first"
-        with pytest.raises(asyncpg.UniqueViolationError):
-            await waiting
+        assert await waiting == [True, False], "and is late then, as is what would follow on it"
 
 
 async def test_outbox_ids_may_be_committed_out_of_order(pool: Any) -> None:
@@ -241,3 +242,91 @@ async def test_who_waits_for_another_in_a_circle_is_told(pool: Any) -> None:
     fates = await asyncio.gather(opens(1, 2, met), opens(2, 1, met), return_exceptions=True)
     assert fates.count(False) == 1
     assert fates.count(True) == 1
+
+
+COMPACTION = Compaction[Any](
+    tail_max=3,
+    key=lambda data: str(data.comment_id.int) if isinstance(data, TicketCommented) else None,
+)
+
+
+async def talk(pool: Any, first: int, last: int) -> None:
+    """Append comments to the first ticket; its creation is sequence 1."""
+    drafts = [
+        Draft(
+            TicketCommented(
+                ticket_id=UUID(int=1),
+                comment_id=UUID(int=number),
+                author_id="bo",
+                author_role="agent",
+                visibility="public",
+                text="we are on it",
+            ),
+            NOW,
+        )
+        for number in range(first, last + 1)
+    ]
+    async with begun(pool) as connection:
+        append = Append(str(UUID(int=1)), first - 1, tuple(drafts), LINEAGE)
+        assert await JOURNAL.append(connection, [append]) == [True]
+
+
+async def left(pool: Any, *keys: int, compaction: Any = COMPACTION) -> tuple[list[int], int]:
+    """Return the sequences that are left of the first ticket, and the last there is."""
+    stream_id = str(UUID(int=1))
+    async with begun(pool) as connection:
+        pasts = await read_pasts(connection, compaction, {stream_id: [str(key) for key in keys]})
+    return [event.sequence for event in pasts[stream_id].events], pasts[stream_id].sequence
+
+
+async def snapshots_of(pool: Any) -> list[tuple[int, int]]:
+    """Return version and sequence of all snapshots."""
+    if isinstance(pool, MemoryPool):
+        return sorted((key[1], row[0]) for key, row in pool._store.rows("snapshot").items())
+    rows = await pool.fetch("SELECT version, sequence FROM kernel.snapshot ORDER BY version")
+    return [(row["version"], row["sequence"]) for row in rows]
+
+
+async def test_a_long_past_is_read_by_its_snapshot(pool: Any) -> None:
+    assert await left(pool, 2) == ([], 0)
+    async with begun(pool) as connection:
+        await JOURNAL.append(connection, [opening(1)])
+    await talk(pool, 2, 3)
+    assert await left(pool, 3) == ([1, 3], 3)
+    assert await snapshots_of(pool) == [], "its tail is short"
+    await talk(pool, 4, 5)
+    assert await left(pool, 3) == ([1, 3], 5)
+    assert await snapshots_of(pool) == [(1, 5)]
+    await talk(pool, 6, 7)
+    assert await left(pool, 2, 7, 8) == ([1, 2, 7], 7)
+    assert await left(pool) == ([1], 7)
+    assert await left(pool, compaction=None) == ([1, 2, 3, 4, 5, 6, 7], 7)
+    assert await snapshots_of(pool) == [(1, 5)]
+
+
+async def test_a_snapshot_of_another_version_is_not_read_and_an_older_one_goes(pool: Any) -> None:
+    async with begun(pool) as connection:
+        await JOURNAL.append(connection, [opening(1)])
+    await talk(pool, 2, 5)
+    newer = replace(COMPACTION, version=2, key=lambda _: None)
+    assert await left(pool, 2) == ([1, 2], 5)
+    assert await left(pool, compaction=newer) == ([1, 5], 5)
+    assert await snapshots_of(pool) == [(2, 5)]
+    assert await left(pool, 2) == ([1, 2], 5), "the older program goes on as it did"
+    assert await snapshots_of(pool) == [(1, 5), (2, 5)]
+    await talk(pool, 6, 9)
+    assert await left(pool, 2, compaction=newer) == ([1, 9], 9)
+    assert await snapshots_of(pool) == [(2, 9)]
+
+
+async def test_a_snapshot_that_does_not_fit_the_journal_is_thrown_away(pool: Any) -> None:
+    async with begun(pool) as connection:
+        await JOURNAL.append(connection, [opening(1)])
+    await talk(pool, 2, 5)
+    stream_id = str(UUID(int=1))
+    for taken, kept in [(9, [1, 9]), (4, [1]), (4, [4, 7]), (3, [1, 2])]:
+        async with begun(pool) as connection:
+            await connection.execute(snapshots.FORGET, stream_id, 1)
+            await connection.execute(snapshots.TAKE, stream_id, 1, taken, kept, [], [])
+        assert await left(pool, 2) == ([1, 2], 5), (taken, kept)
+        assert await snapshots_of(pool) == [(1, 5)], "the next one is taken from all"

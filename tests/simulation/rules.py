@@ -21,6 +21,7 @@ from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaBreached, SlaStarted
 from shared.journal.handler import Decider
 from shared.journal.journal import Draft
+from shared.journal.snapshots import Compaction
 from shared.log.port import Record
 from shared.runtime.quarantine import Parked
 from shared.runtime.read_model import HISTORY, Facet, History, ReadModel, Table, read_histories
@@ -65,7 +66,9 @@ def decide(command: Do, there: frozenset[str]) -> list[EventData]:
     return [] if command.event.TYPE in there else [command.event]
 
 
-DECIDER = Decider[Do, frozenset[str]](frozenset(), decide, lambda s, e, _: s | {e.TYPE})
+DECIDER = Decider[Do, frozenset[str]](
+    frozenset(), decide, lambda s, e, _: s | {e.TYPE}, Compaction[Do](tail_max=1)
+)
 
 
 async def keep(connection: Any, records: Sequence[Record]) -> list[Parked]:

@@ -187,7 +187,7 @@ class Writer(Replica):
         pool: Any = world.intake.pool(self.pause)
         journal = Journal("intake", world.clock)
         committer = Committer(journal, pool, METRICS, outbox_max=10**6)
-        self.handler = CommandHandler(DECIDER, journal, committer, pool)
+        self.handler = CommandHandler(DECIDER, committer, pool, jitter=world.chance.random)
         self._leases = world.kernel.leases(pool, self.name)
         log = world.log.as_seen_with(self.pause)
         self._relay = world.kernel.relay(pool, lambda: log.writer(self.name), METRICS)

@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.journal import journal, relay
+from shared.journal import journal, relay, snapshots
 from shared.runtime import consumer, fence, leases, read_model, timers, unit
 from shared.runtime.read_model import ReadModel, Table, Upsert
 from support.memory_log import Pause, no_pause
@@ -190,24 +190,23 @@ class MemoryConnection:
         return f"UPDATE {len(await self.fetch(sql, *arguments))}"
 
 
-async def _heads(_: MemoryStore, tx: Transaction, streams: Sequence[str]) -> list[Row]:
-    found = dict.fromkeys(streams, 0)
-    for (stream, sequence), _row in tx.scan("journal"):
-        if stream in found:
-            found[stream] = max(found[stream], sequence)
-    return [Row.of(id=stream, head=head or None) for stream, head in found.items()]
-
-
 async def _append(store: MemoryStore, tx: Transaction, *columns: Sequence[Any]) -> list[Row]:
     rows = list(zip(*columns, strict=True))
+    begun: dict[str, bool] = {}
     for stream, sequence, event_type, value in sorted(rows, key=lambda row: row[:2]):
-        await tx.lock("journal", (stream, sequence))
-        if tx.get("journal", (stream, sequence)) is not None:
-            raise asyncpg.UniqueViolationError(f"journal has {stream} {sequence}")
-        tx.put("journal", (stream, sequence), (event_type, value))
+        if stream not in begun:
+            begun[stream] = sequence == 1 or tx.get("journal", (stream, sequence - 1)) is not None
+            if begun[stream]:
+                await tx.lock("journal", (stream, sequence))
+                begun[stream] = tx.get("journal", (stream, sequence)) is None
+        if begun[stream]:
+            await tx.lock("journal", (stream, sequence))
+            tx.put("journal", (stream, sequence), (event_type, value))
     for stream, sequence, _type, _value in rows:
-        tx.put("outbox", next(store.outbox_ids), (stream, sequence))
-    return []
+        if begun[stream]:
+            tx.put("outbox", next(store.outbox_ids), (stream, sequence))
+    there = [stream for stream, is_begun in begun.items() if is_begun]
+    return [Row.of(array_agg=there)] if there else []
 
 
 async def _read_journal(_: MemoryStore, tx: Transaction, streams: Sequence[str]) -> list[Row]:
@@ -216,6 +215,68 @@ async def _read_journal(_: MemoryStore, tx: Transaction, streams: Sequence[str])
         for (stream, _n), (event_type, value) in sorted(tx.scan("journal"), key=lambda r: r[0])
         if stream in streams
     ]
+
+
+async def _read_past(
+    _: MemoryStore, tx: Transaction, streams: Sequence[str], version: int
+) -> list[Row]:
+    found: list[Row] = []
+    for asked in streams:
+        taken, kept = tx.get("snapshot", (asked, version)) or (None, None)
+        events = [
+            event
+            for (stream, sequence), event in tx.scan("journal")
+            if stream == asked and (sequence > (taken or 0) or sequence in (kept or ()))
+        ]
+        found += [
+            Row.of(stream_id=asked, taken=taken, kept=kept, type=event_type, value=value)
+            for event_type, value in events or [(None, None)]
+        ]
+    return found
+
+
+async def _recall(
+    _: MemoryStore, tx: Transaction, streams: Sequence[str], version: int, keys: Sequence[str]
+) -> list[Row]:
+    found: list[Row] = []
+    for stream, key in zip(streams, keys, strict=True):
+        sequence = tx.get("snapshot_key", (stream, version, key))
+        event = None if sequence is None else tx.get("journal", (stream, sequence))
+        if event is not None:
+            found.append(Row.of(stream_id=stream, type=event[0], value=event[1]))
+    return found
+
+
+async def _take_snapshot(
+    _: MemoryStore,
+    tx: Transaction,
+    stream: str,
+    version: int,
+    taken: int,
+    kept: Sequence[int],
+    *keyed: Sequence[Any],
+) -> list[Row]:
+    await tx.lock("snapshot", (stream, version))
+    if (tx.get("snapshot", (stream, version)) or (0,))[0] < taken:
+        tx.put("snapshot", (stream, version), (taken, kept))
+    for key, sequence in zip(*keyed, strict=True):
+        await tx.lock("snapshot_key", (stream, version, key))
+        if (tx.get("snapshot_key", (stream, version, key)) or 0) < sequence:
+            tx.put("snapshot_key", (stream, version, key), sequence)
+    return await _drop_snapshots(tx, lambda s, v: s == stream and v < version)
+
+
+async def _forget(_: MemoryStore, tx: Transaction, stream: str, version: int) -> list[Row]:
+    return await _drop_snapshots(tx, lambda s, v: (s, v) == (stream, version))
+
+
+async def _drop_snapshots(tx: Transaction, is_meant: Callable[[str, int], bool]) -> list[Row]:
+    for table in ("snapshot", "snapshot_key"):
+        for key, _row in list(tx.scan(table)):
+            if is_meant(*key[:2]):
+                await tx.lock(table, key)
+                tx.put(table, key, None)
+    return []
 
 
 def outbox_rows(tx: Transaction, after: int, limit: int) -> list[Row]:
@@ -383,9 +444,12 @@ def upsert_of(upsert: Upsert, wins: Callable[[int, int], bool] = gt) -> Statemen
 
 
 KERNEL: dict[str, Statement] = {
-    journal._HEADS: _heads,
     journal._INSERT: _append,
     journal._READ: _read_journal,
+    snapshots.READ: _read_past,
+    snapshots.RECALL: _recall,
+    snapshots.TAKE: _take_snapshot,
+    snapshots.FORGET: _forget,
     relay._NEXT: _next,
     relay.SENT: _sent,
     consumer._LOAD: _load,

@@ -1,6 +1,6 @@
 """The ticket's lifecycle: what may follow what. Pure; time and ids arrive in the command."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +26,7 @@ from services.intake.domain.commands import (
     TicketCommand,
     UpdateTicket,
 )
+from shared.contracts.base import EventData
 from shared.contracts.intake import (
     TicketCancelled,
     TicketClosed,
@@ -82,7 +83,8 @@ class Ticket:
     """Only what `decide` needs; screens read projections, never this.
 
     `latest` is the event that led to the present status, `record` the correctable fields as they
-    stand; `comments`, `links` and `rating` are what a repeated command is compared with.
+    stand; `comments`, `links` and `rating` are what a repeated command is compared with. Of
+    comments and links there may be thousands: it has those that the command asks for (`keys_of`).
     """
 
     status: Status = Status.UNKNOWN
@@ -153,6 +155,31 @@ def evolve(  # noqa: PLR0911 one return per kind of fact
             )
         case _:
             return replace(ticket, status=_STATUS_AFTER[type(event)], latest=event)
+
+
+def key_of(event: EventData) -> str | None:
+    """Return the key of a fact that commands find by it; None where the newest of its type counts.
+
+    All else in a ticket is set by the last event of a few types, so these are enough for it.
+    """
+    match event:
+        case TicketCommented():
+            return f"commented/{event.comment_id}"
+        case TicketLinked():
+            return f"linked/{event.relation}/{event.linked_id}"
+        case _:
+            return None
+
+
+def keys_of(command: TicketCommand) -> Sequence[str]:
+    """Return the keys of the facts that a command may repeat."""
+    match command:
+        case CommentTicket():
+            return (f"commented/{command.comment_id}",)
+        case LinkTicket():
+            return (f"linked/{command.relation}/{command.linked_id}",)
+        case _:
+            return ()
 
 
 _STATUS_AFTER: Final[Mapping[type[TicketEvent], Status]] = {
