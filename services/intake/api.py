@@ -25,8 +25,8 @@ from services.intake.domain.commands import (
 from services.intake.handlers import Opened, Report, Tickets
 from shared.clock import Clock
 from shared.contracts.envelope import Envelope
-from shared.contracts.intake import Requester, TicketReported
-from shared.contracts.registry import INBOUND, UndecodableError, decode_report
+from shared.contracts.intake import TicketReported
+from shared.contracts.registry import UndecodableError, decode_report
 from shared.errors import DeskError, ForbiddenError, NotFoundError
 from shared.faults import from_undecodable
 from shared.http import cloudevents, idempotency, preferences
@@ -36,27 +36,12 @@ from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
 from shared.http.conditional import refuse_if_match
 from shared.http.idempotency import creation_id
-from shared.http.pagination import Page, next_link, page
+from shared.http.pagination import Page, next_headers, page
 from shared.ids import keyed_id, random_id, reported_ticket_id
 from shared.postgres.pool import Pool
 from shared.telemetry.context import lineage
 
-_EXAMPLE: Final = TicketReported(
-    requester=Requester(id="ann", name="Ann Lee", contact="ann@example.org", department="Sales"),
-    title="VPN drops every few minutes",
-    description="Since this morning, from home and from the office.",
-    category="network",
-    urgency="high",
-)
-_EVENT: Final = {
-    "specversion": "1.0",
-    "type": INBOUND,
-    "source": "/monitoring/berlin",
-    "id": "alert-4711",
-    "dataschema": "urn:deskledger:event:ticket.reported:v2",
-    "datacontenttype": "application/json",
-    "data": {"requester": {"id": "monitoring"}, "title": "Disk full on db-3", "channel": "alert"},
-}
+_NO_TICKET: Final = UUID(int=0)
 _Anyone = Annotated[Principal, Depends(requires())]
 _Door = Annotated[
     Principal, Depends(requires(Role.INTEGRATION, Role.AGENT, Role.MANAGER, Role.REQUESTER))
@@ -204,25 +189,26 @@ class Intake:
             "/tickets",
             status_code=201,
             summary="Report an incident or ask for a service",
-            openapi_extra=openapi_body(TicketReported, _EXAMPLE, parameters=parameters),
+            openapi_extra=openapi_body(TicketReported, schemas.REPORT, parameters=parameters),
         )(self.create)
         router.post(
             "/tickets:batch",
             summary="Report many at once; one result each",
             openapi_extra=openapi_body(
                 schemas.NewTickets,
-                schemas.NewTickets(tickets=(_EXAMPLE,)),
+                schemas.NewTickets(tickets=(schemas.REPORT,)),
                 parameters=[idempotency.OPENAPI_PARAMETER],
             ),
         )(self.create_batch)
         router.post(
             "/events",
             summary="Report with CloudEvents: structured, binary or batch",
-            openapi_extra=cloudevents.openapi_cloudevents(TicketReported, _EVENT),
+            openapi_extra=cloudevents.openapi_cloudevents(TicketReported, schemas.EVENT),
         )(self.take_events)
         router.get("/tickets", summary="The board")(self.list_tickets)
         router.get("/tickets/{id}", summary="One ticket")(self.read)
         router.get("/tickets/{id}/comments", summary="What was said on a ticket")(self.comments)
+        router.get("/tickets/{id}/links", summary="Tickets it has to do with")(self.links)
         router.post(
             "/tickets/{id}/comments",
             status_code=201,
@@ -298,9 +284,7 @@ class Intake:
         tickets = await queries.list_tickets(
             self._pool, wanted, sort=sort, limit=window.limit, after=window.after(key)
         )
-        headers: dict[str, str] = {}
-        if len(tickets) == window.limit:
-            headers["Link"] = next_link(request, queries.sort_key(tickets[-1], sort))
+        headers = next_headers(request, window, tickets, lambda last: queries.sort_key(last, sort))
         return answer({"tickets": tickets}, headers=headers)
 
     async def read(self, id: UUID, principal: _Anyone) -> Response:
@@ -310,11 +294,27 @@ class Intake:
             raise NotFoundError(f"no ticket {id}")
         return answer(ticket, sequence=ticket.sequence)
 
-    async def comments(self, id: UUID, principal: _Anyone) -> Response:
+    async def comments(
+        self, request: Request, id: UUID, principal: _Anyone, window: Annotated[Page, Depends(page)]
+    ) -> Response:
         """Return what was said, the oldest first; a requester sees the public part."""
         await self._admit(principal, id)
-        found = await queries.list_comments(self._pool, id, public_only=not _sees_all(principal))
-        return answer({"comments": found})
+        (after,) = window.after(tuple[int]) or (0,)
+        found = await queries.list_comments(
+            self._pool, id, public_only=not _sees_all(principal), limit=window.limit, after=after
+        )
+        headers = next_headers(request, window, found, lambda last: (last.sequence,))
+        return answer({"comments": found}, headers=headers)
+
+    async def links(
+        self, request: Request, id: UUID, principal: _Anyone, window: Annotated[Page, Depends(page)]
+    ) -> Response:
+        """Return the tickets it was merged with or split off from, by id."""
+        await self._admit(principal, id)
+        (after,) = window.after(tuple[UUID]) or (_NO_TICKET,)
+        found = await queries.list_links(self._pool, id, limit=window.limit, after=after)
+        headers = next_headers(request, window, found, lambda last: (last.ticket_id,))
+        return answer({"links": found}, headers=headers)
 
     async def comment(self, request: Request, id: UUID, principal: _Door) -> Response:
         """Add a comment; only agents may write internal ones."""

@@ -18,10 +18,15 @@ _FIELDS: Final = """
     channel, occurred_at, created_at, updated_at, impact, urgency, people, sites, category,
     service, assigned_group, agent_id, line, hold_reason, resolution, score
 """
-_LINKS: Final = """
+_LINKS_SHOWN: Final = 100
+_LINKS: Final = f"""
     (SELECT coalesce(json_agg(json_build_object('ticket_id', linked_id, 'relation', relation)
-        ORDER BY linked_id), '[]')::text FROM read.link l WHERE l.ticket_id = board.ticket_id)
+        ORDER BY linked_id), '[]')::text FROM (
+            SELECT linked_id, relation FROM read.link l WHERE l.ticket_id = board.ticket_id
+            ORDER BY linked_id LIMIT {_LINKS_SHOWN}
+        ) few)
 """
+_PUBLIC: Final = " AND visibility = 'public'"
 
 
 class TicketView(msgspec.Struct, frozen=True):
@@ -63,15 +68,23 @@ class TicketView(msgspec.Struct, frozen=True):
 class TicketDetail(TicketView, frozen=True):
     """One ticket with the tickets that it was merged with, or split off from.
 
-    `links` are objects with `ticket_id` and `relation`.
+    `links` are objects with `ticket_id` and `relation`; 100 at most, there is a list of them all.
     """
 
     links: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"[]"))
 
 
-class CommentView(msgspec.Struct, frozen=True):
-    """Something said on a ticket."""
+class LinkView(msgspec.Struct, frozen=True):
+    """A ticket that another one was merged with, or split off from."""
 
+    ticket_id: UUID
+    relation: str
+
+
+class CommentView(msgspec.Struct, frozen=True):
+    """Something said on a ticket; `sequence` is the ticket's when it was recorded."""
+
+    sequence: int
     comment_id: UUID
     author_id: str
     author_role: str
@@ -181,16 +194,27 @@ async def list_tickets(
     return [TicketView(*row) for row in rows]
 
 
-async def list_comments(pool: Pool, ticket_id: UUID, *, public_only: bool) -> list[CommentView]:
-    """Return what was said on a ticket, the oldest first."""
+async def list_comments(
+    pool: Pool, ticket_id: UUID, *, public_only: bool, limit: int, after: int
+) -> list[CommentView]:
+    """Return what was said on a ticket behind a sequence, the oldest first."""
     rows = await pool.fetch(
-        "SELECT comment_id, author_id, author_role, visibility, body, commented_at"
-        " FROM read.comment WHERE ticket_id = $1 AND (NOT $2 OR visibility = 'public')"
-        " ORDER BY comment_seq",
-        ticket_id,
-        public_only,
+        "SELECT comment_seq, comment_id, author_id, author_role, visibility, body, commented_at"
+        f" FROM read.comment WHERE ticket_id = $1 AND comment_seq > $2{_PUBLIC * public_only}"
+        " ORDER BY comment_seq LIMIT $3",
+        *(ticket_id, after, limit),
     )
     return [CommentView(*row) for row in rows]
+
+
+async def list_links(pool: Pool, ticket_id: UUID, *, limit: int, after: UUID) -> list[LinkView]:
+    """Return the tickets that have to do with this one, behind one of them, by id."""
+    rows = await pool.fetch(
+        "SELECT linked_id, relation FROM read.link WHERE ticket_id = $1 AND linked_id > $2"
+        " ORDER BY linked_id LIMIT $3",
+        *(ticket_id, after, limit),
+    )
+    return [LinkView(*row) for row in rows]
 
 
 async def board_sequence(pool: Pool, ticket_id: UUID) -> int:

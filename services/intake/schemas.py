@@ -1,15 +1,33 @@
 """Bodies of intake's requests and answers. The record of a new ticket is a contract of its own."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from shared.contracts.base import Key, Level, Text, Title
-from shared.contracts.intake import Scope, TicketReported
+from shared.contracts.intake import Requester, Scope, TicketReported
+from shared.contracts.registry import INBOUND
 from shared.http.answers import ItemError
 from shared.http.commands import Body
+
+REPORT: Final = TicketReported(
+    requester=Requester(id="ann", name="Ann Lee", contact="ann@example.org", department="Sales"),
+    title="VPN drops every few minutes",
+    description="Since this morning, from home and from the office.",
+    category="network",
+    urgency="high",
+)
+EVENT: Final = {
+    "specversion": "1.0",
+    "type": INBOUND,
+    "source": "/monitoring/berlin",
+    "id": "alert-4711",
+    "dataschema": "urn:deskledger:event:ticket.reported:v2",
+    "datacontenttype": "application/json",
+    "data": {"requester": {"id": "monitoring"}, "title": "Disk full on db-3", "channel": "alert"},
+}
 
 
 class NewTickets(Body, frozen=True):

@@ -115,7 +115,12 @@ BOARD: Final = Table(
         "assigned_group, status",
     ),
 )
-COMMENTS: Final = Table("comment", {"ticket_id": UUID, "comment_id": UUID}, (Comment,))
+COMMENTS: Final = Table(
+    "comment",
+    {"ticket_id": UUID, "comment_id": UUID},
+    (Comment,),
+    indexes=("ticket_id, comment_seq", "ticket_id, comment_seq WHERE visibility = 'public'"),
+)
 LINKS: Final = Table("link", {"ticket_id": UUID, "linked_id": UUID}, (Link,))
 WORDING: Final = Table(
     "wording", {"ticket_id": UUID}, (Wording,), indexes=(f"USING gin ({DOCUMENT})",)

@@ -23,7 +23,7 @@ from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
 from shared.http.conditional import refuse_if_match
 from shared.http.idempotency import creation_id
-from shared.http.pagination import Page, next_link, page
+from shared.http.pagination import Page, next_headers, page
 from shared.journal.handler import Intent
 from shared.runtime.service import Service
 from shared.telemetry.context import lineage
@@ -152,9 +152,9 @@ class Knowledge:
         )
         after = window.after(tuple[datetime, UUID])
         found = await queries.list_articles(self._pool, wanted, limit=window.limit, after=after)
-        headers: dict[str, str] = {}
-        if len(found) == window.limit:
-            headers["Link"] = next_link(request, (found[-1].drafted_at, found[-1].article_id))
+        headers = next_headers(
+            request, window, found, lambda last: (last.drafted_at, last.article_id)
+        )
         return answer({"articles": found}, headers=headers)
 
     async def search(

@@ -3,14 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from services.reporting import queries
 from services.reporting.domain.kpi import GroupBy
 from services.reporting.handlers import Auditor
 from services.reporting.settings import ReportingSettings
+from shared.errors import InvalidInputError
 from shared.http.answers import answer
 from shared.http.auth import Principal, Role, requires
+from shared.http.pagination import Page, next_link, page
 from shared.http.period import From, To, period_of, zone_of
 from shared.runtime.service import Service
 
@@ -61,9 +63,18 @@ class Reporting:
         )
         return answer(await queries.kpis(self._service.pool, measures))
 
-    async def timeline(self, id: UUID, _: _Reader) -> Response:
-        """Return a ticket's complete timeline, imported events included."""
-        return answer({"timeline": await queries.timeline(self._service.pool, id)})
+    async def timeline(
+        self, request: Request, id: UUID, _: _Reader, window: Annotated[Page, Depends(page)]
+    ) -> Response:
+        """Return a ticket's complete timeline, imported events included, page by page."""
+        after = window.after(tuple[int, ...]) or (0,) * len(queries.WRITERS)
+        if len(after) != len(queries.WRITERS):
+            raise InvalidInputError("The cursor is not one of this list.", field="cursor")
+        moments, last = await queries.timeline(
+            self._service.pool, id, limit=window.limit, after=after
+        )
+        headers = {} if last is None else {"Link": next_link(request, last)}
+        return answer({"timeline": moments}, headers=headers)
 
     async def audit(self, _: _Auditor) -> Response:
         """Return, per partition, whether the archive still has the root it had while it grew."""

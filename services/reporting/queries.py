@@ -1,8 +1,10 @@
 """What reporting answers: KPIs, a ticket's timeline, the audit of the archive."""
 
+import heapq
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -19,7 +21,7 @@ from services.reporting.domain.rollup import NO_CALENDAR
 from services.reporting.domain.tally import TicketRow
 from shared.calendar import WorkingCalendar, instant, microseconds
 from shared.contracts.envelope import Envelope
-from shared.contracts.registry import UndecodableError, decode_envelope
+from shared.contracts.registry import EVENTS, UndecodableError, decode_envelope
 from shared.contracts.sla import SlaCalendarPublished
 from shared.errors import InvalidInputError, NotFoundError
 from shared.postgres.pool import Connection, Pool
@@ -34,6 +36,13 @@ _COLUMNS: Final[Mapping[GroupBy | None, str]] = {
     "group": "assigned_group",
     "category": "category",
 }
+WRITERS: Final = tuple(sorted(EVENTS))
+_HAPPENED: Final = """
+SELECT w.writer, r.sequence, r.value FROM unnest($2::text[], $3::int[]) w(writer, after), LATERAL (
+    SELECT DISTINCT ON (sequence) sequence, value FROM archive.record
+    WHERE subject = $1 AND writer = w.writer AND sequence > w.after ORDER BY sequence LIMIT $4
+) r
+"""
 _OUTDATED: Final = "SELECT hour FROM read.stale UNION SELECT hour FROM read.touched_hour"
 _ENDS: Final = """
 SELECT min(created_at) AS first, max(created_at) AS last FROM read.ticket
@@ -87,7 +96,10 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """One event in a ticket's life: what, when, who, why, and which event caused it."""
+    """One event in a ticket's life: what, when, who, why, and which event caused it.
+
+    `caused_by_type` is known where the cause is on the same page.
+    """
 
     event_id: str
     type: str
@@ -198,17 +210,31 @@ async def read_tickets(
         yield TicketRow(*values)
 
 
-async def timeline(pool: Pool, ticket_id: UUID) -> list[Moment]:
-    """Return everything that happened to a ticket, by time (NotFoundError if nothing did)."""
-    rows = await pool.fetch(
-        "SELECT value FROM archive.record WHERE subject = $1 AND sequence IS NOT NULL",
-        str(ticket_id),
-    )
-    events = {envelope.id: envelope for row in rows if (envelope := _readable(row["value"]))}
-    if not events:
+async def timeline(
+    pool: Pool, ticket_id: UUID, *, limit: int, after: Sequence[int]
+) -> tuple[list[Moment], tuple[int, ...] | None]:
+    """Return a page of what happened to a ticket by time, and where to go on, None at the end.
+
+    `after` has the last sequence seen of each writer, in the order of WRITERS. What a writer
+    recorded late stands where it recorded it, as far as pages go; a page is in the order of time.
+    Raises: NotFoundError if nothing happened at all.
+    """
+    rows = await pool.fetch(_HAPPENED, str(ticket_id), list(WRITERS), list(after), limit + 1)
+    lines: dict[str, list[tuple[int, Envelope | None]]] = {writer: [] for writer in WRITERS}
+    for row in rows:
+        lines[row["writer"]].append((row["sequence"], _readable(row["value"])))
+    if not rows and not any(after):
         raise NotFoundError(f"no ticket {ticket_id}")
+    merged = heapq.merge(
+        *([(writer, *one) for one in line] for writer, line in lines.items()),
+        key=lambda happened: "" if happened[2] is None else str(happened[2].time),
+    )
+    page = list(islice(merged, limit))
+    seen = dict(zip(WRITERS, after, strict=True)) | {writer: last for writer, last, _ in page}
+    events = {event.id: event for _, _, event in page if event is not None}
     moments = [_moment(event, events) for event in events.values()]
-    return sorted(moments, key=lambda m: (str(m.time), m.writer, m.sequence))
+    moments.sort(key=lambda moment: (str(moment.time), moment.writer, moment.sequence))
+    return moments, tuple(seen.values()) if len(rows) > len(page) else None
 
 
 def _readable(value: bytes) -> Envelope | None:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
@@ -65,3 +66,10 @@ def next_link(request: Request, key: tuple[object, ...]) -> str:
     """
     url = request.url.include_query_params(cursor=encode_cursor(key))
     return f'<{url.path}?{url.query}>; rel="next"'
+
+
+def next_headers(
+    request: Request, window: Page, rows: Sequence[_T], key: Callable[[_T], tuple[object, ...]]
+) -> dict[str, str]:
+    """Return the header that leads on from a full page; none from one that is not."""
+    return {"Link": next_link(request, key(rows[-1]))} if len(rows) == window.limit else {}
