@@ -36,6 +36,7 @@ from shared.runtime.consumer import (
 )
 from shared.runtime.leases import Leases
 from shared.runtime.loops import SILENCE_SECONDS_MAX, WEATHER, Loop, Pulse, end_all
+from shared.runtime.purge import Purge
 from shared.runtime.read_model import ReadModel
 from shared.runtime.timers import OnDue, Timers, Watermark
 from shared.telemetry.metrics import ServiceMetrics
@@ -209,6 +210,7 @@ class Service:
             Loop("relay", self._if_live(self._relay_step)),
             Loop("consumer", self._if_live(self._consume_step), self._forget_assignment),
             Loop("deliveries", self._if_live(self._deliver_step)),
+            Loop("purge", self._if_live(_or_sleep(Purge(self.work_pool, self.clock).step, 1))),
         ]
         if self.spec.on_due is not None:
             watermark = Watermark(self.around.log, self.work_pool, self.spec.topics, self.clock)

@@ -153,6 +153,9 @@ async def test_bad_receivers_beside_a_good_one_do_not_delay_it(dsn: str, pool: P
         await decide(pool, named(good.url, "first", 1), now=SystemClock().now())
         await settle(deliveries)
         working = asyncio.create_task(work())
+        now = SystemClock().now()
+        await decide(pool, *(named(hole.url, "first", 1) for hole in holes), now=now)
+        await until(lambda: sum(len(hole.seen) for hole in holes) >= LANES_MAX)
         for number in range(1, 21):
             for stream in range(5):
                 decided[f"s{stream}/{number}"] = loop.time()

@@ -83,6 +83,7 @@ async def test_a_connection_that_is_silent_is_made_anew(
             await one.ensure()
         finally:
             os.kill(silent, signal.SIGCONT)
+        assert len(news) > 1, "it was made anew"
         del news[:]
         teller = await asyncpg.connect(dsn)
         await teller.execute("NOTIFY news, 'heard'")
