@@ -24,6 +24,7 @@ from bench.figures import Figure, machine
 from bench.growth import of_growth
 from bench.pipeline import of_projectors
 from bench.reports import of_reports
+from bench.slow import of_slow_clients
 from bench.whole import of_an_embedded_desk
 from shared.testing.kafka import KafkaNode, unavailable
 
@@ -91,11 +92,14 @@ def main() -> int:
     parser.add_argument(
         "--reports", type=int, nargs="*", default=[], help="KPI reports of so many tickets"
     )
+    parser.add_argument("--slow", action="store_true", help="clients in bad faith, and the others")
     parser.add_argument("--json", type=Path, default=ROOT / "bench-results" / "latest.json")
     options = parser.parse_args()
     facts = machine()
     out.print(f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
-    parts = options.only or ([] if options.growth or options.reports else list(PARTS))
+    parts = options.only or (
+        [] if options.growth or options.reports or options.slow else list(PARTS)
+    )
     results: dict[str, list[Figure]] = {}
     if options.log != "kafka":
         results["embedded log"] = measure(parts, None, is_quick=options.quick)
@@ -111,6 +115,9 @@ def main() -> int:
         found = of_reports(tickets)
         show("reports", found)
         results.setdefault("reports", []).extend(found)
+    if options.slow:
+        results["slow clients"] = of_slow_clients(5.0 if options.quick else 20.0)
+        show("slow clients", results["slow clients"])
     _keep(options.json, {"machine": facts, **{n: _plain(f) for n, f in results.items()}})
     return 0
 

@@ -124,7 +124,7 @@ async def _serve_all(
             address = msgspec.json.encode(Address(url, options.kafka))
             _write_private(address_file(options.data), address)
             tell(url)
-            await serve(front_door(rooms, house), listener, stop)
+            await serve(front_door(rooms, house), listener, stop, house)
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """Running services in a process: the rooms, their databases, their apps, one HTTP server."""
 
 import asyncio
-import gc
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 import httpx
-import uvicorn
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -36,6 +34,7 @@ from shared.http.auth import (
 )
 from shared.http.health import Check, health_router, metrics_router
 from shared.http.kernel import Room, make_app, service_checks
+from shared.http.server import serve as serve_http
 from shared.last_resort import END_SECONDS_MAX, end_within
 from shared.log.embedded import EmbeddedLog
 from shared.log.kafka import KafkaLog
@@ -52,6 +51,10 @@ ROOMS: Final[Mapping[str, Callable[[], Room]]] = {
     "knowledge": services.knowledge.wiring.room,
     "reporting": services.reporting.wiring.room,
 }
+
+
+_FRONT: Final = "desk"
+"""What belongs to the process and not to one service of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +185,8 @@ def front_door(rooms: Sequence[Running], house: House) -> ASGIApp:
         for one in rooms
         for check in service_checks(one.service)
     ]
-    info = ServiceInfo("desk", "Deskledger", VERSION, "Five services under one address.")
-    state = DeskState("desk", house.verifier, house.clock, house.registry.for_service("desk"))
+    info = ServiceInfo(_FRONT, "Deskledger", VERSION, "Five services under one address.")
+    state = DeskState(_FRONT, house.verifier, house.clock, house.registry.for_service(_FRONT))
     index = APIRouter()
 
     @index.get("/", include_in_schema=False)
@@ -210,13 +213,6 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave signals to `stop_on_signals`, which lets everything else end in order too."""
-        yield
-
-
 @contextmanager
 def stop_on_signals(
     stop: Callable[[], object], end_seconds_max: float = END_SECONDS_MAX
@@ -237,39 +233,7 @@ def stop_on_signals(
             loop.remove_signal_handler(name)
 
 
-async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Answer requests until `stop` is set; requests under way are finished first."""
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-        )
-    )
-
-    async def watch() -> None:
-        await stop.wait()
-        server.should_exit = True
-
-    watcher = asyncio.create_task(watch())
-    _spare_the_collector()
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        watcher.cancel()
-
-
-def _spare_the_collector() -> None:
-    """Leave what is there at the start out of garbage collection, and collect less often.
-
-    Modules, routes and schemas live as long as the process. To look through all of them again and
-    again stops every request for more than a tenth of a second.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
+async def serve(app: ASGIApp, listener: socket.socket, stop: asyncio.Event, house: House) -> None:
+    """Answer requests until `stop` is set, within the limits that the house sets."""
+    metrics = house.registry.for_service(_FRONT)
+    await serve_http(app, listener, stop, limits=house.settings.server_limits, metrics=metrics)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import StartupError
+from shared.http.limits import ServerLimits
 
 
 class DeskSettings(BaseSettings):
@@ -36,6 +38,29 @@ class DeskSettings(BaseSettings):
         default=SecretStr(""), description="signs what is posted to webhooks"
     )
     log_level: str = "INFO"
+    http_header_bytes_max: int = Field(default=32_768, ge=1_024, description="of one request")
+    http_header_seconds: float = Field(default=10, gt=0, description="to send a header in")
+    http_body_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="to send a body in, and one more for each least rate that came",
+    )
+    http_body_bytes_per_second_min: int = Field(default=1_024, ge=1)
+    http_idle_seconds: int = Field(default=75, ge=1, description="between requests of a connection")
+    http_write_seconds: float = Field(
+        default=30, gt=0, description="that a client may read nothing of its answer"
+    )
+    http_connections_max: int = Field(default=2_048, ge=8, description="open at a time")
+    http_connections_per_peer_max: int = Field(
+        default=1_024, ge=1, description="of one address; behind an ingress all come from a few"
+    )
+
+    @property
+    def server_limits(self) -> ServerLimits:
+        """What a client may take of the HTTP server."""
+        return ServerLimits(
+            **{field.name: getattr(self, f"http_{field.name}") for field in fields(ServerLimits)}
+        )
 
 
 def database_url(service: str) -> str:

@@ -88,4 +88,4 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
             verifier = make_verifier(settings, clock, local, client)
             house = House(settings, log, clock, registry, verifier, settings.replica)
             async with running(name, dsn, house) as one:
-                await serve(one.app, listener, stop)
+                await serve(one.app, listener, stop, house)

@@ -25,7 +25,8 @@ _DRAIN_BYTES_MAX: Final = 32 * _MIB
 _DRAIN_SECONDS_MAX: Final = 5
 _CLIENT_GONE: Final = 499
 _UNMATCHED: Final = "unmatched"
-_QUIET: Final = ("/health/live", "/health/ready", "/metrics")
+PROBES: Final = ("/health/live", "/health/ready", "/metrics")
+"""What machines look at all the time: not logged, and answered when nothing else is."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _log = get_logger("http")
@@ -101,7 +102,7 @@ class Edge:
         route: str = getattr(scope.get("route"), "path", _UNMATCHED)
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self._metrics.http_request(method, route, status, seconds)
-        say = _log.debug if route in _QUIET else _log.info
+        say = _log.debug if route in PROBES else _log.info
         say(
             "request",
             method=method,

@@ -20,6 +20,8 @@ Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 MetricName: TypeAlias = Literal[
     "desk_http_requests_total",
     "desk_http_request_seconds",
+    "desk_http_connections",
+    "desk_http_refused_total",
     "desk_journal_events_total",
     "desk_journal_group_size",
     "desk_outbox_rows",
@@ -58,6 +60,10 @@ METRICS: Final[dict[MetricName, Metric]] = {
         ("method", "route"),
         "from the first byte of a request to the last of its answer",
         _LATENCY_SECONDS,
+    ),
+    "desk_http_connections": Metric("gauge", (), "connections that are open"),
+    "desk_http_refused_total": Metric(
+        "counter", ("reason",), "requests and connections refused, or closed for being late"
     ),
     "desk_journal_events_total": Metric("counter", (), "events appended to the journal"),
     "desk_journal_group_size": Metric(
@@ -181,6 +187,14 @@ class ServiceMetrics:
         """Count an answered request; `route` is the template, never the path itself."""
         self._count("desk_http_requests_total", 1, method, route, str(status))
         self._observe("desk_http_request_seconds", seconds, method, route)
+
+    def http_connections(self, connections: int) -> None:
+        """State how many connections are open."""
+        self._set("desk_http_connections", connections)
+
+    def http_refused(self, reason: str) -> None:
+        """Count who was not served; `reason` is the limit that was reached."""
+        self._count("desk_http_refused_total", 1, reason)
 
     def journal_appended(self, events: int) -> None:
         """Count events that a commit made durable."""
