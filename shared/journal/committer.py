@@ -37,11 +37,15 @@ class Committer:
 
         Raises: TooBusyError when too much waits for the log or for the disk.
         """
+        self.require_room()
+        return await self._coalescer.submit(appends)
+
+    def require_room(self) -> None:
+        """Raise TooBusyError when too much waits for the log."""
         if self.outbox_length > self._outbox_max:
             raise TooBusyError(
                 f"{self.outbox_length} events wait for the log", retry_after_seconds=5
             )
-        return await self._coalescer.submit(appends)
 
     async def _flush(self, groups: Sequence[Sequence[Append]]) -> list[list[bool] | Exception]:
         appends = [append for group in groups for append in group]
