@@ -5,11 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
-from services.routing import queries, schemas
+from services.routing import schemas
 from services.routing.domain.agents import AgentCommand, RegisterAgent, SetAvailability
 from services.routing.domain.policy import DEFAULT_POLICY, default_policy
 from services.routing.domain.triage import AssignTicket
-from services.routing.handlers import Dispatch
+from services.routing.handlers.dispatch import Dispatch
+from services.routing.queries import views
 from shared.contracts.routing import RoutingPolicyPublished
 from shared.errors import NotFoundError
 from shared.http import conditional
@@ -92,15 +93,15 @@ class Routing:
 
     async def ticket(self, id: UUID, _: _Reader) -> Response:
         """Return what routing decided about a ticket."""
-        return answer(await queries.read_ticket(self._service.pool, id))
+        return answer(await views.read_ticket(self._service.pool, id))
 
     async def queues(self, _: _Reader) -> Response:
         """Return the groups that have open tickets."""
-        return answer({"queues": await queries.list_queues(self._service.pool)})
+        return answer({"queues": await views.list_queues(self._service.pool)})
 
     async def agents(self, _: _Reader) -> Response:
         """Return every agent."""
-        return answer({"agents": await queries.list_agents(self._service.pool)})
+        return answer({"agents": await views.list_agents(self._service.pool)})
 
     async def register(self, request: Request, agent_id: _AgentId, _: _Manager) -> Response:
         """Take an agent onto the roster or replace what it says."""

@@ -1,134 +1,110 @@
-"""What routing does of its own accord: triage new tickets, escalate breached ones."""
+"""What routing does of its own accord: triage, escalation, and giving who waits to who is free."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
 from services.routing.domain.policy import DEFAULT_POLICY
-from services.routing.domain.state import TicketRouting, evolve
-from services.routing.domain.triage import Agent, escalate, triage
-from services.routing.queries import read_roster
-from shared.contracts.base import EventData
-from shared.contracts.envelope import Lineage
-from shared.contracts.intake import (
-    TicketCancelled,
-    TicketClosed,
-    TicketCreated,
-    TicketMerged,
-    TicketReopened,
-    TicketResolved,
-    TicketUpdated,
-)
+from services.routing.domain.state import INTAKE_FACTS, ROUTING, breach_in
+from services.routing.handlers.assignments import ask_again, hear, offer_freed, serve_asking
+from services.routing.handlers.state import open_state
+from services.routing.handlers.upkeep import Upkeep
+from shared.contracts.base import TicketData
 from shared.contracts.registry import Recorded
-from shared.contracts.routing import RoutingPolicyPublished, TicketAssigned
-from shared.contracts.sla import SlaBreached, SlaBreachRetracted
-from shared.journal.journal import Draft
-from shared.runtime.read_model import read_histories
+from shared.contracts.routing import AgentAvailabilityChanged, AgentRegistered
+from shared.postgres.pool import Connection
+from shared.runtime.decisions import Decisions
+from shared.runtime.service import Service
 from shared.runtime.unit import Batch, Unit, lineage_after
 
-_WRITER: Final = "routing"
-
-
-@dataclass(slots=True)
-class _Desk:
-    """What decisions of one batch share; assignments made count at once."""
-
-    policy: RoutingPolicyPublished
-    roster: dict[str, Agent]
-
-    def note(self, news: Sequence[EventData]) -> None:
-        for event in news:
-            if isinstance(event, TicketAssigned) and event.agent_id in self.roster:
-                agent = self.roster[event.agent_id]
-                self.roster[event.agent_id] = replace(agent, workload=agent.workload + 1)
+_PAUSE_SECONDS: Final = 0.2
+_LOOK_EVERY: Final = 5
+_BEHIND: Final = """
+SELECT e.stream_id FROM unnest($1::text[], $2::int[]) e(stream_id, sequence)
+LEFT JOIN desk.ticket t ON t.ticket_id = e.stream_id
+LEFT JOIN desk.agent a ON a.agent_id = e.stream_id
+WHERE e.sequence > coalesce(t.sequence, a.sequence, 0)
+"""
+_IS_ANYTHING_TO_DO: Final = """
+SELECT EXISTS (SELECT FROM desk.agent WHERE is_asking) OR EXISTS (
+    SELECT FROM desk.ticket WHERE is_waiting AND policy_version < (
+        SELECT max(sequence) FROM kernel.journal WHERE stream_id = $1))
+"""
 
 
 async def react(batch: Batch, unit: Unit) -> None:
-    """Decide, for each ticket of the batch, what everything known of it calls for."""
-    causes = {
-        event.stream_id: event
+    """Take in the facts of a batch, one after the other, and decide what each calls for."""
+    facts = [
+        event
         for event in batch.events
-        if isinstance(event.data, TicketCreated | TicketUpdated | SlaBreached)
-    }
-    if not causes:
+        if isinstance(event.data, INTAKE_FACTS) or breach_in(event) is not None
+    ]
+    behind = await _left_behind(unit.connection, batch.events)
+    if not facts and not behind:
         return
-    histories = await read_histories(unit.connection, causes)
-    journals = await unit.journal.read(unit.connection, [*causes, DEFAULT_POLICY])
-    policy = journals[DEFAULT_POLICY][-1].data if journals[DEFAULT_POLICY] else None
-    if not isinstance(policy, RoutingPolicyPublished):
-        return
-    desk = _Desk(policy, dict(await read_roster(unit.connection)))
-    for ticket_id, cause in causes.items():
-        news, lineage = _decide(desk, cause, histories[ticket_id], journals[ticket_id])
-        drafts = [Draft(event, unit.now) for event in news]
-        unit.append(ticket_id, len(journals[ticket_id]), drafts, lineage)
+    state = await open_state(unit)
+    for event in behind:
+        if not isinstance(event.data, TicketData):
+            await state.true_agent(event.stream_id)
+    tickets = [event.stream_id for event in behind if isinstance(event.data, TicketData)]
+    await state.load([*(fact.stream_id for fact in facts), *tickets], facts)
+    await offer_freed(state, lineage_after((behind or facts)[0], ROUTING))
+    for fact in facts:
+        await hear(state, fact)
+    await state.save()
 
 
-def _decide(
-    desk: _Desk, cause: Recorded, history: Sequence[Recorded], journal: Sequence[Recorded]
-) -> tuple[list[EventData], Lineage]:
-    """Return what is new for one ticket, and what caused it.
-
-    Breaches are taken from the history, not from the batch, so that one that came before its
-    ticket's creation is not lost; state remembers those that were escalated.
-    """
-    lineage = lineage_after(cause, _WRITER)
-    record = _record(history)
-    if record is None or not _is_open(history):
-        return [], lineage
-    state = TicketRouting()
-    for event in journal:
-        state = evolve(state, event.data, event.causation_id)
-    news: list[EventData] = list(triage(record, state, desk.policy, desk.roster))
-    for event in news:
-        state = evolve(state, event)
-    desk.note(news)
-    for breach in _standing_breaches(history):
-        further = escalate(
-            record,
-            state,
-            desk.policy,
-            desk.roster,
-            cause=breach.event_id,
-            reason=_reason(breach),
-        )
-        if further:
-            news += further
-            desk.note(further)
-            return news, lineage_after(breach, _WRITER)  # one step at a time; one cause each
-    return news, lineage
+async def _left_behind(connection: Connection, events: Sequence[Recorded]) -> list[Recorded]:
+    """Return routing's own events that its state does not know: others wrote them."""
+    own = [
+        event
+        for event in events
+        if event.writer == ROUTING
+        and isinstance(event.data, TicketData | AgentRegistered | AgentAvailabilityChanged)
+    ]
+    if not own:
+        return []
+    rows = await connection.fetch(
+        _BEHIND, [event.stream_id for event in own], [event.sequence for event in own]
+    )
+    behind = {row["stream_id"] for row in rows}
+    return [event for event in own if event.stream_id in behind]
 
 
-def _standing_breaches(history: Sequence[Recorded]) -> list[Recorded]:
-    """Return breaches of promises to the requester that no late fact took back."""
-    standing: dict[tuple[str, int, int], Recorded] = {}
-    for event in sorted(history, key=lambda fact: fact.sequence):
-        data = event.data
-        if isinstance(data, SlaBreached) and data.kind == "sla" and not event.history:
-            standing[data.target, data.cycle, data.generation] = event
-        elif isinstance(data, SlaBreachRetracted):
-            standing.pop((data.target, data.cycle, data.generation), None)
-    return list(standing.values())
+class Giving:
+    """Gives tickets that wait to agents who ask, and looks after the state; in small steps."""
+
+    def __init__(self) -> None:
+        self._upkeep: Upkeep | None = None
+        self._steps = 0
+
+    async def keep(self, service: Service) -> None:
+        """Take a step; then pause, unless there is more to do."""
+        decisions = _decisions(service)
+        if self._upkeep is None:
+            self._upkeep = Upkeep(service.pool, decisions)
+        done = 0
+        if await service.pool.fetchval(_IS_ANYTHING_TO_DO, DEFAULT_POLICY):
+            done = await decisions.make(give_out)
+        self._steps += 1
+        if self._steps % _LOOK_EVERY == 0:
+            await self._upkeep.look_on()
+        if not done:
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _reason(breach: Recorded) -> str:
-    data = breach.data
-    if not isinstance(data, SlaBreached):
-        return "breach"
-    return f"the {data.target} promise was due at {data.due_at:%Y-%m-%dT%H:%M:%SZ} and was not kept"
+async def give_out(unit: Unit) -> int:
+    """Give out some of what waits; say how many tickets and agents were seen to."""
+    state = await open_state(unit)
+    done = await serve_asking(state) or await ask_again(state)
+    await state.save()
+    return done
 
 
-def _record(history: Sequence[Recorded]) -> TicketCreated | TicketUpdated | None:
-    """Return the ticket's record as last corrected; None while its creation is not known here."""
-    records = [event for event in history if isinstance(event.data, TicketCreated | TicketUpdated)]
-    newest = max(records, key=lambda event: event.sequence, default=None)
-    if newest is None or not any(isinstance(event.data, TicketCreated) for event in records):
-        return None
-    return newest.data if isinstance(newest.data, TicketCreated | TicketUpdated) else None
+async def build(service: Service) -> None:
+    """Make the state of a desk that had none."""
+    await Upkeep(service.pool, _decisions(service)).build()
 
 
-def _is_open(history: Sequence[Recorded]) -> bool:
-    ended = TicketResolved | TicketClosed | TicketCancelled | TicketMerged
-    turns = [event for event in history if isinstance(event.data, ended | TicketReopened)]
-    newest = max(turns, key=lambda event: event.sequence, default=None)
-    return newest is None or isinstance(newest.data, TicketReopened)
+def _decisions(service: Service) -> Decisions:
+    return Decisions(service.pool, service.journal, service.committer, service.clock)

@@ -64,6 +64,7 @@ TICKETS: Final = Table(
     (Ranking, Assignment, Escalation, Progress),
     indexes=("agent_id, is_open", "assigned_group, is_open"),
 )
+# The version before this one decides by the view, and serves for minutes beside it.
 VIEWS: Final = (
     """CREATE VIEW roster AS
     SELECT a.agent_id, a.name, a.agent_group, a.line, a.skills, a.workload_max,

@@ -1,13 +1,14 @@
 """Routing's composition: the only file that puts its parts together."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastapi import APIRouter
 
 from services.routing.api import Routing
-from services.routing.handlers import Dispatch
+from services.routing.handlers.dispatch import Dispatch
 from services.routing.projections import READ_MODEL
-from services.routing.reactions import react
+from services.routing.reactions import Giving, build, react
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
@@ -30,6 +31,7 @@ def room() -> Room:
 
     async def on_start(service: Service) -> None:
         await Dispatch(service).publish_default()
+        await build(service)
 
     def routers(service: Service) -> Sequence[APIRouter]:
         return [Routing(service, Dispatch(service)).router()]
@@ -42,6 +44,8 @@ def room() -> Room:
             read_model=READ_MODEL,
             react=react,
             on_start=on_start,
+            chores={"giving": Giving().keep},
+            migrations={"routing": Path(__file__).parent / "migrations"},
         ),
         routers,
     )

@@ -1,7 +1,7 @@
 """The roster: who works here, what they can do, whether they take new tickets."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from shared.contracts.routing import AgentAvailabilityChanged, AgentEvent, AgentRegistered
 from shared.errors import NotFoundError
@@ -31,14 +31,31 @@ AgentCommand = RegisterAgent | SetAvailability
 
 
 @dataclass(frozen=True, slots=True)
-class AgentState:
-    """An agent; available unless they said otherwise."""
+class Agent:
+    """An agent as assignment sees them; `workload` counts their open tickets.
 
-    registered: AgentRegistered | None = None
-    available: bool = True
+    `sequence` is that of their stream. While `is_asking`, what waits in their group's queue is
+    offered to them first, and nothing new is given to them.
+    """
+
+    agent_id: str
+    group: str
+    skills: Collection[str]
+    is_available: bool
+    workload: int
+    workload_max: int
+    name: str = ""
+    line: int = 1
+    sequence: int = 0
+    is_asking: bool = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether they can be given one more ticket."""
+        return self.is_available and self.workload < self.workload_max
 
 
-def decide(command: AgentCommand, state: AgentState) -> list[AgentEvent]:
+def decide(command: AgentCommand, agent: Agent | None) -> list[AgentEvent]:
     """Return the new facts; nothing if they stand. Raises: NotFoundError for an unknown agent."""
     match command:
         case RegisterAgent():
@@ -50,19 +67,27 @@ def decide(command: AgentCommand, state: AgentState) -> list[AgentEvent]:
                 skills=command.skills,
                 workload_max=command.workload_max,
             )
-            return [] if event == state.registered else [event]
+            return [] if agent is not None and evolve(agent, event) == agent else [event]
         case SetAvailability(agent_id, available):
-            if state.registered is None:
+            if agent is None:
                 raise NotFoundError(f"no agent {agent_id}")
-            if available == state.available:
+            if available == agent.is_available:
                 return []
             return [AgentAvailabilityChanged(agent_id=agent_id, available=available)]
 
 
-def evolve(state: AgentState, event: AgentEvent, _at: datetime) -> AgentState:
-    """Fold one fact."""
+def evolve(agent: Agent | None, event: AgentEvent) -> Agent | None:
+    """Fold one fact; who is registered is available until they say otherwise."""
     match event:
         case AgentRegistered():
-            return replace(state, registered=event)
+            known = agent or Agent(event.agent_id, "", (), True, 0, 0)  # noqa: FBT003 as they stand
+            return replace(
+                known,
+                group=event.group,
+                skills=event.skills,
+                workload_max=event.workload_max,
+                name=event.name,
+                line=event.line,
+            )
         case AgentAvailabilityChanged():
-            return replace(state, available=event.available)
+            return None if agent is None else replace(agent, is_available=event.available)

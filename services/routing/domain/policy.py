@@ -72,3 +72,8 @@ def desk_for(policy: RoutingPolicyPublished, category: str | None) -> Desk:
         if desk.category == category:
             return desk
     return Desk(category=category or "other", groups=policy.default_groups)
+
+
+def names_group(policy: RoutingPolicyPublished, group: str) -> bool:
+    """Whether the policy gives tickets to the group."""
+    return group in policy.default_groups or any(group in desk.groups for desk in policy.desks)

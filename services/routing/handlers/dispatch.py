@@ -1,60 +1,44 @@
-"""Routing's commands: the roster, the policy, assignment by hand."""
+"""What people decide about routing: assignment by hand, the roster, the policy."""
 
-from collections.abc import Sequence
-from typing import Final
-
-import msgspec
-
-from services.routing.domain import agents
-from services.routing.domain.agents import AgentCommand, AgentState
+from services.routing.domain.agents import AgentCommand
 from services.routing.domain.policy import check, default_policy
-from services.routing.domain.state import TicketRouting, evolve
-from services.routing.domain.triage import AssignTicket, reassign
-from shared.contracts.base import EventData
+from services.routing.domain.triage import AssignTicket
+from services.routing.handlers.assignments import assign_by_hand
+from services.routing.handlers.people import change_agent
+from services.routing.handlers.policies import POLICIES
+from services.routing.handlers.state import open_state
 from shared.contracts.envelope import Lineage
 from shared.contracts.routing import RoutingPolicyPublished
-from shared.errors import NotFoundError
-from shared.journal.handler import CommandHandler, Decider, Intent, Written
+from shared.journal.handler import CommandHandler, Intent, Written
+from shared.runtime.decisions import Decisions
 from shared.runtime.service import Service
-
-
-def _assign(command: AssignTicket, state: TicketRouting) -> Sequence[EventData]:
-    if state.group is None:
-        raise NotFoundError(f"no ticket {command.ticket_id} has been routed")
-    return reassign(command, state)
-
-
-def _publish(
-    document: RoutingPolicyPublished, latest: RoutingPolicyPublished | None
-) -> list[RoutingPolicyPublished]:
-    version = 0 if latest is None else latest.version
-    if latest is not None and msgspec.structs.replace(document, version=version) == latest:
-        return []
-    return [msgspec.structs.replace(document, version=version + 1)]
-
-
-_TICKETS: Final = Decider[AssignTicket, TicketRouting](
-    TicketRouting(), _assign, lambda state, event, _: evolve(state, event)
-)
-_AGENTS: Final = Decider[AgentCommand, AgentState](AgentState(), agents.decide, agents.evolve)
-_POLICIES: Final = Decider[RoutingPolicyPublished, RoutingPolicyPublished | None](
-    None, _publish, lambda _, event, __: event
-)
+from shared.runtime.unit import Unit
 
 
 class Dispatch:
-    """Writes what people decide about routing."""
+    """Writes what people decide about routing.
+
+    What moves an agent's load is decided where it is written, in routing's turn.
+    """
 
     def __init__(self, service: Service) -> None:
-        parts = (service.committer, service.pool)
         self._clock = service.clock
-        self._tickets = CommandHandler(_TICKETS, *parts)
-        self._agents = CommandHandler(_AGENTS, *parts)
-        self._policies = CommandHandler(_POLICIES, *parts)
+        self._decisions = Decisions(service.pool, service.journal, service.committer, service.clock)
+        self._policies = CommandHandler(POLICIES, service.committer, service.pool)
 
     async def assign(self, intent: Intent[AssignTicket]) -> Written:
-        """Assign by hand. Raises: NotFoundError; StaleSequenceError."""
-        return await self._tickets.handle(intent)
+        """Assign by hand.
+
+        Raises: NotFoundError; StaleSequenceError; InvalidInputError naming the field.
+        """
+
+        async def decide(unit: Unit) -> Written:
+            state = await open_state(unit)
+            written = await assign_by_hand(state, intent)
+            await state.save()
+            return written
+
+        return await self._decisions.make(decide)
 
     async def agent(
         self, command: AgentCommand, lineage: Lineage, expected: int | None = None
@@ -64,7 +48,14 @@ class Dispatch:
         Raises: NotFoundError; StaleSequenceError if the agent is not at `expected`.
         """
         intent = Intent(command.agent_id, command, self._clock.now(), lineage, expected)
-        return await self._agents.handle(intent)
+
+        async def decide(unit: Unit) -> Written:
+            state = await open_state(unit)
+            written = await change_agent(state, intent)
+            await state.save()
+            return written
+
+        return await self._decisions.make(decide)
 
     async def publish(
         self, policy: RoutingPolicyPublished, lineage: Lineage, expected: int | None = None

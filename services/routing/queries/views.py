@@ -1,4 +1,4 @@
-"""What routing's read model answers."""
+"""What routing answers, from its read model and from the state that it decides by."""
 
 from datetime import datetime
 from typing import Final
@@ -6,13 +6,19 @@ from uuid import UUID
 
 import msgspec
 
-from services.routing.domain.triage import Agent, Roster
 from shared.errors import NotFoundError
-from shared.postgres.pool import Connection, Pool
+from shared.postgres.pool import Pool
 
 _ROSTER: Final = """
-SELECT agent_id, name, agent_group, line, skills, workload_max, available, workload
-FROM read.roster ORDER BY agent_id
+SELECT agent_id, name, "group", line, skills, workload_max, is_available, workload
+FROM desk.agent ORDER BY agent_id
+"""
+_QUEUES: Final = """
+SELECT "group", sum(n)::int, sum(nobody)::int, jsonb_object_agg(priority, n) FROM (
+    SELECT "group", coalesce(priority, 'none') AS priority, count(*)::int AS n,
+        count(*) FILTER (WHERE agent_id IS NULL)::int AS nobody
+    FROM desk.ticket WHERE is_open AND "group" IS NOT NULL GROUP BY 1, 2
+) g GROUP BY 1 ORDER BY 1
 """
 
 
@@ -62,21 +68,6 @@ async def list_agents(pool: Pool) -> list[AgentView]:
     return [AgentView(*row) for row in await pool.fetch(_ROSTER)]
 
 
-async def read_roster(connection: Connection) -> Roster:
-    """Return the roster as assignment needs it."""
-    return {
-        row["agent_id"]: Agent(
-            agent_id=row["agent_id"],
-            group=row["agent_group"],
-            skills=frozenset(row["skills"]),
-            is_available=row["available"],
-            workload=row["workload"],
-            workload_max=row["workload_max"],
-        )
-        for row in await connection.fetch(_ROSTER)
-    }
-
-
 async def read_ticket(pool: Pool, ticket_id: UUID) -> RoutingView:
     """Return one ticket. Raises: NotFoundError when routing has not heard of it."""
     row = await pool.fetchrow(
@@ -92,11 +83,4 @@ async def read_ticket(pool: Pool, ticket_id: UUID) -> RoutingView:
 
 async def list_queues(pool: Pool) -> list[QueueView]:
     """Return the groups that have open tickets."""
-    rows = await pool.fetch(
-        "SELECT assigned_group, sum(n)::int, sum(nobody)::int, jsonb_object_agg(priority, n)"
-        " FROM (SELECT assigned_group, coalesce(priority, 'none') AS priority, count(*)::int AS n,"
-        "       count(*) FILTER (WHERE agent_id IS NULL)::int AS nobody"
-        "       FROM read.ticket WHERE is_open AND assigned_group IS NOT NULL GROUP BY 1, 2) g"
-        " GROUP BY 1 ORDER BY 1"
-    )
-    return [QueueView(*row) for row in rows]
+    return [QueueView(*row) for row in await pool.fetch(_QUEUES)]

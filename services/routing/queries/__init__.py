@@ -1,0 +1,1 @@
+"""What routing reads: for people, and for its decisions."""
