@@ -19,6 +19,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from bench.assignment import of_assignment
 from bench.doors import of_intake
 from bench.figures import Figure, machine
 from bench.growth import of_growth
@@ -93,13 +94,15 @@ def main() -> int:
         "--reports", type=int, nargs="*", default=[], help="KPI reports of so many tickets"
     )
     parser.add_argument("--slow", action="store_true", help="clients in bad faith, and the others")
+    parser.add_argument(
+        "--agents", type=int, nargs="*", default=[], help="assignment among so many agents"
+    )
     parser.add_argument("--json", type=Path, default=ROOT / "bench-results" / "latest.json")
     options = parser.parse_args()
     facts = machine()
     out.print(f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
-    parts = options.only or (
-        [] if options.growth or options.reports or options.slow else list(PARTS)
-    )
+    is_special = options.growth or options.reports or options.slow or options.agents
+    parts = options.only or ([] if is_special else list(PARTS))
     results: dict[str, list[Figure]] = {}
     if options.log != "kafka":
         results["embedded log"] = measure(parts, None, is_quick=options.quick)
@@ -118,6 +121,10 @@ def main() -> int:
     if options.slow:
         results["slow clients"] = of_slow_clients(5.0 if options.quick else 20.0)
         show("slow clients", results["slow clients"])
+    for agents in options.agents:
+        found = of_assignment(agents)
+        show("assignment", found)
+        results.setdefault("assignment", []).extend(found)
     _keep(options.json, {"machine": facts, **{n: _plain(f) for n, f in results.items()}})
     return 0
 

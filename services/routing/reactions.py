@@ -82,9 +82,9 @@ class Giving:
         """Take a step; then pause, unless there is more to do."""
         decisions = _decisions(service)
         if self._upkeep is None:
-            self._upkeep = Upkeep(service.pool, decisions)
+            self._upkeep = Upkeep(service.work_pool, decisions)
         done = 0
-        if await service.pool.fetchval(_IS_ANYTHING_TO_DO, DEFAULT_POLICY):
+        if await service.work_pool.fetchval(_IS_ANYTHING_TO_DO, DEFAULT_POLICY):
             done = await decisions.make(give_out)
         self._steps += 1
         if self._steps % _LOOK_EVERY == 0:
@@ -103,8 +103,8 @@ async def give_out(unit: Unit) -> int:
 
 async def build(service: Service) -> None:
     """Make the state of a desk that had none."""
-    await Upkeep(service.pool, _decisions(service)).build()
+    await Upkeep(service.work_pool, _decisions(service)).build()
 
 
 def _decisions(service: Service) -> Decisions:
-    return Decisions(service.pool, service.journal, service.committer, service.clock)
+    return Decisions(service.work_pool, service.journal, service.committer, service.clock)

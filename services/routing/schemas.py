@@ -26,7 +26,7 @@ class Availability(Body, frozen=True):
 
 
 class Assign(Body, frozen=True):
-    """Who gets the ticket; without an agent it waits in the group's queue."""
+    """Who gets the ticket; without an agent whoever is free in the group, else it waits there."""
 
     group: Key
     reason: Annotated[str, Meta(min_length=1, max_length=1000)]

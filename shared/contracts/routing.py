@@ -36,7 +36,8 @@ class TicketPrioritized(TicketData, frozen=True, kw_only=True):
 class TicketAssigned(TicketData, frozen=True, kw_only=True):
     """Who has the ticket now. `agent_id` is null while it waits in the group's queue.
 
-    `reassignment_count` counts the changes so far, the first assignment not among them.
+    `reassignment_count` counts the changes so far; who first takes a ticket, also one that waited
+    in the group's queue, is none.
     """
 
     TYPE: ClassVar[str] = "ticket.assigned"

@@ -315,11 +315,12 @@ def _assigned(
     reasons: tuple[str, ...],
 ) -> TicketAssigned:
     group, agent_id, line = place
+    is_first = state.group is None or (state.agent_id is None and group == state.group)
     return TicketAssigned(
         ticket_id=ticket_id,
         group=group,
         agent_id=agent_id,
         line=line,
-        reassignment_count=0 if state.group is None else state.reassignment_count + 1,
+        reassignment_count=state.reassignment_count + (0 if is_first else 1),
         reasons=reasons,
     )

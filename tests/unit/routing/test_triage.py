@@ -226,6 +226,11 @@ def test_who_is_away_or_full_can_be_given_it_by_hand_and_the_reasons_say_so() ->
     assert given.reasons == ("by hand: asked for", "bo is away", "bo has 5 open tickets, of 5")
 
 
+def test_who_takes_a_ticket_that_waited_is_its_first_agent_and_no_change() -> None:
+    for waits, count in ((TicketRouting(group="service-desk"), 0), (TicketRouting(group="x"), 1)):
+        assert assign(ID, "network", waits, POLICY, roster(agent("bo"))).reassignment_count == count
+
+
 def test_a_group_by_hand_gives_it_to_who_is_free_there_once() -> None:
     command = AssignTicket(ID, "service-desk", None, None, "theirs")
     state = TicketRouting(group="network-support", agent_id="di")
