@@ -1,5 +1,6 @@
 """`desk replay verify|rebuild`: read models against the log."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.progress import Progress
+from rich.progress import Progress, TextColumn
 
 from services.commands.common import DEFAULT_DATA, Data, Json, err, out, print_json, run
 from services.settings import DeskSettings, database_url
@@ -99,8 +100,9 @@ def rebuild_models(
     kafka: Kafka = None,
     from_archive: FromArchive = False,  # noqa: FBT002 a switch of the command line
 ) -> None:
-    """Rebuild; the desk may go on working meanwhile."""
+    """Rebuild; the desk may go on working meanwhile. One that was stopped goes on where it was."""
     from shared.replay import rebuild
+    from shared.replay.claim import runs_elsewhere
 
     async def work(
         name: str,
@@ -109,6 +111,11 @@ def rebuild_models(
         pool: Pool,
         progress: Callable[[int, int], None],
     ) -> None:
+        async with pool.acquire() as connection:
+            if await runs_elsewhere(connection, model.fingerprint):
+                raise StartupError(
+                    f"{name}: another version of the desk is at work; rebuild by that"
+                )
         positions = await rebuild.rebuild(model, past.log, pool, progress, past.archive)
         out.print(f"{name:10} rebuilt from {sum(positions.values())} records")
 
@@ -171,6 +178,7 @@ async def _all(
 ) -> None:
     from services.host import ROOMS
     from shared.postgres.pool import open_pool
+    from shared.replay.progress import Pace
 
     async with AsyncExitStack() as stack:
         archive = None
@@ -180,16 +188,19 @@ async def _all(
             )
             stack.push_async_callback(pool.close)
             archive = ArchivedLog(pool)
-        bar = stack.enter_context(Progress(console=err, transient=True))
+        columns = (*Progress.get_default_columns()[:2], TextColumn("{task.fields[pace]}"))
+        bar = stack.enter_context(Progress(*columns, console=err, transient=True))
+        clock = asyncio.get_running_loop().time
         for name in names:
-            task = bar.add_task(name, total=None)
+            task, pace = bar.add_task(name, total=None, pace=""), Pace(clock())
             pool = await open_pool(
                 dsns[name], role="desk_replay", name=f"{name} replay", size_max=1
             )
             try:
 
-                def progress(done: int, total: int, task: Any = task) -> None:  # noqa: ANN401
-                    bar.update(task, completed=done, total=total)
+                def progress(done: int, total: int, task: Any = task, pace: Pace = pace) -> None:  # noqa: ANN401
+                    told = pace.tell(done, total, clock())
+                    bar.update(task, completed=done, total=total, pace=told)
 
                 await work(
                     name, ROOMS[name]().spec.read_model, Sources(log, archive), pool, progress

@@ -91,4 +91,12 @@ def _project_ticket(event: Recorded) -> Iterator[Any]:
             return
 
 
-READ_MODEL: Final = ReadModel(TABLES, project, VIEWS, version=1)
+_FOLDED: Final = (
+    *(TicketCreated, TicketUpdated, TicketCommented, TicketResolved, TicketClosed),
+    *(TicketReopened, TicketCancelled, TicketMerged, TicketRated),
+    *(TicketPrioritized, TicketAssigned),
+    *(SlaStarted, SlaMet, SlaMissed, SlaCancelled, SlaCalendarPublished),
+)
+READ_MODEL: Final = ReadModel(
+    TABLES, project, VIEWS, version=1, topics=frozenset(event.TYPE for event in _FOLDED)
+)

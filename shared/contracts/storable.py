@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import cast
+from typing import Final, cast
 
 import msgspec
+
+_BACKSLASH: Final = 0x5C
 
 
 def is_suspect(value: bytes) -> bool:
     """Say whether it is worth a closer look; the cheap search nearly always ends the matter."""
-    return b"\\u0000" in value or b'"0001-01-01' in value or b'"9999-12-31' in value
+    if _BACKSLASH in value and b"\\u0000" in value:  # one byte is found ten times sooner than six
+        return True
+    return b'"0001-01-01' in value or b'"9999-12-31' in value
 
 
 def unstorable(part: object) -> str | None:

@@ -12,7 +12,7 @@ from shared.log.port import LogReader, LogUnavailableError, Record, TopicPartiti
 from shared.postgres.pool import Pool
 
 _FETCH: Final = """
-SELECT topic, partition, record_offset, key, value, timestamp_ms FROM archive.record
+SELECT record_offset, key, value, timestamp_ms FROM archive.record
 WHERE topic = $1 AND partition = $2 AND record_offset >= $3 ORDER BY record_offset LIMIT $4
 """
 _ENDS: Final = "SELECT topic, partition, size FROM archive.tree WHERE topic = ANY($1::text[])"
@@ -65,7 +65,7 @@ class ArchivedReader:
                 raise LogUnavailableError(f"the archive: {error}") from error
             if rows:
                 self._positions[place] = rows[-1]["record_offset"] + 1
-                return [Record(*row) for row in rows]
+                return [Record(*place, *row) for row in rows]
             del self._positions[place]
         return []
 

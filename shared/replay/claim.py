@@ -16,6 +16,12 @@ SELECT NOT EXISTS (SELECT FROM kernel.fold_run WHERE holder = $1 AND fingerprint
         WHERE seen_at > now() - make_interval(secs => $3)
     )
 """
+_ELSEWHERE: Final = """
+SELECT EXISTS (
+    SELECT FROM kernel.fold_run r JOIN kernel.live_fold USING (fingerprint)
+    WHERE fingerprint <> $1 AND seen_at > now() - make_interval(secs => $2)
+)
+"""
 _RUNS: Final = """
 WITH forgotten AS (DELETE FROM kernel.fold_run WHERE seen_at < now() - interval '30 days')
 INSERT INTO kernel.fold_run (holder, fingerprint, seen_at) VALUES ($1, $2, now())
@@ -29,6 +35,11 @@ _LEAVES: Final = (
 async def may_claim(connection: Connection, holder: str, fingerprint: str) -> bool:
     """Say whether this replica may switch from the live fold to its own."""
     return await connection.fetchval(_MAY, holder, fingerprint, SEEN_SECONDS_MAX)
+
+
+async def runs_elsewhere(connection: Connection, fingerprint: str) -> bool:
+    """Say whether some replica is at work with another fold, which is the live one."""
+    return await connection.fetchval(_ELSEWHERE, fingerprint, SEEN_SECONDS_MAX)
 
 
 async def note_run(connection: Connection, holder: str, fingerprint: str) -> None:

@@ -90,6 +90,11 @@ class Table:
         """The facets, in the order of the table's columns."""
         return tuple(_shape(facet, self.sub_key) for facet in self.facets)
 
+    @property
+    def is_of_facts(self) -> bool:
+        """Whether each row is set by one event, once."""
+        return "sequence" in self.key
+
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """All columns in order: key, then each facet's guard and values."""
@@ -257,12 +262,14 @@ class ReadModel:
 
     `views` are `CREATE VIEW` statements without a schema: they are made where the tables are.
     `version` is raised whenever `project` makes anything else of any event; a test holds us to it.
+    `topics` are those of the events that it makes anything of, None if that may be any.
     """
 
     tables: tuple[Table, ...]
     project: Project
     views: tuple[str, ...] = ()
     version: int = 1
+    topics: frozenset[str] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -273,6 +280,10 @@ class ReadModel:
         digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()
         return f"{self.version}-{digest[:40]}"
 
+    def folds(self, topic: str) -> bool:
+        """Say whether events of the topic may set anything."""
+        return self.topics is None or topic in self.topics
+
     @cached_property
     def table_of(self) -> dict[type, Table]:
         """The table of each facet."""
@@ -280,9 +291,11 @@ class ReadModel:
 
 
 class Fold:
-    """Folds events into rows in memory: one batch for the live tables, or all for a rebuild."""
+    """Folds events into rows in memory, `size` of them: a batch live, a chunk in a rebuild."""
 
     def __init__(self, model: ReadModel) -> None:
+        self.size = 0
+        self._topics = model.topics
         self._project = model.project
         self._rows: dict[str, dict[Any, list[Any]]] = {table.name: {} for table in model.tables}
         self._places = {
@@ -293,6 +306,8 @@ class Fold:
 
     def add(self, event: Recorded) -> None:
         """Set every facet that the event yields, unless a later event already did."""
+        if self._topics is not None and event.data.TYPE not in self._topics:
+            return
         stream_id, sequence = event.stream_id, event.sequence
         for facet in self._project(event):
             rows, sub_key, place, width = self._places[type(facet)]
@@ -300,6 +315,7 @@ class Fold:
             row = rows.get(key)
             if row is None:
                 row = rows[key] = [None] * width
+                self.size += 1
             if row[place] is None or row[place] < sequence:
                 row[place] = sequence
                 row[place + 1] = facet

@@ -51,3 +51,10 @@ def test_version_and_shape_are_both_in_the_fingerprint() -> None:
         replace(READ_MODEL, tables=READ_MODEL.tables[:-1]),
     ]
     assert len({model.fingerprint for model in [READ_MODEL, *others]}) == 4
+
+
+@pytest.mark.parametrize("service", ROOMS)
+def test_what_is_left_out_of_a_rebuild_sets_nothing(service: str) -> None:
+    model = ROOMS[service]().spec.read_model
+    for event in sample_events():
+        assert model.folds(event.type) or not list(model.project(event)), event.type
