@@ -1,4 +1,4 @@
-"""`desk quarantine`: records that could not be applied."""
+"""`desk quarantine`: records that could not be applied, timers that could not be decided."""
 
 from typing import Annotated, Any
 
@@ -19,10 +19,14 @@ from services.commands.common import (
     run,
 )
 
-app = typer.Typer(help="Records that could not be applied.", no_args_is_help=True)
+app = typer.Typer(
+    help="Records that could not be applied, and timers whose decision always fails.",
+    no_args_is_help=True,
+)
 _SERVICES = ("intake", "routing", "sla", "knowledge", "reporting")
 Service = Annotated[str, typer.Argument(help=" or ".join(_SERVICES))]
 Number = Annotated[int, typer.Argument(help="as shown by list")]
+Numbered = Annotated[str, typer.Argument(help="as shown by list; a timer's begins with t")]
 
 
 @app.command("list", help="List what every service has parked.")
@@ -38,6 +42,7 @@ def list_parked(
         async with desk_client(Target(data, url, token)) as client:
             return {
                 name: checked(await client.get(f"/{name}/quarantine"))["quarantine"]
+                + checked(await client.get(f"/{name}/quarantine/timers"))["timers"]
                 for name in _SERVICES
             }
 
@@ -48,16 +53,16 @@ def list_parked(
     table = Table("service", "no", "topic", "place", "reason", "detail", "redriven")
     for name, entries in parked.items():
         for entry in entries:
-            table.add_row(
-                name,
-                str(entry["id"]),
-                entry["topic"],
-                f"{entry['partition']}@{entry['offset']}",
-                entry["reason"],
-                entry["detail"],
-                entry["redriven_at"] or "",
-            )
+            table.add_row(name, *_row(entry))
     out.print(table if table.row_count else "nothing is parked")
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    why = entry["reason"], entry["detail"].partition("\n")[0]
+    if "stream_id" in entry:
+        return f"t{entry['id']}", "timer", f"{entry['stream_id']} {entry['name']}", *why, ""
+    place = f"{entry['partition']}@{entry['offset']}"
+    return str(entry["id"]), entry["topic"], place, *why, entry["redriven_at"] or ""
 
 
 @app.command("show", help="Show one record.")
@@ -77,21 +82,25 @@ def show(
     print_json(run(work()))
 
 
-@app.command("redrive", help="Try to apply a record again.")
+@app.command("redrive", help="Try to apply a record again; or let a timer fire again.")
 def redrive(
     service: Service,
-    number: Number,
+    number: Numbered,
     data: Data = DEFAULT_DATA,
     url: Url = None,
     token: Token = None,
 ) -> None:
     """Exit 0 if it could be applied now, 1 if not."""
+    path = f"timers/{number[1:]}" if number.startswith("t") else number
 
     async def work() -> dict[str, Any]:
         async with desk_client(Target(data, url, token)) as client:
-            return checked(await client.post(f"/{service}/quarantine/{number}/redrive"))
+            return checked(await client.post(f"/{service}/quarantine/{path}/redrive"))
 
     verdict = run(work())
+    if "armed" in verdict:
+        out.print("armed again; if it fails as before, `desk quarantine list` shows it again")
+        return
     out.print("applied" if verdict["applied"] else f"still not: {verdict['detail']}")
     if not verdict["applied"]:
         raise typer.Exit(1)

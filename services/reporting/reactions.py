@@ -65,7 +65,7 @@ class Rollups:
         loop = asyncio.get_running_loop()
         began = loop.time()
         counted = await self.refresh(service.work_pool)
-        pause = (loop.time() - began) * (_GIVE_WAY if service.behind else 1)
+        pause = (loop.time() - began) * (_GIVE_WAY if service.watch.behind else 1)
         least = 0 if counted == _HOURS_MAX else _ROUND_SECONDS
         await asyncio.sleep(min(max(pause, least), _PAUSE_SECONDS_MAX))
 

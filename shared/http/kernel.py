@@ -18,6 +18,7 @@ from shared.http.gate import Gate
 from shared.http.health import Check, health_router, metrics_router
 from shared.journal.history import HistoryDoor, PastBatch, TakenOver
 from shared.runtime.service import Service, Spec
+from shared.runtime.timers import redrive_timer
 
 _PAST_EXAMPLE: Final[dict[str, Any]] = {
     "source": "servicenow",
@@ -62,6 +63,18 @@ class ParkedView(msgspec.Struct, frozen=True):
     value: str | None
 
 
+class ParkedTimerView(msgspec.Struct, frozen=True):
+    """A timer whose decision always failed, and why."""
+
+    id: int
+    stream_id: str
+    name: str
+    due_at: datetime
+    reason: str
+    detail: str
+    parked_at: datetime
+
+
 class TakenOverAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one stream: events added, events that were there; or why it was refused."""
 
@@ -81,8 +94,8 @@ def service_checks(service: Service) -> list[Check]:
         waiting = await service.check_loops()
         facts = {
             "outbox": service.committer.outbox_length,
-            "behind": service.behind,
-            "round": service.rounds,  # of measuring the two above
+            "behind": service.watch.behind,
+            "round": service.watch.rounds,  # of measuring the two above
         }
         return {**facts, "degraded": waiting} if waiting else facts
 
@@ -143,6 +156,8 @@ def _quarantine_router(service: Service) -> APIRouter:
         )
         return answer({"quarantine": [ParkedView(*row) for row in rows]})
 
+    _add_timer_routes(router, service)
+
     @router.get("/quarantine/{number}", summary="One such record")
     async def parked_one(_: _Operator, number: int) -> Response:
         row = await service.pool.fetchrow(
@@ -162,3 +177,23 @@ def _quarantine_router(service: Service) -> APIRouter:
         return answer({"applied": reason is None, "detail": reason})
 
     return router
+
+
+def _add_timer_routes(router: APIRouter, service: Service) -> None:
+    @router.get("/quarantine/timers", summary="Timers whose decision always failed")
+    async def timers(
+        _: _Operator, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: int = 0
+    ) -> Response:
+        rows = await service.pool.fetch(
+            "SELECT id, stream_id, name, due_at, reason, detail, parked_at"
+            " FROM kernel.parked_timer WHERE id > $1 ORDER BY id LIMIT $2",
+            after,
+            limit,
+        )
+        return answer({"timers": [ParkedTimerView(*row) for row in rows]})
+
+    @router.post("/quarantine/timers/{number}/redrive", summary="Let it fire again")
+    async def redrive(_: _Operator, number: int) -> Response:
+        if not await redrive_timer(service.pool, number, service.clock.now()):
+            raise NotFoundError(f"no timer waits under number {number}")
+        return answer({"armed": True})

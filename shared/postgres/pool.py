@@ -9,6 +9,7 @@ from asyncpg.pool import PoolConnectionProxy
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Role = Literal["desk_app", "desk_replay"]
+IDLE_IN_TRANSACTION_SECONDS_MAX = 10
 
 
 async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -46,7 +47,9 @@ async def open_pool(dsn: str, *, role: Role, name: str, size_max: int) -> Pool:
             "timezone": "UTC",
             "statement_timeout": "60000" if role == "desk_app" else "0",
             # A replica frozen in mid-transaction must not keep its locks from the others.
-            "idle_in_transaction_session_timeout": "10000" if role == "desk_app" else "0",
+            "idle_in_transaction_session_timeout": str(1000 * IDLE_IN_TRANSACTION_SECONDS_MAX)
+            if role == "desk_app"
+            else "0",
         },
     )
 

@@ -223,10 +223,9 @@ def _add(fold: Fold, records: Sequence[Record]) -> None:
     """Fold records the way the live consumer does; what it parks is left out here too."""
     for record in records:
         try:
-            event = decode_record(record)
+            fold.add(decode_record(record))
         except UndecodableError:
             continue
-        fold.add(event)
 
 
 def _ends(records: Sequence[Record]) -> dict[TopicPartition, int]:

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-import asyncpg
+import structlog
 
 from shared.clock import Clock
 from shared.contracts.registry import (
@@ -17,22 +17,63 @@ from shared.contracts.registry import (
     decode_report,
     decode_shared_record,
 )
-from shared.errors import UnavailableError
+from shared.errors import DeskError, InvalidInputError, UnavailableError
 from shared.journal.journal import Journal
 from shared.log.port import LogReader, Record, TopicPartition
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.crash import crash_point
 from shared.runtime.fence import HOLD, hold_fold
-from shared.runtime.quarantine import Parked, park, read_parked
+from shared.runtime.quarantine import Parked, park, read_parked, redriven
 from shared.runtime.read_model import Fold, ReadModel, write
-from shared.runtime.unit import Batch, Inbound, MovedOnError, Unit
+from shared.runtime.unit import Batch, Inbound, Unit
+from shared.runtime.weather import (
+    RACES_MAX,
+    RETRY_AT_ONCE,
+    WEATHER,
+    OvertakenError,
+    blamed,
+    cause_of,
+    is_hopeless,
+)
 from shared.telemetry.metrics import ServiceMetrics
 
 BATCH_SIZE_MAX: Final = 2_000
 SMALL_BATCH_SIZE: Final = 200
 LINGER_SECONDS: Final = 0.02
-React = Callable[[Batch, Unit], Awaitable[None]]
-Archive = Callable[[Connection, Sequence[Record]], Awaitable[list[Parked]]]
+LOOK_AGAIN_SECONDS: Final = 30
+
+
+class React(Protocol):
+    """Decides what events call for, inside the transaction that moves their offsets.
+
+    May be called again with the same events, alone or in any batch, after a crash: what it decides
+    must not depend on how events were batched. Must not await anything but `unit.connection`; 5 s
+    at most. Raises: UnavailableError to be called again later; any other DeskError, of one event,
+    to have that one parked. Anything else is a fault, and so is a time-out: the batch is halved
+    until the event that causes it stands alone; that is tried TRIES_MAX times and parked with the
+    traceback, its rows written all the same. A report is refused by adding to `unit.parked`.
+    """
+
+    async def __call__(self, batch: Batch, unit: Unit, /) -> None:
+        """Collect in `unit` what the batch calls for."""
+        ...
+
+
+class Archive(Protocol):
+    """Keeps raw records, inside the transaction that moves their offsets, before all else.
+
+    May be given records again that it kept; must not await anything but the connection; 5 s at
+    most. Returns records that must not be believed, to be parked. Must not raise because of what a
+    record holds: what is not archived is not passed by, so its partition waits until this works,
+    tried every LOOK_AGAIN_SECONDS, while readiness names it; the others move on.
+    """
+
+    async def __call__(self, connection: Connection, records: Sequence[Record], /) -> list[Parked]:
+        """Keep the records; return those to park."""
+        ...
+
+
+_log = structlog.get_logger()
 
 _MOVE: Final = f"""
 WITH live AS ({HOLD.replace("$1", "$5")})
@@ -52,10 +93,6 @@ SELECT topic, partition, next_offset FROM missing UNION ALL
 SELECT topic, partition, next_offset FROM kernel.consumer_offset
 JOIN unnest($1::text[], $2::int[]) m(topic, partition) USING (topic, partition)
 """
-
-
-class OvertakenError(UnavailableError):
-    """Another replica has moved these offsets; this one must load them again."""
 
 
 async def load_offsets(pool: Pool, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
@@ -84,16 +121,35 @@ class Prepared:
 
 
 def prepare(model: ReadModel, records: Sequence[Record]) -> Prepared:
-    """Sort records out by their bytes alone (R8) and fold the events among them."""
-    events, reports, parked = sort_out(records)
+    """Sort records out by their bytes alone (R8) and fold the events among them.
+
+    What the projection fails on is parked here as a rebuild leaves it out.
+    """
     fold = Fold(model)
-    for event in events:
-        fold.add(event)
+    events: list[Recorded] = []
+    reports: list[Inbound] = []
+    parked: list[Parked] = []
+    for record in records:
+        try:
+            if record.topic == INBOUND:
+                envelope = decode_envelope(record.value)
+                reports.append(Inbound(record, envelope, decode_report(envelope)))
+            else:
+                event = decode_shared_record(record)
+                fold.add(event)
+                events.append(event)
+        except UndecodableError as error:
+            parked.append(Parked(record, error.reason, error.detail))
     return Prepared(records, events, reports, parked, fold)
 
 
 class Consumer:
-    """Applies records of the assigned partitions. One consumer belongs to one task."""
+    """Applies records of the assigned partitions. One consumer belongs to one task.
+
+    A batch that fails by a fault is halved, try by try, until the guilty record stands alone; that
+    one is parked and the rest moves on (R14). A lone record that cannot even be kept and folded
+    holds its own partition up, and no other.
+    """
 
     def __init__(  # noqa: PLR0913 the parts it ties together, named by its one caller
         self,
@@ -116,13 +172,20 @@ class Consumer:
         self._clock = clock
         self._metrics = metrics
         self._ahead: asyncio.Task[Prepared] | None = None
+        self._size_max = BATCH_SIZE_MAX
+        self._races = 0
+        self._tries: Counter[tuple[TopicPartition, int]] = Counter()
+        self._looked_at = 0.0
+        self.held_up: dict[TopicPartition, str] = {}
         self.positions: dict[TopicPartition, int] = {}
 
     async def assign(self, places: Sequence[TopicPartition]) -> None:
         """Take up these partitions where the last transaction left them."""
         await self.close()
         self.positions = await load_offsets(self._pool, places) if places else {}
-        await self._reader.assign(self.positions)
+        self.held_up = {p: why for p, why in self.held_up.items() if p in self.positions}
+        free = {place: at for place, at in self.positions.items() if place not in self.held_up}
+        await self._reader.assign(free)
 
     async def close(self) -> None:
         """Forget what was read ahead."""
@@ -135,9 +198,10 @@ class Consumer:
         """Apply one batch, and meanwhile read and fold the next; return how many records.
 
         Raises: OvertakenError when another replica applied them; SupersededError when another
-        version's model is live; LogUnavailableError; asyncpg errors. In each case nothing was
-        applied, and `assign` makes a new start.
+        version's model is live; LogUnavailableError; asyncpg errors; what the service's own code
+        raises. In each case nothing was applied, and `assign` makes a new start.
         """
+        await self._look_again()
         ahead = self._ahead or self._read_ahead(wait_seconds)
         self._ahead = None
         batch = await ahead
@@ -146,19 +210,12 @@ class Consumer:
         is_small = len(batch.records) < SMALL_BATCH_SIZE
         self._ahead = self._read_ahead(wait_seconds, LINGER_SECONDS if is_small else 0)
         began = asyncio.get_running_loop().time()
-        before: dict[TopicPartition, int] = {}
-        after: dict[TopicPartition, int] = {}
-        for record in batch.records:
-            place = TopicPartition(record.topic, record.partition)
-            before.setdefault(place, self.positions[place])
-            after[place] = record.offset + 1
-        async with self._pool.acquire() as connection:
-            async with connection.transaction():
-                await self._move(connection, before, after)
-                await self._apply(connection, batch)
-                crash_point("consumer.before_commit")
-            crash_point("consumer.after_commit")
-        self.positions |= after
+        try:
+            await self._commit(batch)
+        except Exception as raised:  # noqa: BLE001 raised again unless set aside
+            error = blamed(raised, asyncio.get_running_loop().time() - began)
+            if not self._is_fault(error) or not await self._set_aside(batch, error):
+                raise error from raised.__cause__
         self._metrics.projected(asyncio.get_running_loop().time() - began)
         for topic, count in Counter(record.topic for record in batch.records).items():
             self._metrics.consumed(topic, count)
@@ -175,32 +232,108 @@ class Consumer:
         async def read() -> Prepared:
             await asyncio.sleep(linger_seconds)
             records = await self._reader.fetch(
-                records_max=BATCH_SIZE_MAX, wait_seconds=wait_seconds
+                records_max=self._size_max, wait_seconds=wait_seconds
             )
             return prepare(self._model, records)
 
         return asyncio.create_task(read())
 
+    async def _commit(self, batch: Prepared, failed: Parked | None = None) -> None:
+        """Apply a batch and move past it; a record that `failed` is kept, folded and parked."""
+        before: dict[TopicPartition, int] = {}
+        after: dict[TopicPartition, int] = {}
+        for record in batch.records:
+            place = TopicPartition(record.topic, record.partition)
+            before.setdefault(place, self.positions[place])
+            after[place] = record.offset + 1
+        async with self._pool.acquire() as connection:
+            async with connection.transaction():
+                await self._move(connection, before, after)
+                parked = await self._archived(connection, batch)
+                if failed is None:
+                    parked += await self._apply(connection, batch)
+                else:
+                    await write(connection, self._model, batch.fold, "read")
+                    parked = [failed]
+                await park(connection, parked, self._clock.now())
+                crash_point("consumer.before_commit")
+            crash_point("consumer.after_commit")
+        self.positions |= after
+        self._races = 0
+        self._size_max = min(2 * self._size_max, BATCH_SIZE_MAX)
+        if self._tries:
+            for record in batch.records:
+                self._tries.pop((TopicPartition(record.topic, record.partition), record.offset), 0)
+        for entry in parked:
+            self._metrics.quarantined(entry.record.topic, entry.reason)
+
+    def _is_fault(self, error: Exception) -> bool:
+        """Say whether the batch is to blame; somebody who is always quicker is none but itself."""
+        if isinstance(error, RETRY_AT_ONCE):
+            self._races += 1
+            return not isinstance(error, WEATHER) and self._races > RACES_MAX
+        return not isinstance(error, WEATHER)
+
+    async def _set_aside(self, batch: Prepared, error: Exception) -> bool:
+        """Read fewer records next time; say whether a record that stood alone was parked.
+
+        What a projection makes of it is applied all the same, as a rebuild does. A record that
+        cannot be kept or folded is not passed by: that would part the archive from the log, or the
+        tables from their rebuild. Its partition waits, in sight, and is looked at again.
+        """
+        self._size_max = max(1, len(batch.records) // 2)
+        if len(batch.records) > 1:
+            return False
+        (record,) = batch.records
+        place = TopicPartition(record.topic, record.partition)
+        self._tries[place, record.offset] += 1
+        if not is_hopeless(error, self._tries[place, record.offset]):
+            return False
+        reason = type(error).__name__ if isinstance(error, DeskError) else "reaction"
+        try:
+            await self._commit(batch, Parked(record, reason, cause_of(error)))
+        except Exception as again:
+            if self._is_fault(again):
+                why = cause_of(again).partition("\n")[0]
+                self._looked_at = asyncio.get_running_loop().time()
+                self.held_up[place] = f"{place.topic}-{place.partition}@{record.offset}: {why}"
+            raise
+        _log.error("record_parked", topic=record.topic, offset=record.offset, exc_info=error)
+        return True
+
+    async def _look_again(self) -> None:
+        """Now and then, try the partitions that were held up."""
+        now = asyncio.get_running_loop().time()
+        if self.held_up and now - self._looked_at > LOOK_AGAIN_SECONDS:
+            self._looked_at = now
+            self.held_up.clear()
+            await self.assign(list(self.positions))
+
     async def redrive(self, quarantine_ids: Sequence[int]) -> dict[int, str | None]:
         """Apply parked records again; return for each why it still cannot be, or None."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            await hold_fold(connection, self._model.fingerprint)
+        async with self._pool.acquire() as connection:
             records = await read_parked(connection, quarantine_ids)
-            batch = prepare(self._model, list(records.values()))
-            still = await self._apply(connection, batch, park_again=False)
-            reasons = {
-                (p.record.topic, p.record.partition, p.record.offset): p.detail for p in still
-            }
-            verdicts = {
-                number: reasons.get((record.topic, record.partition, record.offset))
+            return {
+                number: await self._redrive_one(connection, number, record)
                 for number, record in records.items()
             }
-            await connection.execute(
-                "UPDATE kernel.quarantine SET redriven_at = $2 WHERE id = ANY($1::bigint[])",
-                [number for number, reason in verdicts.items() if reason is None],
-                self._clock.now(),
-            )
-            return verdicts
+
+    async def _redrive_one(self, connection: Connection, number: int, record: Record) -> str | None:
+        began = asyncio.get_running_loop().time()
+        try:
+            async with connection.transaction():
+                await hold_fold(connection, self._model.fingerprint)
+                if await redriven(connection, number, self._clock.now()):
+                    for still in await self._apply(connection, prepare(self._model, [record])):
+                        raise InvalidInputError(still.detail)  # noqa: TRY301 undoes it all
+        except RETRY_AT_ONCE as error:
+            raise UnavailableError("another writer was quicker; try again") from error
+        except Exception as raised:
+            error = blamed(raised, asyncio.get_running_loop().time() - began)
+            if isinstance(error, WEATHER):
+                raise
+            return cause_of(error)
+        return None
 
     async def _move(
         self,
@@ -221,46 +354,15 @@ class Consumer:
             await hold_fold(connection, self._model.fingerprint)
             raise OvertakenError("another replica has taken these partitions over")
 
-    async def _apply(
-        self, connection: Connection, batch: Prepared, *, park_again: bool = True
-    ) -> list[Parked]:
-        parked = list(batch.parked)
-        if self._archive is not None and park_again:
-            parked += await self._archive(connection, batch.records)
+    async def _archived(self, connection: Connection, batch: Prepared) -> list[Parked]:
+        return [] if self._archive is None else await self._archive(connection, batch.records)
+
+    async def _apply(self, connection: Connection, batch: Prepared) -> list[Parked]:
+        """Write rows and decisions; return what cannot be applied."""
         await write(connection, self._model, batch.fold, "read")
-        unit = Unit(connection, self._journal, self._clock.now(), parked=parked)
+        unit = Unit(connection, self._journal, self._clock.now(), parked=list(batch.parked))
         news = Batch([event for event in batch.events if not event.history], batch.reports)
         if self._react is not None and (news.events or news.reports):
             await self._react(news, unit)
         await unit.flush()
-        if park_again:
-            await park(connection, unit.parked, unit.now)
-            for entry in unit.parked:
-                self._metrics.quarantined(entry.record.topic, entry.reason)
         return unit.parked
-
-
-def sort_out(records: Sequence[Record]) -> tuple[list[Recorded], list[Inbound], list[Parked]]:
-    """Decode records into events, reports and those to park; from their bytes alone (R8)."""
-    events: list[Recorded] = []
-    reports: list[Inbound] = []
-    parked: list[Parked] = []
-    for record in records:
-        try:
-            if record.topic == INBOUND:
-                envelope = decode_envelope(record.value)
-                reports.append(Inbound(record, envelope, decode_report(envelope)))
-            else:
-                events.append(decode_shared_record(record))
-        except UndecodableError as error:
-            parked.append(Parked(record, error.reason, error.detail))
-    return events, reports, parked
-
-
-RETRY_AT_ONCE: Final = (
-    OvertakenError,
-    MovedOnError,
-    asyncpg.UniqueViolationError,
-    asyncpg.DeadlockDetectedError,
-)
-"""Somebody else was quicker; load positions and try again without waiting."""

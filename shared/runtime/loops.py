@@ -5,28 +5,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import asyncpg
 import structlog
 
-from shared.errors import UnavailableError
-from shared.runtime.consumer import RETRY_AT_ONCE
+from shared.runtime.weather import RACES_MAX, RETRY_AT_ONCE, WEATHER
 
 _log = structlog.get_logger()
-
-WEATHER: Final = (
-    UnavailableError,
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that was cut while it was in use
-    asyncpg.InsufficientResourcesError,  # a full disk, no memory, too many connections
-    asyncpg.OperatorInterventionError,  # shutting down, starting up, crashed, cancelled
-    asyncpg.PostgresSystemError,  # the disk fails or refuses
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,  # a standby that is not yet promoted
-)
-"""What passes by itself: wait and try again for ever (R10)."""
 
 SILENCE_SECONDS_MAX: Final = 30
 _LOG_EVERY: Final = 30
@@ -67,7 +50,7 @@ class Loop:
 
     async def run(self) -> None:
         """Run until cancelled; weather is waited out, a fault of ours too, but logged whole."""
-        failures = 0
+        failures = races = 0
         recovered = False
         loop = asyncio.get_running_loop()
         while True:
@@ -76,15 +59,16 @@ class Loop:
                     await self._recover()
                 recovered = True
                 await self._step()
-            except RETRY_AT_ONCE:
-                recovered = False
             except Exception as error:  # noqa: BLE001 kept in the pulse, where readiness sees it
                 recovered = False
+                if isinstance(error, RETRY_AT_ONCE) and races < RACES_MAX:
+                    races += 1
+                    continue
                 self._note(error, failures)
                 await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
                 failures += 1
             else:
-                failures = 0
+                failures = races = 0
                 self.pulse.beat_at = loop.time()
                 self.pulse.trouble = None
 

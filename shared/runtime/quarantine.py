@@ -8,6 +8,7 @@ from typing import Final
 from shared.log.port import Record
 from shared.postgres.pool import Connection
 
+_DETAIL_CHARS_MAX: Final = 4_000
 _PARK: Final = """
 INSERT INTO kernel.quarantine
     (topic, partition, record_offset, key, value, timestamp_ms, reason, detail, parked_at)
@@ -39,7 +40,9 @@ async def park(connection: Connection, parked: Sequence[Parked], now: datetime) 
         [entry.record.value for entry in parked],
         [entry.record.timestamp_ms for entry in parked],
         [entry.reason for entry in parked],
-        [entry.detail[:1000].replace("\0", "\\0") for entry in parked],  # it may quote the record
+        [
+            entry.detail[:_DETAIL_CHARS_MAX].replace("\0", "\\0") for entry in parked
+        ],  # it may quote the record
         now,
     )
 
@@ -52,3 +55,13 @@ async def read_parked(connection: Connection, ids: Sequence[int]) -> dict[int, R
         list(ids),
     )
     return {row["id"]: Record(*tuple(row)[1:]) for row in rows}
+
+
+async def redriven(connection: Connection, number: int, now: datetime) -> bool:
+    """Mark a record as redriven, in the transaction that applies it; say whether it waited."""
+    status = await connection.execute(
+        "UPDATE kernel.quarantine SET redriven_at = $2 WHERE id = $1 AND redriven_at IS NULL",
+        number,
+        now,
+    )
+    return status == "UPDATE 1"

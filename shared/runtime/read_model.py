@@ -13,13 +13,19 @@ from datetime import datetime
 from functools import cache, cached_property
 from operator import attrgetter, itemgetter
 from types import UnionType
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Any, Final, Protocol, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
 
-from shared.contracts.registry import Recorded, decode_shared, history_order
+from shared.contracts.registry import (
+    Recorded,
+    UndecodableError,
+    decode_shared,
+    history_order,
+)
 from shared.postgres.pool import Connection, Pool
+from shared.runtime.weather import cause_of
 
 _SQL_TYPES: Final[dict[type, str]] = {
     str: "text",
@@ -36,7 +42,17 @@ class Facet(msgspec.Struct, frozen=True, gc=False):
     """What a projection yields: columns that one event sets together. Structs, for their speed."""
 
 
-Project = Callable[[Recorded], Iterable[Any]]
+class Project(Protocol):
+    """Yields the facets that an event sets. Pure: the event is all it may look at.
+
+    Called once for each event live, and again in every rebuild, in any order; must not block or
+    await. Must take every event that decodes: one on which it raises is parked, live and in a
+    rebuild alike, and nobody reacts to it until it is redriven.
+    """
+
+    def __call__(self, event: Recorded, /) -> Iterable[Any]:
+        """Yield the facets."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,12 +321,19 @@ class Fold:
         }
 
     def add(self, event: Recorded) -> None:
-        """Set every facet that the event yields, unless a later event already did."""
+        """Set every facet that the event yields, unless a later event already did; all or none.
+
+        Raises: UndecodableError where the projection fails, so that the verdict is one and the
+        same live and in a rebuild.
+        """
         if self._topics is not None and event.data.TYPE not in self._topics:
             return
         stream_id, sequence = event.stream_id, event.sequence
-        for facet in self._project(event):
-            rows, sub_key, place, width = self._places[type(facet)]
+        try:
+            facets = [(self._places[type(facet)], facet) for facet in self._project(event)]
+        except Exception as error:
+            raise UndecodableError("projection", cause_of(error)) from error
+        for (rows, sub_key, place, width), facet in facets:
             key = (stream_id, *[getattr(facet, name) for name in sub_key]) if sub_key else stream_id
             row = rows.get(key)
             if row is None:

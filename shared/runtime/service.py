@@ -32,13 +32,14 @@ from shared.runtime.consumer import (
     Archive,
     Consumer,
     React,
-    applied_offsets,
 )
 from shared.runtime.leases import Leases
-from shared.runtime.loops import SILENCE_SECONDS_MAX, WEATHER, Loop, Pulse, end_all
+from shared.runtime.loops import Loop, Pulse, end_all
 from shared.runtime.purge import Purge
 from shared.runtime.read_model import ReadModel
 from shared.runtime.timers import OnDue, Timers, Watermark
+from shared.runtime.watch import Watch
+from shared.runtime.weather import WEATHER
 from shared.telemetry.metrics import ServiceMetrics
 
 Role = Literal["api", "worker", "all"]
@@ -48,7 +49,6 @@ _LEASE_SECONDS: Final = 1.5
 _LOOK_IN_SECONDS: Final = 0.25
 _LOOK_AT_MODEL_SECONDS: Final = 1.0
 _GATHER_SECONDS: Final = 0.005
-_LOOK_AT_LOG_EVERY: Final = 10
 _WORK_POOL_SIZE: Final = 10
 """One for each loop but the chores, which come on top; for commits; for what is redriven."""
 _log = structlog.get_logger()
@@ -127,6 +127,9 @@ class Service:
             clock=around.clock,
             metrics=around.metrics,
         )
+        self.watch = Watch(
+            spec.name, around.log, work, spec.topics, around.partitions, around.metrics
+        )
         self.model = ModelKeeper(
             spec.read_model, around.log, around.dsn, service=spec.name, holder=around.holder
         )
@@ -150,10 +153,6 @@ class Service:
         self._assigned: frozenset[int] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._pulses: list[Pulse] = []
-        self._moved = (0, 0.0)
-        self._alarm: str | None = None
-        self.behind = 0
-        self.rounds = 0
 
     @classmethod
     async def open(cls, spec: Spec, around: Surroundings) -> "Service":
@@ -288,7 +287,7 @@ class Service:
         held = self._held
         if held != self._assigned:
             await self.consumer.assign(await self._places(held))
-            if (gap := await self._find_gap(self.consumer.positions)) is not None:
+            if (gap := await self.watch.find_gap(self.consumer.positions)) is not None:
                 raise LogUnavailableError(gap)
             self._assigned = held
             _log.info("partitions", service=self.spec.name, held=sorted(held))
@@ -319,47 +318,8 @@ class Service:
     async def _monitor(self) -> None:
         self.committer.outbox_length = await outbox_length(self.work_pool)
         self.around.metrics.outbox_length(self.committer.outbox_length)
-        await self._measure_lag()
+        await self.watch.look()
         await asyncio.sleep(1)
-
-    async def _measure_lag(self) -> None:
-        """Compare positions with the log's ends; a position that stands still is a trouble."""
-        applied = await applied_offsets(self.work_pool)
-        behind = 0
-        for place, end in (await self.around.log.end_offsets(self.spec.topics)).items():
-            lag = max(0, end - applied.get(place, 0))
-            behind += lag
-            self.around.metrics.consumer_lag(place.topic, place.partition, lag)
-        if self._alarm is not None or self.rounds % _LOOK_AT_LOG_EVERY == 0:
-            self._alarm = await self._find_recount() or await self._find_gap(applied)
-        now = asyncio.get_running_loop().time()
-        done = sum(applied.values())
-        self.behind = behind
-        self.rounds += 1
-        if self.behind == 0 or done != self._moved[0]:
-            self._moved = done, now
-
-    async def _find_recount(self) -> str | None:
-        """Say which topic has another number of partitions than the desk was started with."""
-        for topic, count in sorted((await self.around.log.partitions(self.spec.topics)).items()):
-            if count != self.around.partitions:
-                return (
-                    f"{topic} has {count} partitions now, and the desk was started with"
-                    f" {self.around.partitions}: raise all topics alike, then start it again"
-                )
-        return None
-
-    async def _find_gap(self, applied: Mapping[TopicPartition, int]) -> str | None:
-        """Say which records were deleted from the log before this service had read them."""
-        begins = await self.around.log.begin_offsets(self.spec.topics)
-        for place, position in sorted(applied.items()):
-            begin = begins.get(place, 0)
-            if position < begin:
-                return (
-                    f"{place.topic}-{place.partition} begins at offset {begin} in the log, and only"
-                    f" {position} were read: run `desk replay rebuild --from-archive`"
-                )
-        return None
 
     def closed(self) -> str | None:
         """Return why no request can be served yet, None once the service has begun.
@@ -392,10 +352,8 @@ class Service:
                 (waiting if passes else troubles).append(f"{pulse.name}: {verdict}")
         if self.model.trouble is not None:
             troubles.append(self.model.trouble)
-        if self._alarm is not None:
-            troubles.append(self._alarm)
-        if self.behind and not waiting and now - self._moved[1] > SILENCE_SECONDS_MAX:
-            troubles.append(f"{self.behind} records behind, and the position does not move")
+        troubles += self.consumer.held_up.values()
+        self.watch.judge(waiting, troubles)
         if troubles:
             raise UnavailableError("; ".join(troubles))
         return waiting

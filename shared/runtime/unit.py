@@ -11,14 +11,15 @@ import msgspec
 from shared.contracts.envelope import Envelope, Lineage
 from shared.contracts.intake import TicketReported
 from shared.contracts.registry import Recorded
-from shared.errors import UnavailableError
 from shared.journal.journal import Append, Draft, Journal
 from shared.log.port import Record
 from shared.postgres.pool import Connection
 from shared.runtime.quarantine import Parked
+from shared.runtime.weather import MovedOnError
 
 IN_NO_HURRY: Final = "SET LOCAL synchronous_commit TO off"
 DISARM: Final = """
+WITH judged_anew AS (DELETE FROM kernel.parked_timer WHERE stream_id = ANY($1::text[]))
 DELETE FROM kernel.timer t WHERE stream_id = ANY($1::text[]) AND NOT EXISTS (
     SELECT FROM unnest($2::text[], $3::text[]) k(s, n) WHERE k.s = t.stream_id AND k.n = t.name
 )
@@ -34,10 +35,6 @@ SELECT *, $6::timestamptz, $6 FROM
     unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::bigint[])
 ON CONFLICT (id) DO NOTHING
 """
-
-
-class MovedOnError(UnavailableError):
-    """A stream moved on while a reaction decided; it must decide again, on what is there now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ MetricName: TypeAlias = Literal[
     "desk_relay_records_total",
     "desk_consumer_records_total",
     "desk_consumer_lag_records",
+    "desk_consumer_standstill_seconds",
     "desk_projection_batch_seconds",
     "desk_quarantine_total",
     "desk_timers_fired_total",
@@ -78,6 +79,9 @@ METRICS: Final[dict[MetricName, Metric]] = {
     ),
     "desk_consumer_lag_records": Metric(
         "gauge", ("topic", "partition"), "records between the committed position and the end"
+    ),
+    "desk_consumer_standstill_seconds": Metric(
+        "gauge", (), "for how long records have waited in the partition that waits longest"
     ),
     "desk_projection_batch_seconds": Metric(
         "histogram", (), "one consumer batch, from decoding to its commit", _LATENCY_SECONDS
@@ -225,6 +229,10 @@ class ServiceMetrics:
         labels = (topic, str(partition))
         if self._gauges.pop(("desk_consumer_lag_records", labels), None) is not None:
             self.registry.gauge("desk_consumer_lag_records").remove(self.service, *labels)
+
+    def standstill(self, seconds: float) -> None:
+        """State for how long records have waited where they wait longest."""
+        self._set("desk_consumer_standstill_seconds", seconds)
 
     def projected(self, seconds: float) -> None:
         """Note how long one consumer batch took."""

@@ -25,10 +25,11 @@ from shared.log.port import Outgoing, Record, TopicPartition
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import Pool, open_pool
 from shared.replay.rebuild import ensure
-from shared.runtime.consumer import Consumer, OvertakenError
+from shared.runtime.consumer import Consumer
 from shared.runtime.leases import Leases
 from shared.runtime.timers import GRACE, Timers, Watermark
 from shared.runtime.unit import Timer, Unit
+from shared.runtime.weather import OvertakenError
 from shared.telemetry.metrics import MetricRegistry, ServiceMetrics
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)

@@ -28,9 +28,10 @@ from shared.journal.handler import CommandHandler, Intent
 from shared.journal.journal import Journal
 from shared.journal.relay import Relay
 from shared.log.port import TopicPartition
-from shared.runtime.consumer import RETRY_AT_ONCE, Consumer
+from shared.runtime.consumer import Consumer
 from shared.runtime.leases import TTL_SECONDS, Leases
 from shared.runtime.timers import Timers, Watermark
+from shared.runtime.weather import RETRY_AT_ONCE
 from shared.telemetry.metrics import MetricRegistry
 from simulation.rules import DECIDER, KEEP, MODEL, TOPICS, Do, keep, keep_rows, on_due, react
 

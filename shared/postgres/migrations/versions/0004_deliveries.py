@@ -7,7 +7,7 @@ claims by the index `delivery_due`, which stays for it.
 from alembic import op
 
 revision = "0004_deliveries"
-down_revision = "0002_live_fold"
+down_revision = "0003_parked_timer"
 branch_labels = None
 depends_on = None
 
