@@ -146,7 +146,7 @@ def rows_read(plan: dict[str, Any]) -> tuple[int, set[str]]:
     """Return how many rows a plan's scans looked at, and the tables that were read whole."""
     count, whole = 0, set[str]()
     kind = plan["Node Type"]
-    if "Scan" in kind and "Function" not in kind and "Subquery" not in kind:
+    if "Relation Name" in plan:
         removed = plan.get("Rows Removed by Filter", 0)
         count += (plan["Actual Rows"] + removed) * plan["Actual Loops"]
         whole |= {plan["Relation Name"]} if kind == "Seq Scan" else set()

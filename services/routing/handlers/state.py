@@ -220,9 +220,8 @@ class State:
     async def first_waiting(self, agent: Agent, *, without: str = "") -> Ticket | None:
         """Return the first ticket of the group's queue that the agent can take."""
         if agent.group not in self._queues:
-            self._queues[agent.group] = await self.unit.connection.fetchval(
-                sql.IS_ANYONE_WAITING, agent.group
-            )
+            found = await self.unit.connection.fetchval(sql.IS_ANYONE_WAITING, agent.group)
+            self._queues[agent.group] = bool(found)
         while self._queues[agent.group]:
             await self._save_tickets()
             ticket_id = await self.unit.connection.fetchval(

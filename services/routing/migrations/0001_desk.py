@@ -22,7 +22,7 @@ CREATE TABLE desk.agent (
     sequence integer NOT NULL,
     is_asking boolean NOT NULL
 );
-CREATE INDEX agent_of_group ON desk.agent ("group");
+CREATE INDEX agent_of_group ON desk.agent ("group", agent_id);
 CREATE INDEX agent_asking ON desk.agent (workload, agent_id) WHERE is_asking;
 COMMENT ON TABLE desk.agent IS 'the roster; workload counts the open tickets an agent has';
 

@@ -1,6 +1,7 @@
 """The statements that read and write the state that routing decides by (ADR 0016).
 
-Beside each that searches stands the index that it walks; none reads more rows than it returns.
+Each that searches names the order of the index that it is to walk, so that it reads no more rows
+than it returns, whatever the planner believes of a group.
 """
 
 from dataclasses import fields
@@ -49,7 +50,8 @@ SELECT workload, agent_id FROM desk.seat WHERE "group" = $1 AND skill = $2
 ORDER BY workload, agent_id LIMIT $5
 """
 IS_ANYONE_WAITING: Final = """
-SELECT EXISTS (SELECT FROM desk.ticket WHERE is_waiting AND "group" = $1)
+SELECT true FROM desk.ticket WHERE is_waiting AND "group" = $1
+ORDER BY skill, priority, created_at, ticket_id LIMIT 1
 """
 FIRST_WAITING: Final = """
 SELECT t.ticket_id FROM unnest($2::text[]) s(name) CROSS JOIN LATERAL (
@@ -58,7 +60,7 @@ SELECT t.ticket_id FROM unnest($2::text[]) s(name) CROSS JOIN LATERAL (
     ORDER BY priority, created_at, ticket_id LIMIT 1
 ) t ORDER BY t.priority, t.created_at, t.ticket_id LIMIT 1
 """
-HAS_PEOPLE: Final = 'SELECT EXISTS (SELECT FROM desk.agent WHERE "group" = $1)'
+HAS_PEOPLE: Final = 'SELECT true FROM desk.agent WHERE "group" = $1 ORDER BY agent_id LIMIT 1'
 SAVE_TICKETS: Final = _upsert(Ticket, "ticket", "ticket_id")
 SAVE_AGENTS: Final = _upsert(Agent, "agent", "agent_id")
 SAVE_BREACHES: Final = _upsert(Breach, "breach", "ticket_id, target, cycle, generation")
