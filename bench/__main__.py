@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.assignment import of_assignment
+from bench.comments import of_comments
 from bench.doors import of_intake
 from bench.figures import Figure, machine
 from bench.growth import of_growth
@@ -31,6 +32,13 @@ from shared.testing.kafka import KafkaNode, unavailable
 
 ROOT: Final = Path(__file__).parents[1]
 PARTS: Final = ("whole", "doors", "projectors")
+SIZED: Final[dict[str, tuple[str, Callable[[int], list[Figure]]]]] = {
+    "growth": ("numbers of tickets, such as 10000 100000", of_growth),
+    "reports": ("KPI reports of so many tickets", of_reports),
+    "agents": ("assignment among so many agents", of_assignment),
+    "comments": ("one more comment on a ticket of so many", of_comments),
+}
+"""What is measured for the sizes that are asked for."""
 out: Final = Console(width=None if sys.stdout.isatty() else 150)
 
 
@@ -87,22 +95,15 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, action="append", help="measure these parts only")
     parser.add_argument("--log", choices=["embedded", "kafka"], help="measure on this log only")
     parser.add_argument("--kafka", default=os.environ.get("KAFKA_BOOTSTRAP_SERVERS"))
-    parser.add_argument(
-        "--growth", type=int, nargs="*", default=[], help="numbers of tickets, such as 10000 100000"
-    )
-    parser.add_argument(
-        "--reports", type=int, nargs="*", default=[], help="KPI reports of so many tickets"
-    )
     parser.add_argument("--slow", action="store_true", help="clients in bad faith, and the others")
-    parser.add_argument(
-        "--agents", type=int, nargs="*", default=[], help="assignment among so many agents"
-    )
+    for name, (words, _) in SIZED.items():
+        parser.add_argument(f"--{name}", type=int, nargs="*", default=[], help=words)
     parser.add_argument("--json", type=Path, default=ROOT / "bench-results" / "latest.json")
     options = parser.parse_args()
     facts = machine()
     out.print(f"{facts['cpu']}, {facts['cores']} cores, Python {facts['python']}")
-    is_special = options.growth or options.reports or options.slow or options.agents
-    parts = options.only or ([] if is_special else list(PARTS))
+    sized = [(name, size) for name in SIZED for size in getattr(options, name)]
+    parts = options.only or ([] if sized or options.slow else list(PARTS))
     results: dict[str, list[Figure]] = {}
     if options.log != "kafka":
         results["embedded log"] = measure(parts, None, is_quick=options.quick)
@@ -110,21 +111,13 @@ def main() -> int:
         with a_broker(options.kafka) as broker:
             if broker is not None:
                 results["Kafka"] = measure(parts, broker, is_quick=options.quick)
-    for tickets in options.growth:
-        found = of_growth(tickets)
-        show("growth", found)
-        results.setdefault("growth", []).extend(found)
-    for tickets in options.reports:
-        found = of_reports(tickets)
-        show("reports", found)
-        results.setdefault("reports", []).extend(found)
+    for name, size in sized:
+        found = SIZED[name][1](size)
+        show(name, found)
+        results.setdefault(name, []).extend(found)
     if options.slow:
         results["slow clients"] = of_slow_clients(5.0 if options.quick else 20.0)
         show("slow clients", results["slow clients"])
-    for agents in options.agents:
-        found = of_assignment(agents)
-        show("assignment", found)
-        results.setdefault("assignment", []).extend(found)
     _keep(options.json, {"machine": facts, **{n: _plain(f) for n, f in results.items()}})
     return 0
 
