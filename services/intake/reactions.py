@@ -13,7 +13,7 @@ from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketEscalated
 from shared.errors import DeskError
 from shared.ids import decision_id, reported_ticket_id
-from shared.journal.handler import read_states
+from shared.journal.handler import State, read_states
 from shared.journal.journal import Draft
 from shared.runtime.consumer import React
 from shared.runtime.quarantine import Parked
@@ -44,22 +44,23 @@ def _notice(event: Recorded, url: str) -> Outbound:
 
 
 async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
-    streams = {str(_ticket_id(inbound)): inbound for inbound in reversed(batch.reports)}
-    states = await read_states(unit.connection, DECIDER, dict.fromkeys(streams, ()))
+    """Open tickets; each report meets what those before it came to, as if it had come alone."""
+    tickets = {str(_ticket_id(inbound)) for inbound in batch.reports}
+    states = await read_states(unit.connection, DECIDER, dict.fromkeys(tickets, ()))
     numbers = await unit.connection.fetch(
-        "SELECT nextval('kernel.number') FROM generate_series(1, $1)", len(streams)
+        "SELECT nextval('kernel.number') FROM generate_series(1, $1)", len(batch.reports)
     )
-    for inbound, row in zip(reversed(streams.values()), numbers, strict=True):
+    for inbound, row in zip(batch.reports, numbers, strict=True):
         ticket_id = _ticket_id(inbound)
-        ticket, sequence = states[str(ticket_id)]
-        origin = f"{inbound.envelope.source}#{inbound.envelope.id}"
+        stream_id = str(ticket_id)
+        ticket, sequence = states[stream_id]
         try:
             command = accept(
                 inbound.report,
                 ticket_id=ticket_id,
                 number=number_of(inbound.report.kind, row[0]),
                 reported_at=unit.now,
-                origin=origin,
+                origin=f"{inbound.envelope.source}#{inbound.envelope.id}",
                 skew_seconds_max=settings.skew_seconds_max,
                 categories=settings.categories,
             )
@@ -68,7 +69,10 @@ async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> N
             unit.parked.append(Parked(inbound.record, type(error).__name__, error.detail))
             continue
         drafts = [Draft(event, unit.now) for event in events]
-        unit.append(str(ticket_id), sequence, drafts, _lineage(inbound))
+        unit.append(stream_id, sequence, drafts, _lineage(inbound))
+        for event in events:
+            ticket = DECIDER.evolve(ticket, event, unit.now)
+        states[stream_id] = State(ticket, sequence + len(drafts))
 
 
 async def _link(batch: Batch, unit: Unit) -> None:
@@ -86,12 +90,13 @@ async def _link(batch: Batch, unit: Unit) -> None:
         ticket, sequence = states[stream_id]
         if ticket.created is None:
             continue  # split from a ticket that this desk never had
-        drafts: list[Draft] = []
         for link, cause in wanted:
-            for event in DECIDER.decide(link, ticket):
+            events = DECIDER.decide(link, ticket)
+            drafts = [Draft(event, cause.time) for event in events]
+            unit.append(stream_id, sequence, drafts, lineage_after(cause, _WRITER))
+            sequence += len(drafts)
+            for event in events:
                 ticket = DECIDER.evolve(ticket, event, cause.time)
-                drafts.append(Draft(event, cause.time))
-        unit.append(stream_id, sequence, drafts, lineage_after(wanted[0][1], _WRITER))
 
 
 def _link_of(event: Recorded) -> LinkTicket | None:
