@@ -7,7 +7,7 @@ import asyncpg
 
 from shared.coalesce import Coalescer
 from shared.errors import TooBusyError, UnavailableError
-from shared.journal.journal import Append, Journal
+from shared.journal.journal import Append, Fate, Journal
 from shared.postgres.pool import Pool
 from shared.runtime.crash import crash_point
 from shared.telemetry.metrics import ServiceMetrics
@@ -28,12 +28,12 @@ class Committer:
         self._metrics = metrics
         self._outbox_max = outbox_max
         self.outbox_length = 0
-        self._coalescer = Coalescer[Sequence[Append], list[bool]](
+        self._coalescer = Coalescer[Sequence[Append], list[Fate]](
             self._flush, batch_size_max=BATCH_SIZE_MAX, pending_max=PENDING_MAX
         )
 
-    async def append(self, appends: Sequence[Append]) -> list[bool]:
-        """Return, once durable, which appends were in time; the others changed nothing.
+    async def append(self, appends: Sequence[Append]) -> list[Fate]:
+        """Return, once durable, what became of each append; only those in time changed anything.
 
         Raises: TooBusyError when too much waits for the log or for the disk.
         """
@@ -47,17 +47,19 @@ class Committer:
                 f"{self.outbox_length} events wait for the log", retry_after_seconds=5
             )
 
-    async def _flush(self, groups: Sequence[Sequence[Append]]) -> list[list[bool] | Exception]:
+    async def _flush(self, groups: Sequence[Sequence[Append]]) -> list[list[Fate] | Exception]:
         appends = [append for group in groups for append in group]
         fates = await self._commit(appends)
-        appended = sum(len(a.drafts) for a, fits in zip(appends, fates, strict=True) if fits)
+        appended = sum(
+            len(a.drafts) for a, fits in zip(appends, fates, strict=True) if fits is True
+        )
         self.outbox_length += appended  # at most: until it is measured again
         self._metrics.group_committed(len(groups))
         self._metrics.journal_appended(appended)
         in_time = iter(fates)
         return [[next(in_time) for _ in group] for group in groups]
 
-    async def _commit(self, appends: Sequence[Append]) -> list[bool]:
+    async def _commit(self, appends: Sequence[Append]) -> list[Fate]:
         for _ in range(_ATTEMPTS):
             try:
                 async with self._pool.acquire() as connection:

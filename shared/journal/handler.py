@@ -12,7 +12,7 @@ from shared.coalesce import Coalescer
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.registry import Recorded
-from shared.errors import DeskError, StaleSequenceError, TooBusyError, UnavailableError
+from shared.errors import DeskError, StaleSequenceError, UnavailableError
 from shared.ids import chance
 from shared.journal.committer import Committer
 from shared.journal.journal import Append, Draft
@@ -199,7 +199,12 @@ class CommandHandler(Generic[C, S]):
         if not appends:
             return results
         fates = await self._committer.append(list(appends.values()))
-        late = [place for place, fits in zip(appends, fates, strict=True) if not fits]
+        late: list[int] = []
+        for place, fate in zip(appends, fates, strict=True):
+            if isinstance(fate, DeskError):
+                results[place] = fate
+            elif not fate:
+                late.append(place)
         again = await asyncio.gather(*(self._try_again(intents[place]) for place in late))
         for place, result in zip(late, again, strict=True):
             results[place] = result
@@ -247,15 +252,12 @@ class CommandHandler(Generic[C, S]):
             results = [turn.decide(intent) for intent in intents]
             if not turn.drafts:
                 return results
-            try:
-                fates = await self._committer.append([turn.append(intents[0])])
-            except (TooBusyError, UnavailableError):
-                raise
-            except DeskError:
+            (fate,) = await self._committer.append([turn.append(intents[0])])
+            if isinstance(fate, DeskError):
                 if len(intents) == 1:
-                    raise
+                    raise fate
                 return [await self._serve_one(intent) for intent in intents]
-            if all(fates):
+            if fate:
                 return results
         raise UnavailableError("other writers kept getting in first; try again")
 

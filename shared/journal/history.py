@@ -26,7 +26,7 @@ from shared.contracts.registry import EVENTS, Recorded
 from shared.errors import DeskError, InvalidInputError, ReusedIdError, StaleSequenceError
 from shared.faults import NOT_DECODABLE, from_msgspec, given_in
 from shared.journal.committer import Committer
-from shared.journal.journal import Append, Draft, Journal
+from shared.journal.journal import Append, Draft, Fate, Journal
 from shared.postgres.pool import Pool
 
 STREAMS_MAX: Final = 1_000
@@ -120,8 +120,17 @@ class HistoryDoor:
                 appends.append(append)
         if appends:
             fates = await self._committer.append(appends)
-            late = {a.stream_id for a, fits in zip(appends, fates, strict=True) if not fits}
-            results = [_refuse_late(result, late) for result in results]
+            refused = {
+                append.stream_id: _refused(append, fate)
+                for append, fate in zip(appends, fates, strict=True)
+                if fate is not True
+            }
+            results = [
+                TakenOver(one.stream_id, error=refused[one.stream_id])
+                if one.error is None and one.stream_id in refused
+                else one
+                for one in results
+            ]
         return results
 
     def _fit(
@@ -194,8 +203,7 @@ def _refusal(field: str, reason: str) -> InvalidInputError:
     return InvalidInputError(f"{field}: {reason}", field=field)
 
 
-def _refuse_late(result: TakenOver, late: set[str]) -> TakenOver:
-    if result.stream_id not in late:
-        return result
-    late_error = StaleSequenceError("the stream moved on meanwhile; send again")
-    return TakenOver(result.stream_id, error=late_error)
+def _refused(append: Append, fate: Fate) -> DeskError:
+    if isinstance(fate, bool):
+        return StaleSequenceError("the stream moved on meanwhile; send again")
+    return InvalidInputError(f"{append.stream_id}: {fate.detail}", field=fate.field)

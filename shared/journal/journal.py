@@ -14,6 +14,8 @@ from shared.clock import Clock
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage, encode_event
 from shared.contracts.registry import Recorded, decode_shared
+from shared.contracts.sendable import UnsendableError, require_sendable
+from shared.errors import DeskError
 from shared.ids import event_id
 from shared.postgres.pool import Connection
 
@@ -82,6 +84,11 @@ class Append(msgspec.Struct, frozen=True):
         return self.expected + len(self.drafts)
 
 
+Fate = bool | UnsendableError
+"""Of an append: it was in time; it was too late; or why it never can be."""
+_Row = tuple[str, int, str, bytes]
+
+
 class Journal:
     """The journal of the service called `writer`. Holds no connection; callers bring theirs."""
 
@@ -115,15 +122,20 @@ class Journal:
         rows = await connection.fetch(_READ, list(stream_ids))
         return tuple((event_type, value) for _, event_type, value in rows)
 
-    async def append(self, connection: Connection, appends: Sequence[Append]) -> list[bool]:
-        """Append inside the caller's transaction; say of each append whether it was in time.
+    async def append(self, connection: Connection, appends: Sequence[Append]) -> list[Fate]:
+        """Append inside the caller's transaction; say of each append what became of it.
 
         An append that finds its stream further on than it expects is left out, whole, and so is
-        what would have followed on it; the others go in. Where another writer is about to append to
-        one of the streams, it waits to see what becomes of that.
+        what would have followed on it, and one with an event that could not be sent, or not be read
+        again (R14); the others go in. Where another writer is about to append to one of the
+        streams, it waits to see what becomes of that.
         """
+        recorded_at = self._clock.now()
+        encoded = [self._rows(append, recorded_at) for append in appends]
+        sendable = {n: rows for n, rows in enumerate(encoded) if not isinstance(rows, DeskError)}
         chains: dict[str, list[int]] = {}
-        for place, append in enumerate(appends):
+        for place in sendable:
+            append = appends[place]
             chain = chains.setdefault(append.stream_id, [])
             last = appends[chain[-1]].last_sequence if chain else append.expected
             if append.expected > last:
@@ -131,34 +143,35 @@ class Journal:
             if append.expected >= last:
                 chain.append(place)
         places = sorted(place for chain in chains.values() for place in chain)
-        columns = self._columns([appends[place] for place in places])
-        begun = set(await connection.fetchval(_INSERT, *columns) or ()) if places else ()
+        fitting = [row for place in places for row in sendable[place]]
+        begun: set[str] = set()
+        if fitting:
+            columns = (list(column) for column in zip(*fitting, strict=True))
+            begun.update(await connection.fetchval(_INSERT, *columns) or ())
         in_time = {place for place in places if appends[place].stream_id in begun}
-        return [place in in_time for place in range(len(appends))]
+        return [
+            rows if isinstance(rows, DeskError) else place in in_time
+            for place, rows in enumerate(encoded)
+        ]
 
-    def _columns(
-        self, appends: Sequence[Append]
-    ) -> tuple[list[str], list[int], list[str], list[bytes]]:
-        recorded_at = self._clock.now()
-        streams: list[str] = []
-        sequences: list[int] = []
-        types: list[str] = []
-        values: list[bytes] = []
-        for append in appends:
-            for sequence, draft in enumerate(append.drafts, append.expected + 1):
-                streams.append(append.stream_id)
-                sequences.append(sequence)
-                types.append(draft.data.TYPE)
-                values.append(
-                    encode_event(
-                        self.writer,
-                        draft.data,
-                        sequence=sequence,
-                        event_id=event_id(self.writer, append.stream_id, sequence),
-                        time=draft.time,
-                        recorded_at=recorded_at,
-                        lineage=draft.lineage or append.lineage,
-                        actor=draft.actor,
-                    )
+    def _rows(self, append: Append, recorded_at: datetime) -> "list[_Row] | UnsendableError":
+        rows: list[_Row] = []
+        for sequence, draft in enumerate(append.drafts, append.expected + 1):
+            try:
+                value = encode_event(
+                    self.writer,
+                    draft.data,
+                    sequence=sequence,
+                    event_id=event_id(self.writer, append.stream_id, sequence),
+                    time=draft.time,
+                    recorded_at=recorded_at,
+                    lineage=draft.lineage or append.lineage,
+                    actor=draft.actor,
                 )
-        return streams, sequences, types, values
+                require_sendable(draft.data, value)
+            except UnicodeEncodeError as error:
+                return UnsendableError(f"{draft.data.TYPE} holds text that is no Unicode: {error}")
+            except UnsendableError as error:
+                return error
+            rows.append((append.stream_id, sequence, draft.data.TYPE, value))
+        return rows

@@ -13,7 +13,13 @@ from typing import Any, Final
 import asyncpg
 
 from shared.log.partitioner import partition_of
-from shared.log.port import LogUnavailableError, Outgoing, Record, TopicPartition
+from shared.log.port import (
+    LogUnavailableError,
+    Outgoing,
+    Record,
+    TopicPartition,
+    require_sizes,
+)
 from shared.postgres.listener import Listener
 
 FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -190,6 +196,7 @@ class EmbeddedWriter:
         """See `LogWriter.send`."""
         if not records:
             return
+        require_sizes(records)
         await self._learn({record.topic for record in records})
         placed: defaultdict[TopicPartition, list[Outgoing]] = defaultdict(list)
         for record in records:

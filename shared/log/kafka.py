@@ -31,12 +31,11 @@ from shared.log.partitioner import partition_of
 from shared.log.port import (
     LogUnavailableError,
     Outgoing,
-    RecordTooLargeError,
     TopicPartition,
+    require_sizes,
 )
 
 BATCH_BYTES_MAX: Final = 1_000_000
-RECORD_BYTES_MAX: Final = 1_000_000
 SEND_SECONDS_MAX: Final = 25.0  # a record lives 5 s in aiokafka, then its sending has failed
 T = TypeVar("T")
 _TOPIC_CONFIG: Final = {"retention.ms": "-1", "cleanup.policy": "delete"}
@@ -282,14 +281,10 @@ class KafkaWriter:
         producer: Any,  # noqa: ANN401 see _producer
         records: Sequence[Outgoing],
     ) -> dict[TopicPartition, list[Outgoing]]:
+        require_sizes(records)
         await self._learn(producer, {record.topic for record in records})
         placed: defaultdict[TopicPartition, list[Outgoing]] = defaultdict(list)
         for record in records:
-            if len(record.value) > RECORD_BYTES_MAX:
-                raise RecordTooLargeError(
-                    f"an event of {len(record.value)} bytes for {record.topic}; at most"
-                    f" {RECORD_BYTES_MAX} go through Kafka"
-                )
             number = partition_of(record.key, self._partitions[record.topic])
             placed[TopicPartition(record.topic, number)].append(record)
         return placed

@@ -5,11 +5,14 @@ reader sees a record only after it is durable; offsets of one partition only gro
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from shared.errors import DeskError, UnavailableError
+
+RECORD_BYTES_MAX: Final = 1_000_000
+"""What a record's value may have, in every log; journals refuse an event that is larger (R14)."""
 
 
 class LogUnavailableError(UnavailableError):
@@ -46,6 +49,16 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int
 
 
+def require_sizes(records: Sequence[Outgoing]) -> None:
+    """Raise RecordTooLargeError if one of the records is larger than a log takes."""
+    for record in records:
+        if len(record.value) > RECORD_BYTES_MAX:
+            raise RecordTooLargeError(
+                f"an event of {len(record.value)} bytes for {record.topic}; at most"
+                f" {RECORD_BYTES_MAX} go through the log"
+            )
+
+
 class LogWriter(Protocol):
     """Sends records. One writer belongs to one task."""
 
@@ -53,6 +66,7 @@ class LogWriter(Protocol):
         """Return once all are durable, in order per partition.
 
         Raises: LogUnavailableError when they may not be; the caller sends them again.
+        RecordTooLargeError for a value over RECORD_BYTES_MAX; nothing was sent.
         """
         ...
 

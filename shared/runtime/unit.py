@@ -11,6 +11,7 @@ import msgspec
 from shared.contracts.envelope import Envelope, Lineage
 from shared.contracts.intake import TicketReported
 from shared.contracts.registry import Recorded
+from shared.contracts.sendable import UnsendableError
 from shared.journal.journal import Append, Draft, Journal
 from shared.log.port import Record
 from shared.postgres.pool import Connection
@@ -118,13 +119,14 @@ class Unit:
         the offsets with the rows, and they are read again. What was decided may be on its way
         already, so it must be durable before anyone sees it.
 
-        Raises: MovedOnError when a writer was quicker on one of the streams; the transaction must
-        then be undone and the batch be tried again.
+        Raises: UnsendableError for an event that no log would take; MovedOnError when a writer was
+        quicker on one of the streams. The transaction must then be undone, and in the second case
+        the batch be tried again.
         """
         if not self._appends:
             await self.connection.execute(IN_NO_HURRY)
-        elif not all(await self.journal.append(self.connection, self._appends)):
-            raise MovedOnError("a stream moved on while a reaction decided")
+        else:
+            await self._append_all()
         if self._timers:
             timers = [timer for armed in self._timers.values() for timer in armed]
             await self.connection.execute(
@@ -147,6 +149,13 @@ class Unit:
                 [one.sequence for one in outbound],
                 self.now,
             )
+
+    async def _append_all(self) -> None:
+        for fate in await self.journal.append(self.connection, self._appends):
+            if isinstance(fate, UnsendableError):
+                raise fate
+            if not fate:
+                raise MovedOnError("a stream moved on while a reaction decided")
 
     async def _arm(self, timers: Sequence[Timer]) -> None:
         await self.connection.execute(

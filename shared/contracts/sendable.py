@@ -1,0 +1,56 @@
+"""What cannot be sent is not written: an event that a log, or any reader, would refuse (R14)."""
+
+from typing import Any, cast
+
+import msgspec
+
+from shared.contracts.base import EventData
+from shared.contracts.registry import UndecodableError, decode_shared
+from shared.errors import InvalidInputError
+from shared.log.port import RECORD_BYTES_MAX
+
+
+class UnsendableError(InvalidInputError):
+    """An event that no log takes or no reader believes; `field` points into its data."""
+
+
+def require_sendable(data: EventData, value: bytes) -> None:
+    """Raise UnsendableError unless `value`, which holds `data`, can be sent and read again.
+
+    Reading it is what proves it, and is not wasted: who reads the event next finds it decoded.
+    """
+    if len(value) > RECORD_BYTES_MAX:
+        field = largest_field(data)
+        raise UnsendableError(
+            f"{field}: too long. An event may have {RECORD_BYTES_MAX} bytes, and"
+            f" {data.TYPE} would have {len(value)}.",
+            field=field,
+        )
+    try:
+        decode_shared(data.TYPE, value)
+    except UndecodableError as error:
+        raise UnsendableError(f"{data.TYPE} breaks its contract: {error.detail}") from error
+
+
+def largest_field(data: EventData) -> str:
+    """Return the JSON pointer of what makes the data large: down to where no part is over half."""
+    node: Any = msgspec.to_builtins(data)
+    pointer = ""
+    while True:
+        parts = _parts(node)
+        if not parts:
+            return pointer
+        name, largest = max(parts, key=lambda part: len(msgspec.json.encode(part[1])))
+        size = len(msgspec.json.encode(largest))
+        if pointer and 2 * size < len(msgspec.json.encode(node)):
+            return pointer
+        pointer += "/" + name.replace("~", "~0").replace("/", "~1")
+        node = largest
+
+
+def _parts(node: object) -> list[tuple[str, Any]]:
+    if isinstance(node, dict):
+        return list(cast("dict[str, Any]", node).items())
+    if isinstance(node, list | tuple):
+        return [(str(place), item) for place, item in enumerate(cast("list[Any]", node))]
+    return []
