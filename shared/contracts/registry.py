@@ -238,12 +238,19 @@ def decode_event(event_type: str, value: bytes | None) -> Recorded:
 
 
 SHARED_MAX: Final = 4_096
-decode_shared = lru_cache(maxsize=SHARED_MAX)(decode_event)
-"""As `decode_event`, remembered by the bytes.
+SHARED_BYTES_MAX: Final = 4_096
+_remembered = lru_cache(maxsize=SHARED_MAX)(decode_event)
 
-In one process five services read the same records; and who reacts to an event reads it again soon,
-from its history or its journal.
-"""
+
+def decode_shared(event_type: str, value: bytes | None) -> Recorded:
+    """As `decode_event`, remembered by the bytes; all that is remembered has 16 MiB at most.
+
+    In one process five services read the same records; and who reacts to an event reads it again
+    soon, from its history or its journal. A large event is rare, and read anew.
+    """
+    if value is not None and len(value) > SHARED_BYTES_MAX:
+        return decode_event(event_type, value)
+    return _remembered(event_type, value)
 
 
 def decode_data(event_type: str, value: bytes) -> EventData:
