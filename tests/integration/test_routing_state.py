@@ -20,7 +20,7 @@ from services.routing.queries import state as sql
 from services.routing.queries.views import list_agents, list_queues
 from shared.contracts.base import EventData
 from shared.contracts.intake import Scope, TicketCancelled, TicketResolved, TicketUpdated
-from shared.contracts.registry import Recorded
+from shared.contracts.registry import Recorded, decode_event
 from shared.contracts.routing import AgentAvailabilityChanged, TicketAssigned
 from shared.journal.committer import Committer
 from shared.journal.handler import Intent, Written
@@ -262,6 +262,41 @@ async def test_its_own_words_from_an_older_program_are_taken_in(desk: RoutingDes
     await desk.tell(own["bo"])
     await desk.tell(tickets(2))
     assert (await desk.holders())[str(UUID(int=2))] is None
+
+
+def imported(events: list[Recorded]) -> list[Recorded]:
+    """Return events as they are when they tell of another system's past."""
+    plain = [msgspec.json.decode(event.value) | {"history": True} for event in events]
+    return [decode_event(one["type"], msgspec.json.encode(one)) for one in plain]
+
+
+async def test_a_past_taken_over_is_load_and_goes_to_nobody_until_something_happens(
+    desk: RoutingDesk,
+) -> None:
+    await desk.tell(imported(tickets(1, 2)))
+    past = msgspec.structs.replace(LINEAGE, history=True)
+    async with desk.pool.acquire() as connection, connection.transaction():
+        for number, agent in ((1, "al"), (2, None)):
+            given = TicketAssigned(
+                ticket_id=UUID(int=number),
+                group="service-desk",
+                agent_id=agent,
+                line=1,
+                reassignment_count=0,
+                reasons=(),
+            )
+            draft = Draft(given, desk.clock.now())
+            append = Append(str(UUID(int=number)), 0, (draft,), past)
+            assert await desk.journal.append(connection, [append]) == [True]
+    await desk.hire("al", "network", workload_max=2)
+    upkeep = Upkeep(desk.pool, decisions(desk))
+    while await upkeep.look_on():
+        pass
+    await desk.give_out()
+    assert await desk.workloads() == {"al": 1}
+    assert await desk.holders() == {str(UUID(int=1)): "al", str(UUID(int=2)): None}
+    await desk.tell(written("intake", [created(UUID(int=2)), update(2, 1)])[1:])
+    assert await desk.workloads() == {"al": 2}
 
 
 async def test_a_desk_without_state_builds_it_and_answers_from_it(desk: RoutingDesk) -> None:
