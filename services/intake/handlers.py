@@ -1,6 +1,6 @@
 """Intake's commands: from what a caller wants to events in the journal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -8,17 +8,18 @@ from uuid import UUID
 from msgspec import Struct
 
 from services.intake.domain.commands import MergeTicket, TicketCommand
-from services.intake.domain.record import accept, number_of
+from services.intake.domain.record import accept, number_in, number_of
 from services.intake.domain.ticket import Ticket, decide, evolve, key_of, keys_of
 from services.intake.settings import IntakeSettings
+from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketReported
 from shared.errors import DeskError, InvalidInputError, NotFoundError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
 from shared.journal.snapshots import Compaction
-from shared.postgres.pool import Pool
+from shared.postgres.pool import Connection, Pool
 from shared.postgres.turn import Turn
-from shared.runtime.numbers import Numbers
+from shared.runtime.numbers import Numbers, raise_past
 
 _MERGING: Final = 1_919_905_901
 DECIDER: Final = Decider[TicketCommand, Ticket](
@@ -43,6 +44,21 @@ class Opened(Struct, frozen=True):
     number: str
     sequence: int
     is_new: bool
+
+
+def given(event: EventData) -> int | None:
+    """Return which of this desk's own numbers an event gives to a ticket, if it gives one."""
+    return number_in(event.number) if isinstance(event, TicketCreated) else None
+
+
+async def pass_given(connection: Connection, events: Iterable[EventData]) -> None:
+    """Let no ticket have a number that one of these has: numbers never go back, and none is double.
+
+    They come from the log, which knows more than a database restored from an older copy; or from
+    another system whose numbers look like ours.
+    """
+    if highest := max((given(event) or 0 for event in events), default=0):
+        await raise_past(connection, highest)
 
 
 class Tickets:

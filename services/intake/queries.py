@@ -7,9 +7,10 @@ from uuid import UUID
 
 import msgspec
 
+from services.intake.domain.record import NUMBER_FORM, number_in
 from services.intake.tables import DOCUMENT, OPEN, RANK
 from shared.errors import NotFoundError
-from shared.postgres.pool import Pool
+from shared.postgres.pool import Connection, Pool
 from shared.terms import searchable
 
 _FIELDS: Final = """
@@ -223,3 +224,22 @@ async def board_sequence(pool: Pool, ticket_id: UUID) -> int:
         "SELECT activity_seq FROM read.board WHERE ticket_id = $1", ticket_id
     )
     return known or 0
+
+
+async def newest_number(connection: Connection) -> int:
+    """Return the highest of the desk's own numbers among the newest thousand tickets; 0 for none.
+
+    By the index on `created_at`; a ticket made by this desk is newer than those before it.
+    """
+    rows = await connection.fetch(
+        "SELECT number FROM read.board WHERE created_at IS NOT NULL"
+        " ORDER BY created_at DESC LIMIT 1000"
+    )
+    return max((number_in(row[0]) or 0 for row in rows), default=0)
+
+
+async def highest_number(connection: Connection) -> int:
+    """Return the highest of the desk's own numbers; 0 for none. Reads the whole board."""
+    return await connection.fetchval(
+        "SELECT coalesce(max(substring(number from $1)::bigint), 0) FROM read.board", NUMBER_FORM
+    )

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from services.intake.domain.commands import LinkTicket
 from services.intake.domain.record import accept, number_of
-from services.intake.handlers import DECIDER
+from services.intake.handlers import DECIDER, pass_given
 from services.intake.settings import IntakeSettings
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketMerged, TicketResolved
@@ -16,6 +16,7 @@ from shared.ids import decision_id, reported_ticket_id
 from shared.journal.handler import State, read_states
 from shared.journal.journal import Draft
 from shared.runtime.consumer import React
+from shared.runtime.numbers import draw
 from shared.runtime.quarantine import Parked
 from shared.runtime.unit import Batch, Inbound, Outbound, Unit, lineage_after
 
@@ -26,6 +27,7 @@ def make_react(settings: IntakeSettings) -> React:
     """Return intake's reaction."""
 
     async def react(batch: Batch, unit: Unit) -> None:
+        await pass_given(unit.connection, [event.data for event in batch.events])
         if batch.reports:
             await _open_tickets(batch, unit, settings)
         await _link(batch, unit)
@@ -47,10 +49,8 @@ async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> N
     """Open tickets; each report meets what those before it came to, as if it had come alone."""
     tickets = {str(_ticket_id(inbound)) for inbound in batch.reports}
     states = await read_states(unit.connection, DECIDER, dict.fromkeys(tickets, ()))
-    numbers = await unit.connection.fetch(
-        "SELECT nextval('kernel.number') FROM generate_series(1, $1)", len(batch.reports)
-    )
-    for inbound, row in zip(batch.reports, numbers, strict=True):
+    numbers = await draw(unit.connection, len(batch.reports))
+    for inbound, number in zip(batch.reports, numbers, strict=True):
         ticket_id = _ticket_id(inbound)
         stream_id = str(ticket_id)
         ticket, sequence = states[stream_id]
@@ -58,7 +58,7 @@ async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> N
             command = accept(
                 inbound.report,
                 ticket_id=ticket_id,
-                number=number_of(inbound.report.kind, row[0]),
+                number=number_of(inbound.report.kind, number),
                 reported_at=unit.now,
                 origin=f"{inbound.envelope.source}#{inbound.envelope.id}",
                 skew_seconds_max=settings.skew_seconds_max,

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from fastapi import APIRouter
 
 from services.intake.api import Intake
-from services.intake.handlers import DECIDER, Tickets
+from services.intake.handlers import DECIDER, Tickets, given, pass_given
 from services.intake.projections import READ_MODEL
+from services.intake.queries import highest_number, newest_number
 from services.intake.reactions import make_react
 from services.intake.settings import IntakeSettings
+from shared.contracts.intake import TicketCreated
 from shared.contracts.registry import INBOUND, topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
 from shared.journal.handler import CommandHandler
-from shared.runtime.numbers import Numbers
+from shared.runtime.numbers import Numbers, highest_unread, is_behind, raise_past
 from shared.runtime.service import Service, Spec
 from shared.version import VERSION
 
@@ -36,6 +38,21 @@ def room() -> Room:
             topics=(INBOUND, *topics_of("intake"), *_RANKING),
             read_model=READ_MODEL,
             react=make_react(settings),
+            on_start=pass_known_numbers,
+            before_past=pass_given,
         ),
         routers,
     )
+
+
+async def pass_known_numbers(service: Service) -> None:
+    """Give no number that the board or the log knows: this database may be an older copy, or new.
+
+    The whole board is read only where its newest tickets show that the sequence is older than it.
+    """
+    unread = await highest_unread(service.around.log, service.pool, TicketCreated.TYPE, given)
+    async with service.pool.acquire() as connection, connection.transaction():
+        known = await newest_number(connection)
+        if await is_behind(connection, known):
+            known = await highest_number(connection)
+        await raise_past(connection, max(known, unread))

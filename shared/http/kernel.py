@@ -115,7 +115,13 @@ def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
 
 def _history_router(service: Service) -> APIRouter:
     router = APIRouter(tags=["import"])
-    door = HistoryDoor(service.journal, service.committer, service.pool, service.clock)
+    door = HistoryDoor(
+        service.journal,
+        service.committer,
+        service.pool,
+        service.clock,
+        service.spec.before_past,
+    )
 
     @router.post(
         "/history:batch",

@@ -5,7 +5,7 @@ so sending it again changes nothing and sending more of it goes on where it stop
 than was sent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -27,8 +27,9 @@ from shared.errors import DeskError, InvalidInputError, ReusedIdError, StaleSequ
 from shared.faults import NOT_DECODABLE, from_msgspec, given_in
 from shared.journal.committer import Committer
 from shared.journal.journal import Append, Draft, Fate, Journal
-from shared.postgres.pool import Pool
+from shared.postgres.pool import Connection, Pool
 
+BeforePast = Callable[[Connection, Sequence[EventData]], Awaitable[None]]
 STREAMS_MAX: Final = 1_000
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _SKEW: Final = timedelta(minutes=5)
@@ -80,11 +81,19 @@ class HistoryDoor:
     Rules, agreements and people are published by who may, not taken over.
     """
 
-    def __init__(self, journal: Journal, committer: Committer, pool: Pool, clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        committer: Committer,
+        pool: Pool,
+        clock: Clock,
+        before: BeforePast | None = None,
+    ) -> None:
         self._clock = clock
         self._journal = journal
         self._committer = committer
         self._pool = pool
+        self._before = before
         self._decoders = {
             event.TYPE: msgspec.json.Decoder(event)
             for event in EVENTS[journal.writer]
@@ -119,6 +128,7 @@ class HistoryDoor:
             if append.drafts:
                 appends.append(append)
         if appends:
+            await self._announce(appends)
             fates = await self._committer.append(appends)
             refused = {
                 append.stream_id: _refused(append, fate)
@@ -132,6 +142,11 @@ class HistoryDoor:
                 for one in results
             ]
         return results
+
+    async def _announce(self, appends: Sequence[Append]) -> None:
+        if self._before is not None:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await self._before(connection, [d.data for a in appends for d in a.drafts])
 
     def _fit(
         self, stream: PastStream, source: str, known: Sequence[Recorded], latest: datetime

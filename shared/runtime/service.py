@@ -20,6 +20,7 @@ from shared.deliveries.webhook import Webhook, webhook_client
 from shared.errors import UnavailableError
 from shared.ids import chance
 from shared.journal.committer import Committer
+from shared.journal.history import BeforePast
 from shared.journal.journal import WAKE_CHANNEL, Journal
 from shared.journal.relay import Relay, outbox_length
 from shared.log.port import Log, LogUnavailableError, TopicPartition
@@ -59,6 +60,8 @@ class Spec:
     """What one service is made of: its name, the topics it reads, its folds and its reactions.
 
     `on_start` publishes what must exist before anything else, such as a default policy;
+    `before_past` hears of the events of a past before they are taken over, in a transaction of its
+    own;
     `chores` are done for ever by those who work, each in a loop of its name; a step pauses itself,
     a few seconds at most, since a loop shows that it lives, and is ready, after each step;
     `migrations` are its own tables beside the kernel's.
@@ -75,6 +78,7 @@ class Spec:
         default_factory=dict[str, "Callable[[Service], Awaitable[None]]"]
     )
     migrations: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    before_past: BeforePast | None = None
 
 
 @dataclass(frozen=True, slots=True)

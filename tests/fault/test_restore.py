@@ -1,15 +1,18 @@
 """A writer restored from an older backup says other things under sequences it has used before."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 from support.inprocess import InProcessDesk, in_process_desk
 from support.invariants import broken_invariants
 
 from services.host import ROOMS
 from shared.log.embedded import EmbeddedLog
+from shared.postgres.migrate import migrate
 
 TICKETS = 4
 
@@ -45,6 +48,13 @@ async def read_models(desk: InProcessDesk) -> dict[str, list[str]]:
             rows[f"{name}.{table.name}"] = [row[0] for row in found]
         await connection.close()
     return rows
+
+
+async def number_of(desk: InProcessDesk, number: int) -> str:
+    """Report a ticket; return the number that people read out."""
+    ticket = await desk.report(number)
+    await desk.settle()
+    return (await desk.clients["intake"].get(f"/tickets/{ticket}")).json()["number"]
 
 
 async def start(desk: InProcessDesk, ticket: str, agent: str) -> None:
@@ -83,4 +93,43 @@ async def test_a_restored_writer_raises_the_alarm_and_overwrites_nothing(
             assert sum("says two things" in line for line in broken) == 2
     finally:
         await dropped(backup)
+    await log.close()
+
+
+async def copy_of_journal(dsn: str, new: str) -> None:
+    """Fill a new database with journal and offsets, as one may who has the log and no backup."""
+    await migrate(new)
+    old, fresh = await asyncpg.connect(dsn), await asyncpg.connect(new)
+    for table in ("journal", "consumer_offset"):
+        rows = await old.fetch(f"SELECT * FROM kernel.{table}")
+        await fresh.copy_records_to_table(table, schema_name="kernel", records=rows)
+    await old.close()
+    await fresh.close()
+
+
+@pytest.mark.parametrize("how", ["older copy", "lost", "journal alone"])
+async def test_a_number_is_not_given_again_whatever_the_database_was_restored_from(
+    how: str, make_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    log = await EmbeddedLog(make_database("log")).open()
+    async with in_process_desk(make_database, tmp_path, log=log, services=["intake"]) as desk:
+        numbers = [await number_of(desk, number) for number in range(TICKETS)]
+        dsns = dict(desk.dsns)
+    backup = await copied(dsns["intake"])
+    async with in_process_desk(make_database, tmp_path, log=log, dsns=dsns) as desk:
+        numbers += [await number_of(desk, number) for number in range(TICKETS, 3 * TICKETS)]
+    new = {"older copy": backup}.get(how) or make_database("intake")
+    if how == "journal alone":
+        await copy_of_journal(dsns["intake"], new)
+    try:
+        restored = {"intake": new}
+        async with in_process_desk(make_database, tmp_path, log=log, dsns=restored) as desk:
+            at_once = [desk.report(100 + number) for number in range(2 * TICKETS)]
+            tickets = await asyncio.gather(*at_once)
+            await desk.settle()
+            views = [await desk.clients["intake"].get(f"/tickets/{one}") for one in tickets]
+            numbers += [view.json()["number"] for view in views]
+    finally:
+        await dropped(backup)
+    assert len(set(numbers)) == 5 * TICKETS, numbers
     await log.close()

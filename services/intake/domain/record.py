@@ -1,5 +1,6 @@
 """The standard record: from what a caller reports to the command that makes a ticket of it."""
 
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -12,11 +13,19 @@ from shared.errors import InvalidInputError
 CATEGORIES: Final = frozenset({"hardware", "software", "network", "system"})
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _PREFIX: Final = {"incident": "INC", "service_request": "REQ"}
+NUMBER_FORM: Final = "^(?:INC|REQ)-([0-9]{6,12})$"
+_NUMBER: Final = re.compile(NUMBER_FORM, re.ASCII)
 
 
 def number_of(kind: str, number: int) -> str:
     """Return the number people read out, such as INC-000123 or REQ-000124."""
     return f"{_PREFIX[kind]}-{number:06d}"
+
+
+def number_in(text: str) -> int | None:
+    """Return what `number_of` made a number of; None for one that another system gave."""
+    found = _NUMBER.match(text)
+    return None if found is None else int(found[1])
 
 
 def accept(  # noqa: PLR0913 everything that is not in the report is named here
