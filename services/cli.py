@@ -5,7 +5,17 @@ import sys
 
 import typer
 
-from services.commands import imports, operate, quarantine, replay, reports, serve, sla, tokens
+from services.commands import (
+    deliveries,
+    imports,
+    operate,
+    quarantine,
+    replay,
+    reports,
+    serve,
+    sla,
+    tokens,
+)
 
 app = typer.Typer(
     name="desk",
@@ -21,6 +31,7 @@ app.add_typer(reports.app, name="report")
 app.add_typer(sla.app, name="sla")
 app.add_typer(replay.app, name="replay")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(tokens.app, name="token")
 
 

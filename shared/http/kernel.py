@@ -14,6 +14,7 @@ from shared.http.answers import ItemError, answer, item_error
 from shared.http.app import DeskApp, ServiceInfo, create_app
 from shared.http.auth import DeskState, Principal, Role, TokenVerifier, requires
 from shared.http.body import openapi_body, read_struct
+from shared.http.deliveries import deliveries_router
 from shared.http.gate import Gate
 from shared.http.health import Check, health_router, metrics_router
 from shared.journal.history import HistoryDoor, PastBatch, TakenOver
@@ -107,7 +108,12 @@ def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
     metrics = service.around.metrics
     state = DeskState(room.info.name, verifier, service.clock, metrics)
     probes = [health_router(service_checks(service)), metrics_router(metrics.registry)]
-    routers = [*room.routers(service), _history_router(service), _quarantine_router(service)]
+    routers = [
+        *room.routers(service),
+        _history_router(service),
+        _quarantine_router(service),
+        deliveries_router(service),
+    ]
     app = create_app(room.info, routers, state, probes=probes)
     app.user_middleware.append(Middleware(Gate, closed=service.closed))  # innermost: it is counted
     return app
