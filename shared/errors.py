@@ -64,5 +64,9 @@ class UnavailableError(DeskError):
     """A part the service needs is away; nothing was acknowledged: 503."""
 
 
+class TurnLostError(UnavailableError):
+    """Somebody else had his turn since the caller read; nothing was stored: 503."""
+
+
 class StartupError(DeskError):
     """The desk cannot start as asked; the command line prints the sentence and exits."""

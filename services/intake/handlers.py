@@ -18,10 +18,9 @@ from shared.errors import DeskError, InvalidInputError, NotFoundError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
 from shared.journal.snapshots import Compaction
 from shared.postgres.pool import Connection, Pool
-from shared.postgres.turn import Turn
+from shared.postgres.turn import HeldTurn, Turn
 from shared.runtime.numbers import Numbers, raise_past
 
-_MERGING: Final = 1_919_905_901
 DECIDER: Final = Decider[TicketCommand, Ticket](
     Ticket(), decide, evolve, Compaction[TicketCommand](key=key_of, asks=keys_of)
 )
@@ -74,7 +73,7 @@ class Tickets:
         self._handler = handler
         self._numbers = numbers
         self._settings = settings
-        self._merging = Turn(pool, _MERGING)
+        self._merging = Turn(pool, "merge")
 
     async def open(self, report: Report) -> Opened:
         """Make one ticket of one report, however often it is reported.
@@ -112,13 +111,7 @@ class Tickets:
         command = intent.command
         if isinstance(command, MergeTicket):
             return await self._merge(intent, command)
-        return await self._carry_out(intent)
-
-    async def _carry_out(self, intent: Intent[TicketCommand]) -> Written:
-        written = await self._handler.handle(intent)
-        if written.sequence == 0:
-            raise NotFoundError(f"no ticket {intent.stream_id}")
-        return written
+        return _require_known(await self._handler.handle(intent))
 
     async def state(self, ticket_id: UUID) -> Ticket:
         """Return the ticket as the journal has it; unknown for one that does not exist."""
@@ -127,9 +120,13 @@ class Tickets:
 
     async def _merge(self, intent: Intent[TicketCommand], command: MergeTicket) -> Written:
         """Merge, one at a time in the whole desk: else two could end in each other."""
-        async with self._merging.taken():
+
+        async def merge(turn: HeldTurn) -> Written:
             await self._require_survivor(command)
-            return await self._carry_out(intent)
+            [written] = await self._handler.handle_in_turn([intent], turn)
+            return _require_known(written)
+
+        return await self._merging.run(merge)
 
     async def _require_whole(self, ticket_id: UUID | None) -> None:
         if ticket_id is not None and (await self.state(ticket_id)).created is None:
@@ -171,3 +168,9 @@ class Tickets:
         ticket = await self.state(report.ticket_id)
         number = ticket.created.number if ticket.created is not None else ""
         return Opened(report.ticket_id, number, 1, is_new=False)
+
+
+def _require_known(written: Written) -> Written:
+    if written.sequence == 0:
+        raise NotFoundError(f"no ticket {written.stream_id}")
+    return written

@@ -1,6 +1,5 @@
 """Sla's commands: publishing rules, telling of services, agreements and their reviews."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
@@ -53,7 +52,7 @@ from shared.errors import InvalidInputError, NotFoundError, StaleSequenceError, 
 from shared.journal.handler import CommandHandler, Decider, Intent, Written, require_sequence
 from shared.journal.snapshots import Compaction
 from shared.postgres.pool import Connection, Pool
-from shared.postgres.turn import Turn
+from shared.postgres.turn import HeldTurn, Turn
 from shared.runtime.catch_up import catch_up
 from shared.runtime.service import Service
 from shared.telemetry import context
@@ -78,7 +77,6 @@ def _planned(rule: RuleEvent, before: EventData | None) -> dict[str, Any]:
     return {**after, "differs": differs}
 
 
-_PUBLISHING: Final = 1_919_905_902
 DECIDER: Final = Decider[PublishRule, RuleEvent | None](
     None, decide, evolve, Compaction[PublishRule]()
 )
@@ -90,7 +88,7 @@ class Rulebook:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._handler = CommandHandler(DECIDER, service.committer, service.pool)
-        self._publishing = Turn(service.pool, _PUBLISHING)
+        self._publishing = Turn(service.pool, "rules")
 
     async def plan(self, wanted: RulesWanted) -> list[RuleEvent]:
         """Return what `publish` would write now. Raises: InvalidInputError naming the field."""
@@ -138,18 +136,23 @@ class Rulebook:
         """Put rules into force, calendars first; what is in force already is not written again.
 
         All rules are one thing that has to be sound, so they are published one request at a time,
-        by who has read all before. `expected` is a stream that has to be at a sequence.
+        by who has read all before, and those of a request together or not at all. `expected` is a
+        stream that has to be at a sequence.
         Raises: InvalidInputError naming the field, with nothing written; StaleSequenceError;
         UnavailableError if what was published before cannot be read yet.
         """
-        async with self._publishing.taken():
+
+        async def in_turn(turn: HeldTurn) -> list[RuleEvent]:
             if expected is not None:
                 name, sequence = expected
                 require_sequence((await self._handler.state(name))[1], sequence)
             await catch_up(self._service)
             planned = await self.plan(wanted)
-            await self._write(planned, context.lineage())
-        return planned
+            intents = [self._intent(rule, context.lineage()) for rule in planned]
+            await self._handler.handle_in_turn(intents, turn)
+            return planned
+
+        return await self._publishing.run(in_turn)
 
     async def warnings(self, wanted: RulesWanted) -> list[Finding]:
         """Return what the linter finds odd in rules that are published."""
@@ -172,16 +175,10 @@ class Rulebook:
         for document in (*default_calendars(zone), default_policy()):
             _, sequence = await self._handler.state(document.stream_id)
             if sequence == 0:
-                await self._one(document, start)
+                await self._handler.handle(self._intent(document, start))
 
-    async def _write(self, rules: Sequence[RuleEvent], lineage: Lineage) -> None:
-        for rule in rules:
-            await self._one(rule, lineage)
-
-    async def _one(self, document: RuleEvent, lineage: Lineage) -> Written:
-        command = PublishRule(document)
-        at = self._service.clock.now()
-        return await self._handler.handle(Intent(document.stream_id, command, at, lineage))
+    def _intent(self, rule: RuleEvent, lineage: Lineage) -> Intent[PublishRule]:
+        return Intent(rule.stream_id, PublishRule(rule), self._service.clock.now(), lineage)
 
 
 SERVICES_DECIDER: Final = Decider[Record, Newest](

@@ -7,7 +7,7 @@ import asyncpg
 
 from shared.coalesce import Coalescer
 from shared.errors import TooBusyError, UnavailableError
-from shared.journal.journal import Append, Fate, Journal
+from shared.journal.journal import Append, Fate, Journal, TornTurnError
 from shared.postgres.pool import Pool
 from shared.runtime.crash import crash_point
 from shared.telemetry.metrics import ServiceMetrics
@@ -68,6 +68,6 @@ class Committer:
                         crash_point("writer.before_commit")
                     crash_point("writer.after_commit")
                     return in_time
-            except asyncpg.DeadlockDetectedError:
+            except (asyncpg.DeadlockDetectedError, TornTurnError):
                 continue  # other writers and we waited for one another; one had to give way
         raise UnavailableError("other writers kept getting in the way; nothing was stored")

@@ -12,12 +12,13 @@ from shared.coalesce import Coalescer
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.registry import Recorded
-from shared.errors import DeskError, StaleSequenceError, UnavailableError
+from shared.errors import DeskError, StaleSequenceError, TurnLostError, UnavailableError
 from shared.ids import chance
 from shared.journal.committer import Committer
 from shared.journal.journal import Append, Draft
 from shared.journal.snapshots import Compaction, read_pasts
 from shared.postgres.pool import Connection, Pool
+from shared.postgres.turn import HeldTurn
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -208,6 +209,31 @@ class CommandHandler(Generic[C, S]):
         again = await asyncio.gather(*(self._try_again(intents[place]) for place in late))
         for place, result in zip(late, again, strict=True):
             results[place] = result
+        return results
+
+    async def handle_in_turn(self, intents: Sequence[Intent[C]], turn: HeldTurn) -> list[Written]:
+        """Carry out commands of different streams, all or none, if nobody else has had his turn.
+
+        Raises: the domain's errors; StaleSequenceError; TurnLostError, also when another writer was
+        quicker on one of the streams: what was read under this turn is out of date.
+        """
+        states = await self._read(intents)
+        appends: list[Append] = []
+        results: list[Written] = []
+        for intent in intents:
+            one = _Round(self._decider, *states[intent.stream_id])
+            outcome = one.decide(intent)
+            if isinstance(outcome, DeskError):
+                raise outcome
+            if one.drafts:
+                appends.append(msgspec.structs.replace(one.append(intent), turn=turn))
+            results.append(outcome)
+        fates = await self._committer.append(appends) if appends else []
+        for fate in fates:
+            if isinstance(fate, DeskError):
+                raise fate
+        if not all(fates):
+            raise TurnLostError("somebody else got in between; nothing was stored; try again")
         return results
 
     async def state(self, stream_id: str) -> State[S]:

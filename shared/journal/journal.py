@@ -4,7 +4,7 @@ Appends say which sequence they expect; the primary key makes that an optimistic
 appended goes to the outbox in the same statement, so nothing is decided that will not be sent.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -18,6 +18,7 @@ from shared.contracts.sendable import UnsendableError, require_sendable
 from shared.errors import DeskError
 from shared.ids import event_id
 from shared.postgres.pool import Connection
+from shared.postgres.turn import HeldTurn
 
 WAKE_CHANNEL: Final = "outbox"
 
@@ -45,6 +46,10 @@ WITH new AS (
 )
 SELECT array_agg(stream_id), pg_notify('outbox', '') FROM begun HAVING count(*) > 0
 """
+_HEADS: Final = """
+SELECT s.id, (SELECT max(sequence) FROM kernel.journal j WHERE j.stream_id = s.id) AS head
+FROM unnest($1::text[]) s(id)
+"""
 _READ: Final = """
 SELECT stream_id, type, value FROM kernel.journal WHERE stream_id = ANY($1::text[])
 ORDER BY stream_id, sequence
@@ -71,17 +76,25 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct, frozen=True):
-    """Drafts for one stream, to follow directly on sequence `expected` (0 for a new stream)."""
+    """Drafts for one stream, to follow directly on sequence `expected` (0 for a new stream).
+
+    Those of one `turn` are appended all or none, and only if it was not lost.
+    """
 
     stream_id: str
     expected: int
     drafts: tuple[Draft, ...]
     lineage: Lineage
+    turn: HeldTurn | None = None
 
     @property
     def last_sequence(self) -> int:
         """The stream's sequence once this is appended."""
         return self.expected + len(self.drafts)
+
+
+class TornTurnError(Exception):
+    """A writer without a turn got into one; undo the transaction and append again."""
 
 
 Fate = bool | UnsendableError
@@ -128,27 +141,30 @@ class Journal:
         An append that finds its stream further on than it expects is left out, whole, and so is
         what would have followed on it, and one with an event that could not be sent, or not be read
         again (R14); the others go in. Where another writer is about to append to one of the
-        streams, it waits to see what becomes of that.
+        streams, it waits to see what becomes of that. Appends of one turn go in all or none: one
+        that is torn nevertheless, by a writer who asks for no turn, raises TornTurnError, after
+        which the whole is to be tried again.
         """
         recorded_at = self._clock.now()
         encoded = [self._rows(append, recorded_at) for append in appends]
-        sendable = {n: rows for n, rows in enumerate(encoded) if not isinstance(rows, DeskError)}
-        chains: dict[str, list[int]] = {}
-        for place in sendable:
-            append = appends[place]
-            chain = chains.setdefault(append.stream_id, [])
-            last = appends[chain[-1]].last_sequence if chain else append.expected
-            if append.expected > last:
-                chain.clear()  # this one has seen more than those: they are late
-            if append.expected >= last:
-                chain.append(place)
-        places = sorted(place for chain in chains.values() for place in chain)
+        lost = await _lost_turns(connection, appends)
+        refused = zip(appends, encoded, strict=True)
+        lost |= {a.turn for a, rows in refused if a.turn and isinstance(rows, DeskError)}
+        sendable = {
+            place: rows
+            for place, rows in enumerate(encoded)
+            if not isinstance(rows, DeskError) and appends[place].turn not in lost
+        }
+        places = _following(appends, sendable)
         fitting = [row for place in places for row in sendable[place]]
         begun: set[str] = set()
         if fitting:
             columns = (list(column) for column in zip(*fitting, strict=True))
             begun.update(await connection.fetchval(_INSERT, *columns) or ())
         in_time = {place for place in places if appends[place].stream_id in begun}
+        torn = {appends[place].turn for place in places if place not in in_time} - {None}
+        if torn & {appends[place].turn for place in in_time}:
+            raise TornTurnError
         return [
             rows if isinstance(rows, DeskError) else place in in_time
             for place, rows in enumerate(encoded)
@@ -175,3 +191,33 @@ class Journal:
                 return error
             rows.append((append.stream_id, sequence, draft.data.TYPE, value))
         return rows
+
+
+def _following(appends: Sequence[Append], wanted: Iterable[int]) -> list[int]:
+    """Return which of the wanted appends follow on one another, by their places."""
+    chains: dict[str, list[int]] = {}
+    for place in wanted:
+        append = appends[place]
+        chain = chains.setdefault(append.stream_id, [])
+        last = appends[chain[-1]].last_sequence if chain else append.expected
+        if append.expected > last:
+            chain.clear()  # this one has seen more than those: they are late
+        if append.expected >= last:
+            chain.append(place)
+    return sorted(place for chain in chains.values() for place in chain)
+
+
+async def _lost_turns(connection: Connection, appends: Sequence[Append]) -> set[HeldTurn]:
+    """Use the turns of these appends, by name, so that two cannot wait for each other.
+
+    A turn is lost, too, if one of its streams has moved on.
+    """
+    in_turn = [append for append in appends if append.turn is not None]
+    turns = {append.turn for append in in_turn if append.turn is not None}
+    in_order = sorted(turns, key=lambda turn: turn.name)
+    lost = {turn for turn in in_order if not await turn.move(connection)}
+    if in_turn:
+        rows = await connection.fetch(_HEADS, list({append.stream_id for append in in_turn}))
+        heads: dict[str, int] = {row["id"]: row["head"] or 0 for row in rows}
+        lost |= {a.turn for a in in_turn if a.turn and heads[a.stream_id] != a.expected}
+    return lost

@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[2]
 HELD_TYPES = {"Connection", "Unit"}
 EXEMPT = {
     # module → why it may
-    "shared/postgres/turn.py": "a turn is the connection it holds",
     "shared/replay/rebuild.py": "a rebuild has pools of its own, which nothing else waits for",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
