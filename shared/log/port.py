@@ -52,7 +52,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 def require_sizes(records: Sequence[Outgoing]) -> None:
     """Raise RecordTooLargeError if one of the records is larger than a log takes."""
     for record in records:
-        if len(record.value) > RECORD_BYTES_MAX:
+        if record.value and len(record.value) > RECORD_BYTES_MAX:
             raise RecordTooLargeError(
                 f"an event of {len(record.value)} bytes for {record.topic}; at most"
                 f" {RECORD_BYTES_MAX} go through the log"

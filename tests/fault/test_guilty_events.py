@@ -254,7 +254,7 @@ async def test_what_a_projection_fails_on_is_parked_live_and_left_out_of_a_rebui
 async def test_what_cannot_be_archived_holds_up_its_partition_and_no_other(
     make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer_module, "LOOK_AGAIN_SECONDS", 0.5)
+    monkeypatch.setattr(consumer_module, "LOOK_AGAIN_SECONDS", 5)  # over the longest back-off
     kept: list[tuple[str, int, int]] = []
     is_broken = True
 
