@@ -5,8 +5,10 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
+from services.sla.domain.facts import message_of
 from services.sla.tables import (
     TABLES,
+    VIEWS,
     AgreementDocument,
     Breach,
     CalendarDocument,
@@ -25,6 +27,7 @@ from services.sla.tables import (
     Rank,
     Record,
     Remedy,
+    Said,
     Warned,
 )
 from shared.contracts.agreements import AgreementPublished, AgreementSigned, SlaRemedyDue
@@ -37,6 +40,7 @@ from shared.contracts.base import TicketData
 from shared.contracts.intake import (
     TicketCancelled,
     TicketClosed,
+    TicketCommented,
     TicketCreated,
     TicketMerged,
     TicketReopened,
@@ -70,7 +74,7 @@ def project(event: Recorded) -> Iterator[Any]:
     data = event.data
     match data:
         case TicketData():
-            yield History.of(event)
+            yield _fact(event)
             yield from _project_ticket(event)
         case SlaPolicyPublished():
             yield PolicyDocument(data.version, msgspec.to_builtins(data.targets))
@@ -78,6 +82,14 @@ def project(event: Recorded) -> Iterator[Any]:
             yield CalendarDocument(data.version, msgspec.to_builtins(data))
         case _:
             yield from _project_service(event)
+
+
+def _fact(event: Recorded) -> History | Said:
+    data = event.data
+    if isinstance(data, TicketCommented):
+        kind = message_of(data)
+        return Said(event.writer, event.sequence, event.type, kind, event.time, event.value)
+    return History.of(event)
 
 
 def _project_ticket(event: Recorded) -> Iterator[Any]:
@@ -165,4 +177,4 @@ def _project_clock(data: ClockEvent) -> Iterator[Any]:
             assert_never(data)
 
 
-READ_MODEL: Final = ReadModel(TABLES, project, version=1)
+READ_MODEL: Final = ReadModel(TABLES, project, VIEWS, version=2)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, get_args
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -22,9 +22,8 @@ from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.base import TicketData
 from shared.contracts.envelope import Lineage
 from shared.contracts.registry import Recorded
-from shared.contracts.sla import ClockEvent, SlaDueInherited, SlaPolicyPublished, SlaStarted
+from shared.contracts.sla import SlaDueInherited, SlaPolicyPublished, SlaStarted
 from shared.journal.journal import Draft
-from shared.runtime.read_model import read_histories
 from shared.runtime.service import Service
 from shared.runtime.unit import Batch, Timer, Unit, lineage_after
 
@@ -34,8 +33,6 @@ _AGAIN: Final = timedelta(hours=1)
 LOOK_EVERY_SECONDS: Final = 60
 _PAUSE_SECONDS: Final = 5
 _JUDGING_MAX_US: Final = 60 * SECOND_US  # what a transaction read may be so old when it is recorded
-_OWN_WORDS: Final = tuple(event.TYPE for event in get_args(ClockEvent))
-"""What sla says of clocks: that it knows from its journal."""
 _log: Final = structlog.get_logger()
 
 
@@ -122,7 +119,7 @@ async def _judge_again(
     unit: Unit, ticket_ids: Collection[str], causes: Mapping[str, Recorded]
 ) -> None:
     rules = await queries.load_rules(unit.connection, unit.journal)
-    histories = await read_histories(unit.connection, ticket_ids, without=_OWN_WORDS)
+    histories = await queries.read_moving(unit.connection, ticket_ids, rules.rulebook)
     journals = await unit.journal.read(unit.connection, ticket_ids)
     lengths = {ticket_id: len(events) for ticket_id, events in journals.items()}
     now_us = microseconds(unit.now)

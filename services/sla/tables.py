@@ -106,6 +106,17 @@ class Holder(Facet, frozen=True):
     assigned_group: str
 
 
+class Said(Facet, frozen=True):
+    """A comment, whole; `kind` is what the clocks call it."""
+
+    writer: str
+    sequence: int
+    type: str
+    kind: str
+    time: datetime
+    value: bytes
+
+
 class PolicyDocument(Facet, frozen=True):
     """The newest version of a policy, whole."""
 
@@ -206,13 +217,27 @@ AGREEMENTS: Final = Table(
 REMEDIES: Final = Table(
     "remedy", {"agreement_id": str, "period_start": datetime, "revision": int}, (Remedy,)
 )
-HISTORIES: Final = replace(
-    HISTORY, indexes=("stream_id WHERE type IN ('ticket.merged', 'ticket.linked')",)
+FACTS: Final = replace(
+    HISTORY,
+    name="fact",
+    indexes=("stream_id WHERE type IN ('ticket.merged', 'ticket.linked')",),
 )
 """With the few events by which due times pass on quickly found, for those who ask for all."""
+SAID: Final = Table(
+    "said",
+    {"stream_id": str, "writer": str, "sequence": int},
+    (Said,),
+    indexes=("stream_id, kind, time, sequence",),
+)
+"""Comments by themselves: they are what a ticket may have thousands of, and few of them count."""
+VIEWS: Final = (
+    """CREATE VIEW history AS
+    SELECT stream_id, writer, sequence, type, time, value FROM fact UNION ALL
+    SELECT stream_id, writer, sequence, type, time, value FROM said""",
+)
 
 TABLES: Final = (
-    *(CLOCKS, TICKETS, POLICIES, CALENDARS, HISTORIES),
+    *(CLOCKS, TICKETS, POLICIES, CALENDARS, FACTS, SAID),
     *(OUTAGES, MAINTENANCE, AVAILABILITY, AGREEMENTS, REMEDIES),
 )
 DOCUMENTS: Final[dict[type[EventData], Table]] = {

@@ -50,14 +50,15 @@ LINEAGE = Lineage(actor="soak", correlation_id="soak")
 FORGET = (
     "DELETE FROM kernel.journal WHERE stream_id = ANY($1::text[])",
     "DELETE FROM kernel.timer WHERE stream_id = ANY($1::text[])",
-    "DELETE FROM read.history WHERE stream_id = ANY($1::text[])",
+    "DELETE FROM read.fact WHERE stream_id = ANY($1::text[])",
+    "DELETE FROM read.said WHERE stream_id = ANY($1::text[])",
     "DELETE FROM read.clock WHERE ticket_id = ANY($1::text[]::uuid[])",
     "DELETE FROM read.ticket WHERE ticket_id = ANY($1::text[]::uuid[])",
 )
 
 UNLOGGED = (
     *("kernel.journal", "kernel.outbox", "kernel.timer"),
-    *("read.history", "read.clock", "read.ticket"),
+    *("read.fact", "read.said", "read.clock", "read.ticket"),
 )
 
 

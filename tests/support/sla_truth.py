@@ -39,7 +39,7 @@ from support.sla_rules import Rules
 
 GRACE_US = GRACE.microseconds
 CHUNK = 500
-TICKETS_TABLES = ("clock", "ticket", "history")
+TICKETS_TABLES = ("clock", "ticket", "fact", "said")
 CLOCKS = """
 SELECT ticket_id::text, target, cycle, generation, kind, started_at, goal, calendar, policy_id,
     policy_version, is_paused, due_at, pause_reason, breached_at, outcome, stopped_at

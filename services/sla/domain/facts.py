@@ -99,14 +99,19 @@ def _content(  # noqa: PLR0911 one answer per kind of event
         case TicketHeld():
             return "held", data.reason, None
         case TicketCommented():
-            if data.author_role == "requester":
-                return "requester_message", None, None
-            return "agent_reply" if data.visibility == "public" else "internal_note", None, None
+            return message_of(data), None, None
         case SlaDueInherited():
             due_us = None if data.due_at is None else microseconds(data.due_at)
             return "inherited", str(data.from_ticket), {"target": data.target, "due_us": due_us}
         case _:
             return None
+
+
+def message_of(data: TicketCommented) -> FactType:
+    """Return what a comment is to the clocks."""
+    if data.author_role == "requester":
+        return "requester_message"
+    return "agent_reply" if data.visibility == "public" else "internal_note"
 
 
 def _created(data: TicketCreated) -> dict[str, Value]:

@@ -23,6 +23,7 @@ from services.sla.queries.clocks import (
     read_foreign,
     tickets_under_way,
 )
+from services.sla.queries.histories import read_moving
 from services.sla.queries.rules import load_rules, read_publications
 from services.sla.queries.tickets import with_names
 
@@ -41,6 +42,7 @@ __all__ = [
     "read_availability",
     "read_facts",
     "read_foreign",
+    "read_moving",
     "read_publications",
     "read_told",
     "read_versions",
