@@ -195,9 +195,19 @@ CLOCKS: Final = Table(
     "clock",
     {"ticket_id": UUID, "target": str, "cycle": int, "generation": int},
     (Promise, Course, Warned, Breach, Outcome),
-    indexes=("due_at",),
+    indexes=(
+        "due_at, ticket_id WHERE outcome IS NULL",
+        "stopped_at DESC NULLS LAST WHERE outcome IS NOT NULL",
+        "breached_at WHERE breached_at IS NOT NULL",
+    ),
 )
-TICKETS: Final = Table("ticket", {"ticket_id": UUID}, (Record, Details, Closure, Rank, Holder))
+"""Who asks for running clocks passes by those that ended; who asks for a period, by the others."""
+TICKETS: Final = Table(
+    "ticket",
+    {"ticket_id": UUID},
+    (Record, Details, Closure, Rank, Holder),
+    indexes=("ticket_id WHERE NOT is_over",),
+)
 POLICIES: Final = Table("policy", {"policy_id": str}, (PolicyDocument,))
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))
 OUTAGES: Final = Table(
@@ -259,15 +269,31 @@ DIMENSIONS: Final[dict[Dimension, str]] = {
     "service": "t.service",
     "category": "t.category",
 }
+ALL_CYCLES: Final = "FROM read.clock k"
+CYCLES_WITHIN: Final = """
+FROM (
+    SELECT ticket_id, target, cycle FROM read.clock WHERE outcome IS NOT NULL
+        AND stopped_at >= coalesce($1::timestamptz, '-infinity')
+        AND stopped_at < coalesce($2::timestamptz, 'infinity')
+    UNION SELECT ticket_id, target, cycle FROM read.clock WHERE breached_at IS NOT NULL
+        AND breached_at >= coalesce($1::timestamptz, '-infinity')
+        AND breached_at < coalesce($2::timestamptz, 'infinity')
+) c, LATERAL (
+    SELECT * FROM read.clock k
+    WHERE (k.ticket_id, k.target, k.cycle) = (c.ticket_id, c.target, c.cycle) OFFSET 0
+) k
+"""
+"""Those that may have their verdict within the period: it is when one of their clocks ended or was
+breached. Two index ranges, then each cycle by its key."""
 VERDICTS: Final = """
 WITH cycle AS (
-    SELECT ticket_id, target, cycle, max(kind) AS kind, max(source_system) AS source_system,
+    SELECT k.ticket_id, k.target, k.cycle, max(kind) AS kind, max(source_system) AS source_system,
         (array_agg(policy_id ORDER BY generation DESC))[1] AS policy_id,
         bool_or(breached_at IS NOT NULL OR outcome = 'missed') AS missed,
         bool_or(outcome = 'met') AS met, min(breached_at) AS breached_at,
         bool_or(outcome IS NULL) AS running, max(stopped_at) AS stopped_at
-    FROM read.clock WHERE cardinality($5::text[]) = 0 OR target = ANY($5::text[])
-    GROUP BY ticket_id, target, cycle
+    {cycles} WHERE cardinality($5::text[]) = 0 OR k.target = ANY($5::text[])
+    GROUP BY k.ticket_id, k.target, k.cycle
 ), verdict AS (
     SELECT *, CASE WHEN missed THEN coalesce(breached_at, stopped_at) ELSE stopped_at END AS at,
         CASE WHEN running THEN $3 ELSE coalesce(stopped_at, breached_at) END AS until

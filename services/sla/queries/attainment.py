@@ -3,7 +3,14 @@
 from datetime import datetime
 
 from services.sla.domain.attainment import Asked, Attainment
-from services.sla.tables import ATTAINMENT, DIMENSIONS, JUDGED, VERDICTS
+from services.sla.tables import (
+    ALL_CYCLES,
+    ATTAINMENT,
+    CYCLES_WITHIN,
+    DIMENSIONS,
+    JUDGED,
+    VERDICTS,
+)
 from shared.postgres.pool import Connection
 
 
@@ -12,8 +19,10 @@ async def read_attainment(connection: Connection, asked: Asked, at: datetime) ->
     columns = [DIMENSIONS[name] for name in asked.by]
     keys = "".join(f", {column} AS key_{place}" for place, column in enumerate(columns))
     groups = ", ".join(["v.target", "v.kind", "v.source_system", *columns])
+    is_of_all_time = asked.start is None and asked.end is None
+    verdicts = VERDICTS.format(cycles=ALL_CYCLES if is_of_all_time else CYCLES_WITHIN)
     rows = await connection.fetch(
-        f"{VERDICTS} {ATTAINMENT} {keys} {JUDGED} GROUP BY {groups} ORDER BY {groups}",
+        f"{verdicts} {ATTAINMENT} {keys} {JUDGED} GROUP BY {groups} ORDER BY {groups}",
         asked.start,
         asked.end,
         at,

@@ -23,9 +23,16 @@ from shared.runtime.read_model import read_histories
 _TICKETS_AT_ONCE: Final = 100
 _LEARN_EVERY_US: Final = 3_600 * SECOND_US
 _LEARN_FROM_MAX: Final = 5_000
+_LEARN_FROM_CLOCKS_MAX: Final = 8 * _LEARN_FROM_MAX
 _ENDED_LAST: Final = """
-SELECT ticket_id::text FROM read.clock WHERE outcome IS NOT NULL
-GROUP BY ticket_id ORDER BY max(stopped_at) DESC NULLS LAST, ticket_id LIMIT $1
+SELECT ticket_id::text FROM (
+    SELECT ticket_id, stopped_at FROM read.clock WHERE outcome IS NOT NULL
+    ORDER BY stopped_at DESC NULLS LAST LIMIT $2
+) ended GROUP BY ticket_id ORDER BY max(stopped_at) DESC NULLS LAST, ticket_id LIMIT $1
+"""  # a ticket's last end comes first, so the tickets of the clocks that ended last ended last
+_UNDER_WAY: Final = """
+SELECT ticket_id::text FROM read.ticket WHERE NOT is_over
+UNION SELECT ticket_id::text FROM read.clock WHERE outcome IS NULL
 """
 _RUNNING: Final = """
 SELECT c.ticket_id::text, c.target FROM read.clock c LEFT JOIN read.ticket t USING (ticket_id)
@@ -55,10 +62,7 @@ async def list_running(connection: Connection, *, limit: int) -> list[ClockView]
 
 async def tickets_under_way(connection: Connection) -> list[str]:
     """Return the tickets whose work is not over, and those that have a clock which runs on."""
-    rows = await connection.fetch(
-        "SELECT ticket_id::text FROM read.ticket WHERE NOT is_over"
-        " UNION SELECT ticket_id::text FROM read.clock WHERE outcome IS NULL"
-    )
+    rows = await connection.fetch(_UNDER_WAY)
     return [row["ticket_id"] for row in rows]
 
 
@@ -160,7 +164,7 @@ class Forecast:
 
 
 async def _past(connection: Connection, rules: Rules, at_us: int) -> list[Lifetime]:
-    rows = await connection.fetch(_ENDED_LAST, _LEARN_FROM_MAX)
+    rows = await connection.fetch(_ENDED_LAST, _LEARN_FROM_MAX, _LEARN_FROM_CLOCKS_MAX)
     tickets = [row["ticket_id"] for row in rows]
     found: list[Lifetime] = []
     async for _, facts in _facts_of_each(connection, tickets, rules.peaks):
