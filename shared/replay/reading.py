@@ -70,5 +70,7 @@ async def _read(
 
 
 def _ask(reader: LogReader) -> "asyncio.Task[list[Record]]":
-    fetch = reader.fetch(records_max=BATCH_SIZE_MAX, wait_seconds=_PATIENCE_SECONDS)
-    return asyncio.ensure_future(fetch)  # pyright: ignore[reportReturnType] a coroutine becomes a task
+    async def fetch() -> list[Record]:
+        return await reader.fetch(records_max=BATCH_SIZE_MAX, wait_seconds=_PATIENCE_SECONDS)
+
+    return asyncio.create_task(fetch())
