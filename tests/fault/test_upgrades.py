@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
+from support.held_log import GatedLog
 from support.inprocess import InProcessDesk, in_process_desk
 from support.invariants import broken_invariants
 from support.replicas import Reports
@@ -21,6 +22,7 @@ from services.intake.projections import READ_MODEL
 from shared.contracts.registry import Recorded
 from shared.http.kernel import Room
 from shared.log.embedded import EmbeddedLog
+from shared.replay import reading
 from shared.runtime.read_model import ReadModel
 
 pytestmark = pytest.mark.timeout(120)
@@ -65,11 +67,13 @@ class Upgrade:
     room = staticmethod(ROOMS["intake"])
 
     @asynccontextmanager
-    async def replica(self, model: ReadModel, name: str) -> AsyncGenerator[InProcessDesk]:
+    async def replica(
+        self, model: ReadModel, name: str, wrap: Callable[[Any], Any] = lambda log: log
+    ) -> AsyncGenerator[InProcessDesk]:
         self.play(model)
         dsns = {"intake": self.dsn}
         async with in_process_desk(
-            self.make_database, self.folder, log=self.log, dsns=dsns, replica=name
+            self.make_database, self.folder, log=self.log, dsns=dsns, replica=name, wrap=wrap
         ) as desk:
             yield desk
 
@@ -191,3 +195,50 @@ async def test_when_nobody_is_left_of_the_live_version_the_other_takes_over(
         assert await upgrade.live() == OLD.fingerprint
         await old.report(2)
         await old.settle()
+
+
+async def test_the_old_version_serves_while_the_new_one_builds_and_says_how_far_it_is(
+    upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with upgrade.replica(OLD, "old") as old:
+        for number in range(12):
+            await old.report(number)
+        await old.settle()
+        monkeypatch.setattr(reading, "BATCH_SIZE_MAX", 4)
+        held: list[GatedLog] = []
+
+        def hold(log: Any) -> GatedLog:
+            held.append(GatedLog(log, free=2))
+            return held[0]
+
+        async with upgrade.replica(NEXT, "new", hold) as new:
+            await becomes(new, 503, "rebuilding, ")
+            assert " %" in (await readiness(new))[1]
+            assert (await new.clients["intake"].get("/health/live")).status_code == 200
+            refused = await new.clients["intake"].get("/tickets")
+            assert refused.status_code == 503
+            assert int(refused.headers["retry-after"]) > 0
+            assert "rebuilding" in refused.json()["detail"]
+
+            late = await old.report(12)
+            await old.settle()
+            assert (await old.clients["intake"].get(f"/tickets/{late}")).status_code == 200
+            await becomes(old, 200)
+            held[0].gate.set()
+            await becomes(new, 200)
+            assert (await new.clients["intake"].get(f"/tickets/{late}")).status_code == 200
+            await becomes(old, 503, SUPERSEDED)
+
+
+async def test_a_replica_stopped_while_it_builds_ends_and_leaves_the_old_one_at_work(
+    upgrade: Upgrade,
+) -> None:
+    async with upgrade.replica(OLD, "old") as old:
+        await old.report(1)
+        await old.settle()
+        async with upgrade.replica(NEXT, "new", GatedLog) as new:
+            await becomes(new, 503, "rebuilding")
+        await old.report(2)
+        await old.settle()
+        assert (await readiness(old))[0] == 200
+        assert await upgrade.live() == OLD.fingerprint

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from support.held_log import BreakingLog, GatedLog
 from support.past import Stage, stage
 
 from services.host import ROOMS
@@ -28,34 +29,6 @@ from shared.telemetry.metrics import MetricRegistry
 
 TOPICS = room().spec.topics
 NEXT_BOARD = replace(BOARD, views=("CREATE VIEW newer AS SELECT 1 AS one",))
-
-
-class GatedLog:
-    """A log that holds its readers at a gate and knows how many wait there."""
-
-    def __init__(self, log: Any) -> None:
-        self._log = log
-        self.gate = asyncio.Event()
-        self.readers = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
-
-    def reader(self, name: str) -> "GatedReader":
-        self.readers += 1
-        return GatedReader(self, self._log.reader(name))
-
-
-class GatedReader:
-    def __init__(self, log: GatedLog, reader: Any) -> None:
-        self._log, self._reader = log, reader
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reader, name)
-
-    async def fetch(self, **limits: Any) -> Sequence[Record]:
-        await self._log.gate.wait()
-        return await self._reader.fetch(**limits)
 
 
 async def until(condition: Callable[[], Any], seconds: float = 20) -> None:
@@ -218,29 +191,6 @@ def watched(sizes: list[int]) -> Any:
         sizes.append(fold.size)
 
     return counted
-
-
-class BreakingLog(GatedLog):
-    """A log whose readers fail after so many fetches."""
-
-    def __init__(self, log: Any, fetches: int) -> None:
-        super().__init__(log)
-        self.left = fetches
-        self.read = 0
-
-    def reader(self, name: str) -> Any:
-        return BreakingReader(self, self._log.reader(name))
-
-
-class BreakingReader(GatedReader):
-    async def fetch(self, **limits: Any) -> Sequence[Record]:
-        log: Any = self._log
-        if log.left == 0:
-            raise LogUnavailableError("broken")
-        log.left -= 1
-        records = await self._reader.fetch(**limits)
-        log.read += len(records)
-        return records
 
 
 @pytest.mark.parametrize("service", ["sla", "reporting"])
