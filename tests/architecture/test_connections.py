@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HELD_TYPES = {"Connection", "Unit"}
+HELD_TYPES = {"Connection", "Unit", "State"}
 EXEMPT = {
     # module → why it may
     "shared/replay/rebuild.py": "a rebuild has pools of its own, which nothing else waits for",
@@ -57,9 +57,7 @@ def _waits(nodes: Sequence[ast.AST], held: set[str]) -> Iterator[str]:
     made = [
         target.id
         for one in _all(nodes)
-        if isinstance(one, ast.Assign)
-        and isinstance(one.value, ast.Call)
-        and _names(one.value) & held
+        if isinstance(one, ast.Assign) and _makes(one.value) and _names(one.value) & held
         for target in one.targets
         if isinstance(target, ast.Name)
     ]
@@ -67,6 +65,14 @@ def _waits(nodes: Sequence[ast.AST], held: set[str]) -> Iterator[str]:
     for awaited in (awaited for one in _all(nodes) for awaited in _awaited(one)):
         if not _names(awaited) & held:
             yield f"{awaited.lineno}: {ast.unparse(awaited)}"
+
+
+def _makes(value: ast.expr) -> bool:
+    """Say whether a value may keep what it is made with: an object, or what `open_…` returns."""
+    if isinstance(value, ast.Await):
+        opener = value.value
+        return isinstance(opener, ast.Call) and ast.unparse(opener.func).startswith("open_")
+    return isinstance(value, ast.Call)
 
 
 def _awaited(node: ast.AST) -> list[ast.expr]:
@@ -109,6 +115,7 @@ def test_who_holds_a_connection_waits_for_its_database_only(path: Path) -> None:
         ("await connection.fetch('')", []),
         ("await ask(connection, 1)", []),
         ("unit = Unit(connection)\n  await unit.flush()", []),
+        ("state = await open_state(connection)\n  await state.save()", []),
         ("async with connection.transaction():\n    pass", []),
         ("rows = await connection.fetch('')\n  await tell(rows)", ["3: tell(rows)"]),
         ("await sleep(1)", ["2: sleep(1)"]),

@@ -19,6 +19,9 @@ def record_everything(metrics: ServiceMetrics) -> None:
     metrics.delivery("mail", "delivered")
     metrics.rebuilt("board", 1_000)
     metrics.client_abandoned("reader")
+    metrics.standstill(12)
+    metrics.http_connections(3)
+    metrics.http_refused("crowded")
 
 
 def samples(registry: MetricRegistry) -> dict[tuple[str, str], float]:
