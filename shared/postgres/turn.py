@@ -16,8 +16,13 @@ T = TypeVar("T")
 _TRIES: Final = 5
 _READ: Final = "SELECT token FROM kernel.turn WHERE name = $1"
 _MOVE: Final = """
-INSERT INTO kernel.turn AS t (name, token) VALUES ($1, $2::bigint + 1)
-ON CONFLICT (name) DO UPDATE SET token = t.token + 1 WHERE t.token = $2 RETURNING token
+WITH moved AS (
+    UPDATE kernel.turn SET token = token + 1 WHERE name = $1 AND token = $2 RETURNING token
+), begun AS (
+    INSERT INTO kernel.turn (name, token) SELECT $1, 1 WHERE $2::bigint = 0
+    ON CONFLICT DO NOTHING RETURNING token
+)
+SELECT token FROM moved UNION ALL SELECT token FROM begun
 """
 
 

@@ -59,7 +59,7 @@ async def writers(dsn: str) -> AsyncGenerator[list[Writer]]:
         pool = await open_pool(dsn, role="desk_app", name="test", size_max=3)
         metrics = MetricRegistry().for_service("test")
         committer = Committer(journal, pool, metrics, outbox_max=100)
-        handler = CommandHandler(DECIDER, journal, committer, pool)
+        handler = CommandHandler(DECIDER, committer, pool)
         made.append(Writer(pool, committer, handler, Turn(pool, "test")))
     try:
         yield made
