@@ -20,8 +20,10 @@ _LOCK_KEY: Final = 0x6465736B  # "desk": one migration per database at a time
 async def migrate(dsn: str, own: Mapping[str, Path] | None = None) -> list[str]:
     """Bring a database to the newest revisions and return those reached; several may try at once.
 
-    `own` names the service's folders of revisions beside the kernel's.
-    Raises: StartupError when the database is of a newer version than this program.
+    `own` names the service's folders of revisions beside the kernel's. Revisions of one thousand
+    only add, so a program works on a database that a newer one has brought further: an upgrade goes
+    on beside the version before, and can be rolled back (R13).
+    Raises: StartupError when the database is of a later thousand.
     """
     connection = await asyncpg.connect(dsn)
     try:
@@ -35,16 +37,22 @@ async def migrate(dsn: str, own: Mapping[str, Path] | None = None) -> list[str]:
             await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
             async with connection.transaction():
                 current = await _current(connection, name)
-                if current not in {None, *known}:
-                    raise StartupError(
-                        f"the database is at revision {current}, newer than this version knows"
-                    )
-                if current != known[-1]:
+                if current is not None and current not in known:
+                    _require_same_thousand(current, known[-1])
+                elif current != known[-1]:
                     await connection.execute(_script(name, folder, current))
                     reached.append(known[-1])
         return reached
     finally:
         await connection.close()
+
+
+def _require_same_thousand(current: str, known: str) -> None:
+    if current[0] != known[0]:
+        raise StartupError(
+            f"the database is at revision {current}, which does not work with this version;"
+            f" it knows {known}"
+        )
 
 
 async def _current(connection: "asyncpg.Connection[asyncpg.Record]", name: str) -> str | None:
