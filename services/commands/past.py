@@ -36,7 +36,7 @@ ORDER BY stream_id, writer, sequence
 _HISTORY: Final = _EVENTS.format(wanted="stream_id >= $2 AND stream_id < $3 AND type <> ALL($4)")
 _GIVERS: Final = _EVENTS.format(wanted="stream_id = ANY($2)")
 _HANDED_OVER: Final = """
-SELECT stream_id, type, time, value FROM read.history
+SELECT stream_id, type, time, value FROM read.fact
 WHERE type IN ('ticket.merged', 'ticket.linked') ORDER BY stream_id
 """
 

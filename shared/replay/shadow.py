@@ -69,9 +69,11 @@ class Shadow:
         places = await self._planned()
         self._total = sum(last for _, last in places.values())
         self._done = sum(position for position, _ in places.values())
-        with _uncollected():
-            for number in sorted({place.partition for place in places}):
-                await self._fill({p: span for p, span in places.items() if p.partition == number})
+        left = {place.partition for place, (first, last) in places.items() if first < last}
+        for number in sorted(left):
+            await self._fill({p: span for p, span in places.items() if p.partition == number})
+        if await self._has_parts():
+            await self._merge()  # it was stopped between the last part and this
         for table in self._model.tables:
             await self._close(table)
         async with self._connection.transaction():
@@ -205,7 +207,10 @@ class Shadow:
 
 @contextmanager
 def _uncollected() -> Generator[None]:
-    """Pause garbage collection: it would look at all the rows again and find no cycle in them."""
+    """Pause garbage collection: it would look at all the rows again and find no cycle in them.
+
+    Not across an await: others work in this process meanwhile, and make cycles.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -221,11 +226,12 @@ def _unfinished(model: ReadModel) -> str:
 
 def _add(fold: Fold, records: Sequence[Record]) -> None:
     """Fold records the way the live consumer does; what it parks is left out here too."""
-    for record in records:
-        try:
-            fold.add(decode_record(record))
-        except UndecodableError:
-            continue
+    with _uncollected():
+        for record in records:
+            try:
+                fold.add(decode_record(record))
+            except UndecodableError:
+                continue
 
 
 def _ends(records: Sequence[Record]) -> dict[TopicPartition, int]:

@@ -306,6 +306,7 @@ class Consumer:
         now = asyncio.get_running_loop().time()
         if self.held_up and now - self._looked_at > LOOK_AGAIN_SECONDS:
             self._looked_at = now
+            self._size_max = 1  # so that the guilty ones are met alone, and hold up no others
             self.held_up.clear()
             await self.assign(list(self.positions))
 

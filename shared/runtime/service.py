@@ -49,6 +49,7 @@ _MOMENT_SECONDS: Final = 0.5
 _LEASE_SECONDS: Final = 1.5
 _LOOK_IN_SECONDS: Final = 0.25
 _LOOK_AT_MODEL_SECONDS: Final = 1.0
+_START_SECONDS: Final = 5.0
 _GATHER_SECONDS: Final = 0.005
 _WORK_POOL_SIZE: Final = 10
 """One for each loop but the chores, which come on top; for commits; for what is redriven."""
@@ -138,6 +139,7 @@ class Service:
             spec.read_model, around.log, around.dsn, service=spec.name, holder=around.holder
         )
         self.has_begun = False
+        self._starting: asyncio.Future[None] | None = None
         self._http = webhook_client()
         self._deliveries = Deliveries(
             Queue(work),
@@ -181,9 +183,24 @@ class Service:
             self._held = frozenset()
             await self.leases.release_all()
         elif not self.has_begun:
-            if self.spec.on_start is not None:
-                await self.spec.on_start(self)
-            self.has_begun = True
+            self.has_begun = await self._start()
+
+    async def _start(self) -> bool:
+        """Do what comes before all else; say if it is done.
+
+        It goes on between calls: meanwhile the model is looked at, by which other replicas see
+        that this one lives.
+        """
+        if self.spec.on_start is None:
+            return True
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self.spec.on_start(self))
+        await asyncio.wait({self._starting}, timeout=_START_SECONDS)
+        if not self._starting.done():
+            return False
+        started, self._starting = self._starting, None
+        started.result()
+        return True
 
     async def _model_step(self) -> None:
         await self._look_at_model()
@@ -239,6 +256,8 @@ class Service:
         What has not ended when STOP_SECONDS_MAX are over is left behind and named in the log.
         """
         deadline = asyncio.get_running_loop().time() + STOP_SECONDS_MAX
+        if self._starting is not None:
+            self._starting.cancel()
         await self._end("loops", deadline, end_all(self._tasks))
         await asyncio.gather(
             self._end("deliveries", deadline, self._deliveries.close()),

@@ -336,6 +336,7 @@ async def test_a_desk_without_state_builds_it_and_answers_from_it(desk: RoutingD
     await desk.tell([event for events in (await desk.own()).values() for event in events])
     stood = await desk.state()
     await desk.forget("desk.agent", "desk.seat", "desk.ticket", "desk.breach")
+    assert await Upkeep(desk.pool, decisions(desk)).look_on(), "stopped when tickets are there"
     await Upkeep(desk.pool, decisions(desk)).build()
     await desk.give_out()
     again = await desk.state()

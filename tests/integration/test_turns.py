@@ -155,6 +155,16 @@ async def test_a_lost_turn_leaves_its_appends_out_whole_and_the_others_of_its_co
         assert await fates(one, [append(5, held)]) == [[False]], "a turn is used once"
 
 
+async def test_a_stranger_in_the_same_commit_takes_a_turn_out_whole(
+    make_database: Callable[[str], str],
+) -> None:
+    async with writers(make_database("service")) as (one, _):
+        turn = HeldTurn("test", 0)
+        found = await fates(one, [append(1)], [append(1, turn), append(2, turn)])
+        assert found == [[True], [False, False]]
+        assert await one.pool.fetchval(COUNT) == 1
+
+
 async def test_of_two_turns_of_one_number_in_one_commit_one_is_lost(
     make_database: Callable[[str], str],
 ) -> None:

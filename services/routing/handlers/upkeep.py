@@ -41,8 +41,8 @@ SELECT s.agent_id, a.agent_id IS NULL OR a.sequence <> coalesce(
 FROM slice s LEFT JOIN desk.agent a USING (agent_id) ORDER BY s.agent_id
 """
 _IS_UNBUILT: Final = """
-SELECT NOT EXISTS (SELECT FROM desk.ticket) AND NOT EXISTS (SELECT FROM desk.agent)
-    AND (EXISTS (SELECT FROM read.ticket) OR EXISTS (SELECT FROM read.agent))
+SELECT EXISTS (SELECT FROM read.ticket) AND NOT EXISTS (SELECT FROM desk.ticket)
+    OR EXISTS (SELECT FROM read.agent) AND NOT EXISTS (SELECT FROM desk.agent)
 """
 
 
@@ -56,7 +56,11 @@ class Upkeep:
         self._agent = ""
 
     async def build(self) -> None:
-        """Make the state of a desk that had none: one that older programs have served."""
+        """Make the state of a desk that had none: one that older programs have served.
+
+        Agents come last, so without them another replica is still at it, or was stopped: then this
+        one builds, too.
+        """
         if await self._pool.fetchval(_IS_UNBUILT):
             while await self.look_on():
                 pass

@@ -17,6 +17,7 @@ _KINDS: Final = ("requester_message", "agent_reply")
 _OWN_WORDS: Final = tuple(event.TYPE for event in get_args(ClockEvent))
 """What sla says of clocks: that it knows from its journal."""
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC), 0
+_LAST: Final = 2_147_483_647  # behind every sequence
 _FACTS: Final = """
 SELECT stream_id, type, value FROM read.fact
 WHERE stream_id = ANY($1::text[]) AND type <> ALL($2::text[])
@@ -124,8 +125,8 @@ def _places(events: Sequence[Recorded]) -> Iterator[tuple[datetime, int]]:
     yield _BEGINNING
     for event in events:
         yield event.time, 0
-        if event.writer == "intake":
-            yield event.time, event.sequence
+        # Of an instant, intake's facts come first: what is said then lies before others' facts.
+        yield event.time, event.sequence if event.writer == "intake" else _LAST
 
 
 def _by_ticket(rows: Iterable[asyncpg.Record]) -> dict[str, list[Recorded]]:
