@@ -1,10 +1,13 @@
 """What intake does of its own accord: reports from the log become tickets, news goes out."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from services.intake.domain.commands import LinkTicket
+from services.intake.domain.commands import LinkTicket, TicketCommand
 from services.intake.domain.record import accept, number_of
+from services.intake.domain.ticket import Ticket
 from services.intake.handlers import DECIDER, pass_given
 from services.intake.settings import IntakeSettings
 from shared.contracts.envelope import Lineage
@@ -28,9 +31,7 @@ def make_react(settings: IntakeSettings) -> React:
 
     async def react(batch: Batch, unit: Unit) -> None:
         await pass_given(unit.connection, [event.data for event in batch.events])
-        if batch.reports:
-            await _open_tickets(batch, unit, settings)
-        await _link(batch, unit)
+        await _decide(batch, unit, settings)
         if settings.notify_url is not None:
             for event in batch.events:
                 if isinstance(event.data, TicketEscalated | TicketResolved):
@@ -45,58 +46,61 @@ def _notice(event: Recorded, url: str) -> Outbound:
     return Outbound(notice, url, event.value, stream_id, event.sequence)
 
 
-async def _open_tickets(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
-    """Open tickets; each report meets what those before it came to, as if it had come alone."""
-    tickets = {str(_ticket_id(inbound)) for inbound in batch.reports}
-    states = await read_states(unit.connection, DECIDER, dict.fromkeys(tickets, ()))
-    numbers = await draw(unit.connection, len(batch.reports))
-    for inbound, number in zip(batch.reports, numbers, strict=True):
-        ticket_id = _ticket_id(inbound)
-        stream_id = str(ticket_id)
-        ticket, sequence = states[stream_id]
-        try:
-            command = accept(
-                inbound.report,
-                ticket_id=ticket_id,
-                number=number_of(inbound.report.kind, number),
-                reported_at=unit.now,
-                origin=f"{inbound.envelope.source}#{inbound.envelope.id}",
-                skew_seconds_max=settings.skew_seconds_max,
-                categories=settings.categories,
-            )
-            events = DECIDER.decide(command, ticket)
-        except DeskError as error:
-            unit.parked.append(Parked(inbound.record, type(error).__name__, error.detail))
-            continue
-        drafts = [Draft(event, unit.now) for event in events]
-        unit.append(stream_id, sequence, drafts, _lineage(inbound))
+@dataclass
+class _Streams:
+    """Tickets as everything of a batch before left them, so that batches make no difference."""
+
+    unit: Unit
+    states: dict[str, State[Ticket]]
+
+    def decide(self, command: TicketCommand, at: datetime, lineage: Lineage) -> None:
+        """Append what a command comes to. Raises: DeskError of a command that is refused."""
+        stream_id = str(command.ticket_id)
+        ticket, sequence = self.states[stream_id]
+        events = DECIDER.decide(command, ticket)
+        drafts = [Draft(event, at) for event in events]
+        self.unit.append(stream_id, sequence, drafts, lineage)
         for event in events:
-            ticket = DECIDER.evolve(ticket, event, unit.now)
-        states[stream_id] = State(ticket, sequence + len(drafts))
+            ticket = DECIDER.evolve(ticket, event, at)
+        self.states[stream_id] = State(ticket, sequence + len(drafts))
 
 
-async def _link(batch: Batch, unit: Unit) -> None:
-    """Note on a ticket what was merged into it or split off from it."""
-    links: dict[str, list[tuple[LinkTicket, Recorded]]] = {}
+async def _decide(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
+    """Make tickets of reports; note on a ticket what was merged into it or split off from it."""
+    wanted: dict[str, list[TicketCommand]] = {
+        str(_ticket_id(inbound)): [] for inbound in batch.reports
+    }
     for event in batch.events:
-        link = _link_of(event)
-        if link is not None:
-            links.setdefault(str(link.ticket_id), []).append((link, event))
-    if not links:
+        if link := _link_of(event):
+            wanted.setdefault(str(link.ticket_id), []).append(link)
+    if not wanted:
         return
-    asked = {stream_id: [link for link, _ in wanted] for stream_id, wanted in links.items()}
-    states = await read_states(unit.connection, DECIDER, asked)
-    for stream_id, wanted in links.items():
-        ticket, sequence = states[stream_id]
-        if ticket.created is None:
-            continue  # split from a ticket that this desk never had
-        for link, cause in wanted:
-            events = DECIDER.decide(link, ticket)
-            drafts = [Draft(event, cause.time) for event in events]
-            unit.append(stream_id, sequence, drafts, lineage_after(cause, _WRITER))
-            sequence += len(drafts)
-            for event in events:
-                ticket = DECIDER.evolve(ticket, event, cause.time)
+    streams = _Streams(unit, await read_states(unit.connection, DECIDER, wanted))
+    numbers = iter(await draw(unit.connection, len(batch.reports)) if batch.reports else ())
+    for told in batch.in_order():
+        if isinstance(told, Inbound):
+            _open(told, next(numbers), streams, settings)
+        elif link := _link_of(told):
+            if streams.states[str(link.ticket_id)].state.created is None:
+                continue  # split from a ticket that this desk did not have then
+            streams.decide(link, told.time, lineage_after(told, _WRITER))
+
+
+def _open(inbound: Inbound, number: int, streams: _Streams, settings: IntakeSettings) -> None:
+    unit = streams.unit
+    try:
+        command = accept(
+            inbound.report,
+            ticket_id=_ticket_id(inbound),
+            number=number_of(inbound.report.kind, number),
+            reported_at=unit.now,
+            origin=f"{inbound.envelope.source}#{inbound.envelope.id}",
+            skew_seconds_max=settings.skew_seconds_max,
+            categories=settings.categories,
+        )
+        streams.decide(command, unit.now, _lineage(inbound))
+    except DeskError as error:
+        unit.parked.append(Parked(inbound.record, type(error).__name__, error.detail))
 
 
 def _link_of(event: Recorded) -> LinkTicket | None:

@@ -129,15 +129,17 @@ def prepare(model: ReadModel, records: Sequence[Record]) -> Prepared:
     events: list[Recorded] = []
     reports: list[Inbound] = []
     parked: list[Parked] = []
+    place = 0
     for record in records:
         try:
             if record.topic == INBOUND:
                 envelope = decode_envelope(record.value)
-                reports.append(Inbound(record, envelope, decode_report(envelope)))
+                reports.append(Inbound(record, envelope, decode_report(envelope), place))
             else:
                 event = decode_shared_record(record)
                 fold.add(event)
                 events.append(event)
+                place += not event.history  # reactions are told of no others
         except UndecodableError as error:
             parked.append(Parked(record, error.reason, error.detail))
     return Prepared(records, events, reports, parked, fold)

@@ -1,6 +1,6 @@
 """The unit of work of a reaction: what it decides is written with the offsets that caused it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -40,11 +40,15 @@ ON CONFLICT (id) DO NOTHING
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A report from another system, as taken from the log."""
+    """A report from another system, as taken from the log.
+
+    `place` is how many events of its batch came before it.
+    """
 
     record: Record
     envelope: Envelope
     report: TicketReported
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,15 @@ class Batch:
 
     events: Sequence[Recorded]
     reports: Sequence[Inbound]
+
+    def in_order(self) -> Iterator[Recorded | Inbound]:
+        """Yield both as they were read, so that each is decided on what came before it."""
+        place = 0
+        for inbound in self.reports:
+            yield from self.events[place : inbound.place]
+            yield inbound
+            place = inbound.place
+        yield from self.events[place:]
 
 
 class Timer(msgspec.Struct, frozen=True, gc=False):
