@@ -1,13 +1,16 @@
 """`desk run`: the embedded desk. `desk serve SERVICE`: one service in production."""
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from services.commands.common import DEFAULT_DATA, Data, out, run
+from services.commands.common import DEFAULT_DATA, Data, fail, out, run
 from services.settings import DeskSettings, database_url
+from shared.errors import StartupError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,7 +46,8 @@ def run_desk(
         out.print("  stop       Ctrl-C")
 
     names = tuple(known_service(name) for name in service or ROOMS)
-    run(run_embedded(Options(data, host, port, kafka, names), settings, tell))
+    with recording(settings):
+        run(run_embedded(Options(data, host, port, kafka, names), settings, tell))
 
 
 def serve_one(
@@ -56,7 +60,20 @@ def serve_one(
 
     settings = DeskSettings()
     configure_logging(settings.log_level)
-    run(_serve(service, settings, host, port))
+    with recording(settings):
+        run(_serve(service, settings, host, port))
+
+
+@contextmanager
+def recording(settings: DeskSettings) -> Generator[None]:
+    """Record spans meanwhile, if the OTEL_* variables ask for it."""
+    from shared.telemetry.traces import tracing
+
+    try:
+        with tracing(settings.replica):
+            yield
+    except StartupError as error:
+        fail(error.detail)
 
 
 async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> None:

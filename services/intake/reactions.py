@@ -22,6 +22,7 @@ from shared.runtime.consumer import React
 from shared.runtime.numbers import draw
 from shared.runtime.quarantine import Parked
 from shared.runtime.unit import Batch, Inbound, Outbound, Unit, lineage_after
+from shared.telemetry.context import TraceContext
 
 _WRITER: Final = "intake"
 
@@ -121,9 +122,10 @@ def _ticket_id(inbound: Inbound) -> UUID:
 
 def _lineage(inbound: Inbound) -> Lineage:
     envelope = inbound.envelope
+    position = TraceContext.parse(envelope.traceparent)
     return Lineage(
         actor=envelope.source,
         correlation_id=envelope.correlationid or envelope.id,
         causation_id=envelope.id,
-        traceparent=envelope.traceparent,
+        traceparent=position and position.traceparent,
     )

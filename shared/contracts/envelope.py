@@ -38,7 +38,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an event comes from: who did it, in which journey, caused by which event."""
+    """Where an event comes from: who did it, in which journey, caused by which event.
+
+    `traceparent` is the span above the one that writes (W3C Trace Context).
+    """
 
     actor: str
     correlation_id: str

@@ -60,6 +60,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     """One event taken from a log or a journal, decoded: what folds and decisions work on.
 
     `value` is the event as it travelled; `history` marks what another system did, long ago.
+    `traceparent` is the span that wrote it (W3C Trace Context); no rule may depend on it.
     """
 
     writer: str
@@ -74,6 +75,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     causation_id: str | None
     history: bool
     value: bytes
+    traceparent: str | None = None
 
     @property
     def type(self) -> str:
@@ -234,6 +236,7 @@ def decode_event(event_type: str, value: bytes | None) -> Recorded:
         envelope.causationid,
         envelope.history,
         value or b"",
+        envelope.traceparent,
     )
 
 

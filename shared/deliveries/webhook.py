@@ -11,6 +11,7 @@ import httpx
 from shared.clock import Clock
 from shared.deliveries.queue import Delivery
 from shared.deliveries.rules import Answer, retry_after
+from shared.telemetry.traces import delivery_span
 
 CONNECT_SECONDS: Final = 3
 TIMEOUT_SECONDS: Final = 10
@@ -40,10 +41,13 @@ def webhook_client() -> httpx.AsyncClient:
 class Webhook:
     """Posts CloudEvents, each under its delivery's id, by which a receiver knows a repeated one."""
 
-    def __init__(self, client: httpx.AsyncClient, clock: Clock, *, secret: str) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, clock: Clock, *, secret: str, service: str
+    ) -> None:
         self._client = client
         self._clock = clock
         self._secret = secret
+        self._service = service
 
     async def send(self, delivery: Delivery) -> Answer:
         """Try once, for TIMEOUT_SECONDS in all; whatever goes wrong there is an answer."""
@@ -64,13 +68,14 @@ class Webhook:
             "Desk-Delivery": str(delivery.id),
             "Desk-Signature": signature(self._secret, delivery.body),
         }
-        async with self._client.stream(
-            "POST", delivery.target, content=delivery.body, headers=headers
-        ) as response:
-            body = b""
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) >= ANSWER_BYTES_MAX:
-                    break  # what is left unread costs the connection, and nothing else
-            said = body[:_DETAIL_BYTES_MAX].decode(errors="replace").replace("\0", "")
-            return response.status_code, said, response.headers.get("Retry-After")
+        with delivery_span(self._service, delivery.body) as trace:
+            async with self._client.stream(
+                "POST", delivery.target, content=delivery.body, headers=headers | trace
+            ) as response:
+                body = b""
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) >= ANSWER_BYTES_MAX:
+                        break  # what is left unread costs the connection, and nothing else
+                said = body[:_DETAIL_BYTES_MAX].decode(errors="replace").replace("\0", "")
+                return response.status_code, said, response.headers.get("Retry-After")

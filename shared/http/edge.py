@@ -17,6 +17,7 @@ from shared.http.problem import internal_error, too_large
 from shared.telemetry.context import begin, enter, leave
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import ServiceMetrics
+from shared.telemetry.traces import end_request, request_span, traceparent_of
 
 CORRELATION_HEADER: Final = "X-Correlation-ID"
 _MIB: Final = 1024 * 1024
@@ -63,10 +64,13 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        above = _text(headers.get(b"traceparent"))
+        is_probe = scope["path"].endswith(PROBES)
+        span = None if is_probe else request_span(self._service, _method(scope), above)
         journey = begin(
             self._service,
             _text(headers.get(b"x-correlation-id")),
-            _text(headers.get(b"traceparent")),
+            above if span is None else traceparent_of(span),
         )
         started = perf_counter()
         token = enter(journey)
@@ -77,6 +81,8 @@ class Edge:
             await self._serve(scope, exchange, headers.get(b"content-length"))
         finally:
             self._report(scope, exchange.status, perf_counter() - started)
+            if span is not None:
+                end_request(span, _method(scope), _route(scope), exchange.status)
             leave(token)
 
     async def _serve(self, scope: Scope, exchange: "_Exchange", length: bytes | None) -> None:
@@ -99,13 +105,12 @@ class Edge:
             await internal_error(scope["path"])(scope, exchange.receive, exchange.send)
 
     def _report(self, scope: Scope, status: int, seconds: float) -> None:
-        route: str = getattr(scope.get("route"), "path", _UNMATCHED)
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        self._metrics.http_request(method, route, status, seconds)
+        route = _route(scope)
+        self._metrics.http_request(_method(scope), route, status, seconds)
         say = _log.debug if route in PROBES else _log.info
         say(
             "request",
-            method=method,
+            method=_method(scope),
             path=scope["path"],
             route=route,
             status=status,
@@ -187,6 +192,14 @@ class _Exchange:
 
 def _exceeds(length: bytes, limit: int) -> bool:
     return len(length) > _LENGTH_DIGITS_MAX or int(length) > limit
+
+
+def _route(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", _UNMATCHED)
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "OTHER"
 
 
 def _text(header: bytes | None) -> str | None:

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
+from opentelemetry.trace import Span
 
 from shared.clock import Clock
 from shared.contracts.base import EventData
@@ -19,6 +21,7 @@ from shared.errors import DeskError
 from shared.ids import event_id
 from shared.postgres.pool import Connection
 from shared.postgres.turn import HeldTurn
+from shared.telemetry.traces import append_span, is_tracing, traceparent_of
 
 WAKE_CHANNEL: Final = "outbox"
 
@@ -146,6 +149,7 @@ class Journal:
         which the whole is to be tried again.
         """
         recorded_at = self._clock.now()
+        appends, spans = _traced(self.writer, appends)
         encoded = [self._rows(append, recorded_at) for append in appends]
         lost = await _lost_turns(connection, appends)
         refused = zip(appends, encoded, strict=True)
@@ -168,6 +172,9 @@ class Journal:
         torn = {appends[place].turn for place in places if place not in in_time} - {None}
         if torn & {appends[place].turn for place in in_time}:
             raise TornTurnError
+        for place in in_time & spans.keys():
+            for span in spans[place]:
+                span.end()
         return [
             rows if isinstance(rows, DeskError) else place in in_time
             for place, rows in enumerate(encoded)
@@ -194,6 +201,36 @@ class Journal:
                 return error
             rows.append((append.stream_id, sequence, draft.data.TYPE, value))
         return rows
+
+
+def _traced(
+    writer: str, appends: Sequence[Append]
+) -> tuple[Sequence[Append], dict[int, list[Span]]]:
+    """Have events name the spans that write them; return these, by the places of their appends.
+
+    What one cause called for is one span. A span that is never ended is never told of: it belongs
+    to an append that was late, or undone.
+    """
+    if not is_tracing():
+        return appends, {}
+    traced, spans = list(appends), dict[int, list[Span]]()
+    for place, append in enumerate(appends):
+        types: dict[Lineage, list[str]] = {}
+        for draft in append.drafts:
+            types.setdefault(draft.lineage or append.lineage, []).append(draft.data.TYPE)
+        below: dict[Lineage, Lineage] = {}
+        for cause, told in types.items():
+            span = append_span(writer, cause.traceparent, told, cause.causation_id)
+            if span is not None:
+                spans.setdefault(place, []).append(span)
+                below[cause] = replace(cause, traceparent=traceparent_of(span))
+        if below:
+            drafts = [
+                replace(draft, lineage=below.get(draft.lineage or append.lineage, draft.lineage))
+                for draft in append.drafts
+            ]
+            traced[place] = replace(append, drafts=tuple(drafts))
+    return traced, spans
 
 
 def _following(appends: Sequence[Append], wanted: Iterable[int]) -> list[int]:

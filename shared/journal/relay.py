@@ -8,6 +8,7 @@ from shared.log.port import LogWriter, Outgoing
 from shared.postgres.pool import Pool
 from shared.runtime.crash import crash_point
 from shared.telemetry.metrics import ServiceMetrics
+from shared.telemetry.traces import batch_span, traceparent_in
 
 BATCH_SIZE_MAX: Final = 5_000
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -55,9 +56,11 @@ class Relay:
         if self._writer is None:
             self._writer = self._make_writer()
         try:
-            await self._writer.send(
-                [Outgoing(row["type"], row["stream_id"].encode(), row["value"]) for row in rows]
-            )
+            positions = ((row["type"], traceparent_in(row["value"])) for row in rows)
+            with batch_span(self._metrics.service, "send", positions):
+                await self._writer.send(
+                    [Outgoing(row["type"], row["stream_id"].encode(), row["value"]) for row in rows]
+                )
         except BaseException:
             await self.close()
             raise

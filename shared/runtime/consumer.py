@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -36,6 +36,7 @@ from shared.runtime.weather import (
     is_hopeless,
 )
 from shared.telemetry.metrics import ServiceMetrics
+from shared.telemetry.traces import batch_span
 
 BATCH_SIZE_MAX: Final = 2_000
 SMALL_BATCH_SIZE: Final = 200
@@ -251,12 +252,13 @@ class Consumer:
         async with self._pool.acquire() as connection:
             async with connection.transaction():
                 await self._move(connection, before, after)
-                parked = await self._archived(connection, batch)
-                if failed is None:
-                    parked += await self._apply(connection, batch)
-                else:
-                    await write(connection, self._model, batch.fold, "read")
-                    parked = [failed]
+                with batch_span(self._journal.writer, "process", _positions(batch)):
+                    parked = await self._archived(connection, batch)
+                    if failed is None:
+                        parked += await self._apply(connection, batch)
+                    else:
+                        await write(connection, self._model, batch.fold, "read")
+                        parked = [failed]
                 await park(connection, parked, self._clock.now())
                 crash_point("consumer.before_commit")
             crash_point("consumer.after_commit")
@@ -369,3 +371,11 @@ class Consumer:
             await self._react(news, unit)
         await unit.flush()
         return unit.parked
+
+
+def _positions(batch: Prepared) -> Iterator[tuple[str, str | None]]:
+    """Yield topic and traceparent of everything that could be decoded."""
+    for event in batch.events:
+        yield event.type, event.traceparent
+    for inbound in batch.reports:
+        yield INBOUND, inbound.envelope.traceparent

@@ -143,7 +143,7 @@ class Service:
         self._http = webhook_client()
         self._deliveries = Deliveries(
             Queue(work),
-            Webhook(self._http, around.clock, secret=around.webhook_secret),
+            Webhook(self._http, around.clock, secret=around.webhook_secret, service=spec.name),
             around.clock,
             chance,
             around.metrics,

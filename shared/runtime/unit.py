@@ -186,5 +186,6 @@ def lineage_after(cause: Recorded, actor: str) -> Lineage:
         actor=actor,
         correlation_id=cause.correlation_id,
         causation_id=cause.event_id,
+        traceparent=cause.traceparent,
         history=cause.history,
     )

@@ -1,7 +1,7 @@
 """Where the running task stands: which journey, which cause, which trace, on whose behalf.
 
-Spans are not recorded here; the W3C header is read, continued and handed on, so that whatever
-tracer stands around the desk can join its parts.
+Spans are recorded in `traces`; here the W3C header is read and handed on, so that whatever tracer
+stands around the desk can join its parts, also while the desk records none.
 """
 
 import re
@@ -47,10 +47,6 @@ class TraceContext(NamedTuple):
         """Return the root of a new trace, not sampled."""
         return cls(random_id().hex, random_id().hex[16:], "00")
 
-    def child(self) -> "TraceContext":
-        """Return a new span of the same trace; the sampling decision is the caller's still."""
-        return TraceContext(self.trace_id, random_id().hex[16:], self.flags)
-
     @property
     def traceparent(self) -> str:
         """The header that hands this position on."""
@@ -74,13 +70,12 @@ _journey: ContextVar[Journey | None] = ContextVar("deskledger_journey", default=
 
 
 def begin(service: str, correlation_id: str | None, traceparent: str | None) -> Journey:
-    """Return the journey of a new unit of work, continuing what the caller sent.
+    """Return the journey of a new unit of work, at the place in a trace that is given.
 
     An unusable correlation id is replaced, not refused: it is the trace's id then, so that all
     calls of one trace share it.
     """
-    above = TraceContext.parse(traceparent)
-    trace = above.child() if above else TraceContext.start()
+    trace = TraceContext.parse(traceparent) or TraceContext.start()
     if correlation_id is None or not _CORRELATION_ID.fullmatch(correlation_id):
         correlation_id = trace.trace_id
     return Journey(correlation_id=correlation_id, trace=trace, service=service)

@@ -20,7 +20,7 @@ async def delivering(
     """Yield a sender of the deliveries in a database, with connections of its own."""
     pool = await open_pool(dsn, role="desk_app", name="deliverer", size_max=3)
     async with webhook_client() as client:
-        webhook = Webhook(client, clock, secret="secret")
+        webhook = Webhook(client, clock, secret="secret", service="intake")
         metrics = MetricRegistry().for_service("test")
         deliveries = Deliveries(Queue(pool), webhook, clock, chance, metrics)
         try:

@@ -76,7 +76,7 @@ async def _decide(state: State, before: Ticket, lineage: Lineage) -> None:
         await _give(state, name, place, lineage)
     pending = [breach for breach in state.breaches[name].values() if breach.is_pending]
     for breach in sorted(pending, key=lambda one: one.sequence):
-        await _escalate(state, name, breach)
+        await _escalate(state, name, breach, lineage.traceparent)
 
 
 async def _give(state: State, ticket_id: str, place: Place, lineage: Lineage) -> None:
@@ -88,7 +88,7 @@ async def _give(state: State, ticket_id: str, place: Place, lineage: Lineage) ->
         state.record(ticket_id, [given], lineage)
 
 
-async def _escalate(state: State, ticket_id: str, breach: Breach) -> None:
+async def _escalate(state: State, ticket_id: str, breach: Breach, traceparent: str | None) -> None:
     ticket = state.tickets[ticket_id]
     above = home(ticket.category, ticket.line + 1, state.policy)
     roster = await state.candidates(above.group, above.skill or "")
@@ -96,7 +96,10 @@ async def _escalate(state: State, ticket_id: str, breach: Breach) -> None:
     reason = f"the {breach.target} promise was due at {due} and was not kept"
     news = escalate(ticket.record, ticket, state.policy, roster, reason=reason)
     lineage = Lineage(
-        actor=ROUTING, correlation_id=breach.correlation_id, causation_id=breach.event_id
+        actor=ROUTING,
+        correlation_id=breach.correlation_id,
+        causation_id=breach.event_id,
+        traceparent=traceparent,
     )
     state.record(ticket_id, news, lineage)
 
@@ -194,6 +197,11 @@ async def assign_by_hand(state: State, intent: Intent[AssignTicket]) -> Written:
     written = Written(name, state.tickets[name].sequence, tuple(news))
     cause = event_id(ROUTING, name, written.sequence)
     correlation = intent.lineage.correlation_id
-    further = Lineage(actor=ROUTING, correlation_id=correlation, causation_id=cause)
+    further = Lineage(
+        actor=ROUTING,
+        correlation_id=correlation,
+        causation_id=cause,
+        traceparent=intent.lineage.traceparent,
+    )
     await offer_freed(state, further, without=name)
     return written
