@@ -116,7 +116,7 @@ def main() -> int:
         show(name, found)
         results.setdefault(name, []).extend(found)
     if options.slow:
-        results["slow clients"] = of_slow_clients(5.0 if options.quick else 20.0)
+        results["slow clients"] = of_slow_clients(10.0 if options.quick else 30.0)
         show("slow clients", results["slow clients"])
     _keep(options.json, {"machine": facts, **{n: _plain(f) for n, f in results.items()}})
     return 0
