@@ -212,22 +212,25 @@ class CommandHandler(Generic[C, S]):
         return results
 
     async def handle_in_turn(self, intents: Sequence[Intent[C]], turn: HeldTurn) -> list[Written]:
-        """Carry out commands of different streams, all or none, if nobody else has had his turn.
+        """Carry out commands one after the other, all or none, if nobody else has had his turn.
 
         Raises: the domain's errors; StaleSequenceError; TurnLostError, also when another writer was
         quicker on one of the streams: what was read under this turn is out of date.
         """
         states = await self._read(intents)
-        appends: list[Append] = []
+        rounds = {name: _Round(self._decider, *state) for name, state in states.items()}
         results: list[Written] = []
         for intent in intents:
-            one = _Round(self._decider, *states[intent.stream_id])
-            outcome = one.decide(intent)
+            outcome = rounds[intent.stream_id].decide(intent)
             if isinstance(outcome, DeskError):
                 raise outcome
-            if one.drafts:
-                appends.append(msgspec.structs.replace(one.append(intent), turn=turn))
             results.append(outcome)
+        first = {intent.stream_id: intent for intent in reversed(intents)}
+        appends = [
+            msgspec.structs.replace(one.append(first[name]), turn=turn)
+            for name, one in rounds.items()
+            if one.drafts
+        ]
         fates = await self._committer.append(appends) if appends else []
         for fate in fates:
             if isinstance(fate, DeskError):
