@@ -109,14 +109,12 @@ class Service:
     of slow requests keeps a lease from being renewed.
     """
 
-    def __init__(
-        self, spec: Spec, around: Surroundings, pool: Pool, work_pool: "Pool | None" = None
-    ) -> None:
+    def __init__(self, spec: Spec, around: Surroundings, pool: Pool, work_pool: Pool) -> None:
         self.spec = spec
         self.around = around
         self.clock = around.clock
         self.pool = pool
-        self.work_pool = work = work_pool or pool
+        self.work_pool = work = work_pool
         self.journal = Journal(spec.name, around.clock)
         self.committer = Committer(self.journal, work, around.metrics, outbox_max=around.outbox_max)
         self.leases = Leases(work, around.holder)
@@ -206,7 +204,7 @@ class Service:
         await self._look_at_model()
         await asyncio.sleep(_LOOK_AT_MODEL_SECONDS)
 
-    def _if_live(self, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    def _if_live(self, step: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         async def worked() -> None:
             if self.has_begun and self.model.trouble is None:
                 await step()
@@ -229,7 +227,7 @@ class Service:
             Loop("leases", self._if_live(self._lease_step)),
             Loop("relay", self._if_live(self._relay_step)),
             Loop("consumer", self._if_live(self._consume_step), self._forget_assignment),
-            Loop("deliveries", self._if_live(self._deliver_step)),
+            Loop("deliveries", self._if_live(self._deliveries.step)),
             Loop("purge", self._if_live(_or_sleep(Purge(self.work_pool, self.clock).step, 1))),
         ]
         if self.spec.on_due is not None:
@@ -335,9 +333,6 @@ class Service:
         await self._reader.publish(self.consumer.positions)
         await asyncio.sleep(_LEASE_SECONDS)
 
-    async def _deliver_step(self) -> None:
-        await self._deliveries.step()
-
     async def _monitor(self) -> None:
         self.committer.outbox_length = await outbox_length(self.work_pool)
         self.around.metrics.outbox_length(self.committer.outbox_length)
@@ -373,8 +368,8 @@ class Service:
             if verdict is not None:
                 passes = pulse.trouble is not None and pulse.is_weather
                 (waiting if passes else troubles).append(f"{pulse.name}: {verdict}")
-        if self.model.trouble is not None:
-            troubles.append(self.model.trouble)
+        if (reason := self.closed() or self.model.trouble) is not None:
+            troubles.append(reason)
         troubles += self.consumer.held_up.values()
         self.watch.judge(waiting, troubles)
         if troubles:

@@ -24,6 +24,7 @@ from shared.http.kernel import Room
 from shared.log.embedded import EmbeddedLog
 from shared.replay import reading
 from shared.runtime.read_model import ReadModel
+from shared.runtime.service import Service
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -59,21 +60,27 @@ class Upgrade:
     log: EmbeddedLog
     dsn: str
 
-    def play(self, model: ReadModel) -> None:
+    def play(self, model: ReadModel, **spec: Any) -> None:
         real: Room = Upgrade.room()
-        room = replace(real, spec=replace(real.spec, read_model=model))
+        room = replace(real, spec=replace(real.spec, read_model=model, **spec))
         self.patch.setitem(ROOMS, "intake", lambda: room)  # type: ignore[arg-type] it is a dict
 
     room = staticmethod(ROOMS["intake"])
 
     @asynccontextmanager
     async def replica(
-        self, model: ReadModel, name: str, wrap: Callable[[Any], Any] = lambda log: log
+        self, model: ReadModel, name: str, wrap: Callable[[Any], Any] = lambda log: log, **spec: Any
     ) -> AsyncGenerator[InProcessDesk]:
-        self.play(model)
+        self.play(model, **spec)
         dsns = {"intake": self.dsn}
         async with in_process_desk(
-            self.make_database, self.folder, log=self.log, dsns=dsns, replica=name, wrap=wrap
+            self.make_database,
+            self.folder,
+            log=self.log,
+            dsns=dsns,
+            replica=name,
+            wrap=wrap,
+            until_begun=False,
         ) as desk:
             yield desk
 
@@ -242,3 +249,20 @@ async def test_a_replica_stopped_while_it_builds_ends_and_leaves_the_old_one_at_
         await old.settle()
         assert (await readiness(old))[0] == 200
         assert await upgrade.live() == OLD.fingerprint
+
+
+async def test_who_has_not_begun_is_not_ready(
+    upgrade: Upgrade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.runtime.service._START_SECONDS", 0.1)
+    may_begin = asyncio.Event()
+
+    async def begin(_: Service) -> None:
+        await may_begin.wait()
+
+    async with upgrade.replica(READ_MODEL, "one", on_start=begin) as one:
+        await becomes(one, 503, "the service begins its work")
+        assert (await one.clients["intake"].get("/tickets")).status_code == 503
+        may_begin.set()
+        await becomes(one, 200, "")
+        assert (await one.clients["intake"].get("/tickets")).status_code == 200

@@ -94,11 +94,12 @@ async def in_process_desk(
     log: Log | None = None,
     dsns: Mapping[str, str] | None = None,
     replica: str = "one",
+    until_begun: bool = True,
 ) -> AsyncGenerator[InProcessDesk]:
     """Run services on fresh databases (or `dsns`) and the embedded log (or `log`).
 
     `wrap` puts something between the services and the log; invariants are checked on the log
-    itself. `keys` is a folder for the token issuer's key.
+    itself. `keys` is a folder for the token issuer's key. `until_begun`: services answer requests.
     """
     used_clock = clock or SystemClock()
     own = None if log is not None else await EmbeddedLog(make_database("log")).open()
@@ -114,6 +115,9 @@ async def in_process_desk(
         house = House(settings, wrap(base), used_clock, MetricRegistry(), verifier, replica)
         try:
             async with _all(databases, house) as rooms:
+                async with asyncio.timeout(30):
+                    while until_begun and any(one.service.closed() for one in rooms.values()):
+                        await asyncio.sleep(0.02)
                 clients = {
                     name: httpx.AsyncClient(
                         transport=httpx.ASGITransport(one.app),
