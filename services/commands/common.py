@@ -30,6 +30,8 @@ Url = Annotated[str | None, typer.Option("--url", envvar="DESK_URL", help="Addre
 Token = Annotated[
     str | None, typer.Option("--token", envvar="DESK_TOKEN", help="Bearer token for the desk.")
 ]
+SERVICES: Final = ("intake", "routing", "sla", "knowledge", "reporting")
+Service = Annotated[str, typer.Argument(help=" or ".join(SERVICES))]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 

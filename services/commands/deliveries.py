@@ -1,13 +1,15 @@
 """`desk deliveries`: what is to leave the desk, and what could not."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from services.commands.common import (
     DEFAULT_DATA,
+    SERVICES,
     Data,
     Json,
+    Service,
     Target,
     Token,
     Url,
@@ -23,8 +25,6 @@ from services.commands.common import (
 )
 
 app = typer.Typer(help="What leaves the desk, and what could not.", no_args_is_help=True)
-_SERVICES: Final = ("intake", "routing", "sla", "knowledge", "reporting")
-Service = Annotated[str, typer.Argument(help=" or ".join(_SERVICES))]
 Id = Annotated[str, typer.Argument(help="as shown by list")]
 
 
@@ -43,7 +43,7 @@ def list_deliveries(
         async with desk_client(Target(data, url, token)) as client:
             return {
                 name: checked(await client.get(f"/{name}/deliveries", params=query))["deliveries"]
-                for name in _SERVICES
+                for name in SERVICES
             }
 
     found = run(work())

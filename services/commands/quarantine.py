@@ -7,13 +7,16 @@ from rich.table import Table
 
 from services.commands.common import (
     DEFAULT_DATA,
+    SERVICES,
     Data,
     Json,
+    Service,
     Target,
     Token,
     Url,
     checked,
     desk_client,
+    fetched,
     out,
     print_json,
     run,
@@ -23,8 +26,6 @@ app = typer.Typer(
     help="Records that could not be applied, and timers whose decision always fails.",
     no_args_is_help=True,
 )
-_SERVICES = ("intake", "routing", "sla", "knowledge", "reporting")
-Service = Annotated[str, typer.Argument(help=" or ".join(_SERVICES))]
 Number = Annotated[int, typer.Argument(help="as shown by list")]
 Numbered = Annotated[str, typer.Argument(help="as shown by list; a timer's begins with t")]
 
@@ -43,7 +44,7 @@ def list_parked(
             return {
                 name: checked(await client.get(f"/{name}/quarantine"))["quarantine"]
                 + checked(await client.get(f"/{name}/quarantine/timers"))["timers"]
-                for name in _SERVICES
+                for name in SERVICES
             }
 
     parked = run(work())
@@ -74,12 +75,7 @@ def show(
     token: Token = None,
 ) -> None:
     """Print one record as JSON."""
-
-    async def work() -> object:
-        async with desk_client(Target(data, url, token)) as client:
-            return checked(await client.get(f"/{service}/quarantine/{number}"))
-
-    print_json(run(work()))
+    print_json(run(fetched(Target(data, url, token), f"/{service}/quarantine/{number}", {})))
 
 
 @app.command("redrive", help="Try to apply a record again; or let a timer fire again.")

@@ -247,6 +247,12 @@ def _following(appends: Sequence[Append], wanted: Iterable[int]) -> list[int]:
     return sorted(place for chain in chains.values() for place in chain)
 
 
+async def read_heads(connection: Connection, stream_ids: Collection[str]) -> dict[str, int]:
+    """Return the sequence of each stream's last event, 0 for a stream without events."""
+    rows = await connection.fetch(_HEADS, list(stream_ids))
+    return {row["id"]: row["head"] or 0 for row in rows}
+
+
 async def _lost_turns(connection: Connection, appends: Sequence[Append]) -> set[HeldTurn]:
     """Use the turns of these appends, by name, so that two cannot wait for each other.
 
@@ -257,7 +263,6 @@ async def _lost_turns(connection: Connection, appends: Sequence[Append]) -> set[
     in_order = sorted(turns, key=lambda turn: turn.name)
     lost = {turn for turn in in_order if not await turn.move(connection)}
     if in_turn:
-        rows = await connection.fetch(_HEADS, list({append.stream_id for append in in_turn}))
-        heads: dict[str, int] = {row["id"]: row["head"] or 0 for row in rows}
+        heads = await read_heads(connection, {append.stream_id for append in in_turn})
         lost |= {a.turn for a in in_turn if a.turn and heads[a.stream_id] != a.expected}
     return lost

@@ -9,22 +9,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-import asyncpg
-
 from shared.clock import Clock
 from shared.errors import UnavailableError
 from shared.journal.committer import Committer
 from shared.journal.journal import Journal
 from shared.postgres.pool import Pool
-from shared.runtime.unit import MovedOnError, Unit
+from shared.runtime.unit import Unit
+from shared.runtime.weather import RETRY_AT_ONCE
 
 T = TypeVar("T")
 _ATTEMPTS: Final = 5
-_OVERTAKEN: Final = (
-    MovedOnError,
-    asyncpg.UniqueViolationError,
-    asyncpg.DeadlockDetectedError,
-)
 
 
 class Decisions:
@@ -52,7 +46,7 @@ class Decisions:
                         unit = Unit(connection, self._journal, self._clock.now())
                         result = await decide(unit)
                         await unit.flush()
-                except _OVERTAKEN:
+                except RETRY_AT_ONCE:
                     continue
                 return result
         raise UnavailableError("other writers kept getting in first; nothing was stored")

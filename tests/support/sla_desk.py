@@ -259,7 +259,7 @@ async def _open(dsn: str, chance: Random, start_us: int) -> AsyncGenerator[SoakD
         holder="soak",
         partitions=PARTITIONS,
     )
-    service = Service(spec, around, pool)
+    service = Service(spec, around, pool, pool)
     places = [TopicPartition(topic, n) for topic in spec.topics for n in range(PARTITIONS)]
     try:
         await service.consumer.assign(places)

@@ -23,7 +23,7 @@ from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated
 from shared.contracts.registry import Recorded, decode_shared
 from shared.contracts.routing import RoutingPolicyPublished
-from shared.journal.journal import Draft
+from shared.journal.journal import Draft, read_heads
 from shared.runtime.unit import Unit
 
 
@@ -58,7 +58,7 @@ class State:
         if not wanted:
             return
         connection = self.unit.connection
-        heads = {row["id"]: row["head"] or 0 for row in await connection.fetch(sql.HEADS, wanted)}
+        heads = await read_heads(connection, wanted)
         rows = {
             row["ticket_id"]: Ticket(**dict(row))
             for row in await connection.fetch(sql.TICKETS, wanted)
@@ -122,8 +122,7 @@ class State:
     async def true_agent(self, agent_id: str) -> tuple[Agent | None, int]:
         """Return an agent, counted anew if their journal has moved on without us; its sequence."""
         agent = await self.agent(agent_id)
-        [head] = await self.unit.connection.fetch(sql.HEADS, [agent_id])
-        sequence: int = head["head"] or 0
+        sequence = (await read_heads(self.unit.connection, [agent_id]))[agent_id]
         if sequence != (0 if agent is None else agent.sequence):
             await self.save()
             found = await recount_agent(self.unit.connection, self.unit.journal, agent_id)

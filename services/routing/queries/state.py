@@ -30,10 +30,6 @@ POLICY: Final = """
 SELECT type, value FROM kernel.journal WHERE stream_id = $1 AND type = $2
 ORDER BY sequence DESC LIMIT 1
 """
-HEADS: Final = """
-SELECT s.id, (SELECT max(sequence) FROM kernel.journal j WHERE j.stream_id = s.id) AS head
-FROM unnest($1::text[]) s(id)
-"""
 TICKETS: Final = f"SELECT {_columns(Ticket)} FROM desk.ticket WHERE ticket_id = ANY($1::text[])"
 AGENTS: Final = f"SELECT {_columns(Agent)} FROM desk.agent WHERE agent_id = ANY($1::text[])"
 PENDING: Final = f"""
