@@ -249,16 +249,16 @@ HISTORY: Final = Table("history", {"stream_id": str, "writer": str, "sequence": 
 
 HISTORIES: Final = """
 SELECT stream_id, type, value FROM read.history
-WHERE stream_id = ANY($1::text[]) AND type <> ALL($2::text[])
+WHERE stream_id = ANY($1::text[])
 """
 
 
 async def read_histories(
-    connection: Connection, stream_ids: Collection[str], *, without: Collection[str] = ()
+    connection: Connection, stream_ids: Collection[str]
 ) -> dict[str, list[Recorded]]:
-    """Return the known facts of each stream, `without` those of some types, in the order of R4."""
+    """Return the known facts of each stream, in the order of R4."""
     histories: dict[str, list[Recorded]] = {stream_id: [] for stream_id in stream_ids}
-    rows = await connection.fetch(HISTORIES, list(histories), list(without))
+    rows = await connection.fetch(HISTORIES, list(histories))
     for stream_id, event_type, value in rows:
         histories[stream_id].append(decode_shared(event_type, value))
     return {stream_id: history_order(facts) for stream_id, facts in histories.items()}
@@ -299,11 +299,6 @@ class ReadModel:
     def folds(self, topic: str) -> bool:
         """Say whether events of the topic may set anything."""
         return self.topics is None or topic in self.topics
-
-    @cached_property
-    def table_of(self) -> dict[type, Table]:
-        """The table of each facet."""
-        return {facet: table for table in self.tables for facet in table.facets}
 
 
 class Fold:

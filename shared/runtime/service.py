@@ -346,10 +346,6 @@ class Service:
         """
         return None if self.has_begun else self.model.trouble or "the service begins its work"
 
-    def pulses(self) -> list[Pulse]:
-        """Return the loops' states, for readiness and metrics."""
-        return list(self._pulses)
-
     async def check_database(self) -> None:
         """Raise unless the database answers."""
         await self.work_pool.fetchval("SELECT 1")

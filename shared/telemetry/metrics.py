@@ -34,7 +34,6 @@ MetricName: TypeAlias = Literal[
     "desk_timers_fired_total",
     "desk_timer_lateness_seconds",
     "desk_deliveries_total",
-    "desk_rebuild_rows_total",
     "desk_log_clients_abandoned_total",
 ]
 
@@ -96,7 +95,6 @@ METRICS: Final[dict[MetricName, Metric]] = {
     "desk_deliveries_total": Metric(
         "counter", ("channel", "outcome"), "attempts to deliver, by how they ended"
     ),
-    "desk_rebuild_rows_total": Metric("counter", ("model",), "rows written by rebuilds"),
     "desk_log_clients_abandoned_total": Metric(
         "counter", ("client",), "clients of Kafka that hung and were left behind for a new one"
     ),
@@ -256,7 +254,3 @@ class ServiceMetrics:
     def client_abandoned(self, client: str) -> None:
         """Count a client of the log that was left behind."""
         self._count("desk_log_clients_abandoned_total", 1, client)
-
-    def rebuilt(self, model: str, rows: int) -> None:
-        """Count rows a rebuild wrote."""
-        self._count("desk_rebuild_rows_total", rows, model)

@@ -404,13 +404,11 @@ async def _claim(store: MemoryStore, tx: Transaction, until: datetime, limit: in
     return claimed
 
 
-async def _histories(
-    _: MemoryStore, tx: Transaction, streams: Sequence[str], without: Sequence[str]
-) -> list[Row]:
+async def _histories(_: MemoryStore, tx: Transaction, streams: Sequence[str]) -> list[Row]:
     return [
         Row.of(stream_id=row["stream_id"], type=row["type"], value=row["value"])
         for _key, row in tx.scan("history")
-        if row["stream_id"] in streams and row["type"] not in without
+        if row["stream_id"] in streams
     ]
 
 

@@ -17,7 +17,6 @@ def record_everything(metrics: ServiceMetrics) -> None:
     metrics.quarantined("ticket.created", "schema")
     metrics.timer_fired("response", 0.4)
     metrics.delivery("mail", "delivered")
-    metrics.rebuilt("board", 1_000)
     metrics.client_abandoned("reader")
     metrics.standstill(12)
     metrics.http_connections(3)
