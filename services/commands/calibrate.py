@@ -31,14 +31,14 @@ async def calibrate(dsn: str, rules: RulesWanted, at: datetime) -> Calibration:
     """Learn from the older tickets as they were known then, and test on those created since.
 
     Both are judged by the newest published rules with `rules` in their place.
-    Raises: InvalidInputError if there is no past.
+    Raises: InvalidInputError if the rules make no sense, or if there is no past.
     """
     connection = await open_reader(dsn, name="calibrate")
     try:
+        wanted = await read_rules(connection, rules, at)
         split: datetime | None = await connection.fetchval(_SPLIT, LEARNT_SHARE)
         if split is None:
             raise InvalidInputError("this desk has no tickets to learn from")
-        wanted = await read_rules(connection, rules, at)
         book, peaks = wanted
         taken = await heritage(connection, wanted)
         at_us, split_us = microseconds(at), microseconds(split)
