@@ -16,7 +16,8 @@ from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
 from shared.journal.handler import CommandHandler
 from shared.runtime.numbers import Numbers, highest_unread, is_behind, raise_past
-from shared.runtime.service import Service, Spec
+from shared.runtime.service import Service
+from shared.runtime.spec import Spec
 from shared.version import VERSION
 
 _RANKING = ("ticket.prioritized", "ticket.assigned", "ticket.escalated")

@@ -13,7 +13,8 @@ from services.reporting.settings import ReportingSettings
 from shared.contracts.registry import TOPICS
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
-from shared.runtime.service import Service, Spec
+from shared.runtime.service import Service
+from shared.runtime.spec import Spec
 from shared.version import VERSION
 
 

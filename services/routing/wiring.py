@@ -12,7 +12,8 @@ from services.routing.reactions import Giving, build, react
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
-from shared.runtime.service import Service, Spec
+from shared.runtime.service import Service
+from shared.runtime.spec import Spec
 from shared.version import VERSION
 
 _INTAKE = (

@@ -18,7 +18,8 @@ from shared.http.deliveries import deliveries_router
 from shared.http.gate import Gate
 from shared.http.health import Check, health_router, metrics_router
 from shared.journal.history import HistoryDoor, PastBatch, TakenOver
-from shared.runtime.service import Service, Spec
+from shared.runtime.service import Service
+from shared.runtime.spec import Spec
 from shared.runtime.timers import redrive_timer
 
 _PAST_EXAMPLE: Final[dict[str, Any]] = {

@@ -5,9 +5,9 @@ so sending it again changes nothing and sending more of it goes on where it stop
 than was sent.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -29,7 +29,6 @@ from shared.journal.committer import Committer
 from shared.journal.journal import Append, Draft, Fate, Journal
 from shared.postgres.pool import Connection, Pool
 
-BeforePast = Callable[[Connection, Sequence[EventData]], Awaitable[None]]
 STREAMS_MAX: Final = 1_000
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _SKEW: Final = timedelta(minutes=5)
@@ -38,6 +37,19 @@ _DONE_AT: Final = ("occurred_at", "resolved_at", "stopped_at")
 """Fields of data that tell of something that was over by then, so that they are past, too."""
 _MEASURED: Final = (TicketCommented, TicketResolved, TicketClosed, TicketCancelled, TicketMerged)
 """What is measured from a ticket's creation. Of work begun before it, real logs do tell."""
+
+
+class BeforePast(Protocol):
+    """Hears of the events of a past before they are taken over, in a transaction of its own.
+
+    That is committed even where the events are then refused, and the same events may come again:
+    what it notes must be true of them whether or not they are taken over. Must not await anything
+    but the connection; 5 s at most. A DeskError from it refuses them all.
+    """
+
+    async def __call__(self, connection: Connection, events: Sequence[EventData], /) -> None:
+        """Note what must be known first."""
+        ...
 
 
 class PastEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,11 +4,10 @@ Every replica runs all of it; leases spread the work. What a service itself adds
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import structlog
@@ -20,7 +19,6 @@ from shared.deliveries.webhook import Webhook, webhook_client
 from shared.errors import UnavailableError
 from shared.ids import chance
 from shared.journal.committer import Committer
-from shared.journal.history import BeforePast
 from shared.journal.journal import WAKE_CHANNEL, Journal
 from shared.journal.relay import Relay, outbox_length
 from shared.log.port import Log, LogUnavailableError, TopicPartition
@@ -28,17 +26,12 @@ from shared.patience import within
 from shared.postgres.listener import Listener
 from shared.postgres.pool import Pool, open_pool
 from shared.replay.keeper import ModelKeeper
-from shared.runtime.consumer import (
-    SMALL_BATCH_SIZE,
-    Archive,
-    Consumer,
-    React,
-)
+from shared.runtime.consumer import SMALL_BATCH_SIZE, Consumer
 from shared.runtime.leases import Leases
 from shared.runtime.loops import Loop, Pulse, end_all
 from shared.runtime.purge import Purge
-from shared.runtime.read_model import ReadModel
-from shared.runtime.timers import OnDue, Timers, Watermark
+from shared.runtime.spec import Spec
+from shared.runtime.timers import Timers, Watermark
 from shared.runtime.watch import Watch
 from shared.runtime.weather import WEATHER
 from shared.telemetry.metrics import ServiceMetrics
@@ -54,32 +47,6 @@ _GATHER_SECONDS: Final = 0.005
 _WORK_POOL_SIZE: Final = 10
 """One for each loop but the chores, which come on top; for commits; for what is redriven."""
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What one service is made of: its name, the topics it reads, its folds and its reactions.
-
-    `on_start` publishes what must exist before anything else, such as a default policy;
-    `before_past` hears of the events of a past before they are taken over, in a transaction of its
-    own;
-    `chores` are done for ever by those who work, each in a loop of its name; a step pauses itself,
-    a few seconds at most, since a loop shows that it lives, and is ready, after each step;
-    `migrations` are its own tables beside the kernel's.
-    """
-
-    name: str
-    topics: tuple[str, ...]
-    read_model: ReadModel
-    react: React | None = None
-    on_due: OnDue | None = None
-    archive: Archive | None = None
-    on_start: "Callable[[Service], Awaitable[None]] | None" = None
-    chores: "Mapping[str, Callable[[Service], Awaitable[None]]]" = field(
-        default_factory=dict[str, "Callable[[Service], Awaitable[None]]"]
-    )
-    migrations: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    before_past: BeforePast | None = None
 
 
 @dataclass(frozen=True, slots=True)

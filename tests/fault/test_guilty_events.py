@@ -27,7 +27,8 @@ from shared.runtime import consumer as consumer_module
 from shared.runtime import watch, weather
 from shared.runtime.quarantine import Parked
 from shared.runtime.read_model import ReadModel
-from shared.runtime.service import Service, Spec, Surroundings
+from shared.runtime.service import Service, Surroundings
+from shared.runtime.spec import Spec
 from shared.runtime.timers import redrive_timer
 from shared.runtime.unit import Batch, Timer, Unit, lineage_after
 from shared.runtime.weather import TRIES_MAX

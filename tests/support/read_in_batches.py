@@ -19,7 +19,7 @@ from shared.postgres.pool import open_pool
 from shared.replay import schema
 from shared.runtime import consumer
 from shared.runtime.consumer import Consumer
-from shared.runtime.service import Spec
+from shared.runtime.spec import Spec
 from shared.telemetry.metrics import MetricRegistry
 
 _EMPTIED = (
