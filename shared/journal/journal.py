@@ -160,7 +160,7 @@ class Journal:
             if not isinstance(rows, DeskError) and appends[place].turn not in lost
         }
         places = _following(appends, sendable)
-        while late := {appends[n].turn for n in sendable if n not in places} - {None}:
+        while late := {appends[n].turn for n in sendable.keys() - set(places)} - {None}:
             sendable = {n: rows for n, rows in sendable.items() if appends[n].turn not in late}
             places = _following(appends, sendable)
         fitting = [row for place in places for row in sendable[place]]

@@ -1,6 +1,6 @@
 """Connections. A service wears two hats: `app` for work, `replay` for rebuilding (R8)."""
 
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import asyncpg
 import msgspec
@@ -10,6 +10,24 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Role = Literal["desk_app", "desk_replay"]
 IDLE_IN_TRANSACTION_SECONDS_MAX = 10
+
+
+if TYPE_CHECKING:
+    _Plain = asyncpg.Connection[asyncpg.Record]
+else:
+    _Plain = asyncpg.Connection
+
+
+class _Kept(_Plain):
+    """A connection that is lent again as it came back: nobody leaves a session changed.
+
+    An open transaction is rolled back; to undo what outlasts one would cost a question to the
+    database each time. `tests/architecture/test_sessions.py` finds who would need it.
+    """
+
+    def get_reset_query(self) -> str:
+        """Return what is asked when a connection comes back: nothing."""
+        return ""
 
 
 async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -39,6 +57,7 @@ async def open_pool(dsn: str, *, role: Role, name: str, size_max: int) -> Pool:
         dsn,
         min_size=1,
         max_size=size_max,
+        connection_class=_Kept if role == "desk_app" else _Plain,
         init=_prepare,
         server_settings={
             "role": role,

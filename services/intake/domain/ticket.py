@@ -1,14 +1,14 @@
 """The ticket's lifecycle: what may follow what. Pure; time and ids arrive in the command."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, field
+from msgspec.structs import replace
 
 from services.intake.domain.commands import (
     CancelTicket,
@@ -78,8 +78,7 @@ _ALLOWED: Final[Mapping[type[TicketCommand], frozenset[Status]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True):
     """Only what `decide` needs; screens read projections, never this.
 
     `latest` is the event that led to the present status, `record` the correctable fields as they
@@ -212,9 +211,9 @@ def _create(command: CreateTicket, ticket: Ticket) -> list[TicketEvent]:
     )
     if ticket.created is None:
         return [event]
-    repeated = msgspec.structs.replace(event, number=ticket.created.number)
+    repeated = replace(event, number=ticket.created.number)
     if command.occurred_at is None:
-        repeated = msgspec.structs.replace(repeated, occurred_at=ticket.created.occurred_at)
+        repeated = replace(repeated, occurred_at=ticket.created.occurred_at)
     for name in event.__struct_fields__:
         if getattr(repeated, name) != getattr(ticket.created, name):
             raise ReusedIdError(
@@ -287,7 +286,7 @@ def _corrected(command: UpdateTicket, record: TicketUpdated) -> TicketUpdated | 
         for name in record.__struct_fields__
         if (value := getattr(command, name)) is not UNSET
     }
-    corrected = msgspec.structs.replace(record, **asked)
+    corrected = replace(record, **asked)
     return None if corrected == record else corrected
 
 
@@ -319,7 +318,7 @@ def _is_known(event: TicketEvent, ticket: Ticket) -> bool:
         return event == ticket.rating
     if isinstance(event, TicketReopened):
         latest = ticket.latest
-        return isinstance(latest, TicketReopened) and latest == msgspec.structs.replace(
+        return isinstance(latest, TicketReopened) and latest == replace(
             event, reopen_count=latest.reopen_count
         )
     return event == ticket.latest

@@ -1,14 +1,15 @@
 """The roster: who works here, what they can do, whether they take new tickets."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from shared.contracts.routing import AgentAvailabilityChanged, AgentEvent, AgentRegistered
 from shared.errors import NotFoundError
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterAgent:
+class RegisterAgent(msgspec.Struct, frozen=True):
     """Take an agent onto the roster, or replace what it says of them."""
 
     agent_id: str
@@ -19,8 +20,7 @@ class RegisterAgent:
     workload_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class SetAvailability:
+class SetAvailability(msgspec.Struct, frozen=True):
     """Say whether an agent takes new tickets."""
 
     agent_id: str
@@ -30,8 +30,7 @@ class SetAvailability:
 AgentCommand = RegisterAgent | SetAvailability
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(msgspec.Struct, frozen=True):
     """An agent as assignment sees them; `workload` counts their open tickets.
 
     `sequence` is that of their stream. While `is_asking`, what waits in their group's queue is

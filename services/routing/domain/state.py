@@ -1,9 +1,11 @@
 """What routing's decisions about a ticket rest on, folded from facts and from its own events."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from shared.contracts.base import EventData, Level, Priority
 from shared.contracts.intake import (
@@ -34,8 +36,7 @@ INTAKE_FACTS: Final = (
 _ENDS: Final = (TicketResolved, TicketClosed, TicketCancelled, TicketMerged)
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(msgspec.Struct, frozen=True, gc=False):
     """What a ticket's record says of its rank and of whose it is."""
 
     ticket_id: UUID
@@ -45,8 +46,7 @@ class Reported:
     scope: Scope
 
 
-@dataclass(frozen=True, slots=True)
-class TicketRouting:
+class TicketRouting(msgspec.Struct, frozen=True, gc=False):
     """What routing has decided. `is_by_hand`: a person gave the ticket to whom it is with."""
 
     priority: Priority | None = None
@@ -60,8 +60,7 @@ class TicketRouting:
     is_by_hand: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket(TicketRouting):
+class Ticket(TicketRouting, frozen=True, kw_only=True):
     """What routing has decided, what the ticket's record says, and whether there is work to do.
 
     `sequence` is that of routing's own stream, `record_seq` and `progress_seq` those of the last
@@ -166,8 +165,7 @@ def evolve(state: _T, event: EventData, actor: str = ROUTING) -> _T:
             return state
 
 
-@dataclass(frozen=True, slots=True)
-class Breach:
+class Breach(msgspec.Struct, frozen=True, gc=False):
     """The last that was heard of a clock that broke its promise to the requester.
 
     `is_pending` until the ticket is known and it could be asked who takes it further.

@@ -1,8 +1,10 @@
 """Triage: rank a ticket, find who takes it, take it further when its line cannot. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from services.routing.domain.agents import Agent
 from services.routing.domain.policy import desk_for, names_group
@@ -21,8 +23,7 @@ Roster = Mapping[str, Agent]
 """Who may be given a ticket; enough of those with the fewest open tickets to choose one."""
 
 
-@dataclass(frozen=True, slots=True)
-class AssignTicket:
+class AssignTicket(msgspec.Struct, frozen=True):
     """A person gives the ticket to a group, or to one of its agents."""
 
     ticket_id: UUID
@@ -32,8 +33,7 @@ class AssignTicket:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where somebody is looked for: among a group's agents who have the skill; and why there."""
 
     group: str

@@ -1,7 +1,8 @@
 """Who has a ticket: asked when it comes, and again whenever what the answer rests on changes."""
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from services.routing.domain.agents import Agent
 from services.routing.domain.state import (

@@ -1,6 +1,6 @@
 """The roster: who joins it, what they can do, whether they take new tickets."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from services.routing.domain.agents import AgentCommand, decide, evolve
 from services.routing.domain.policy import DEFAULT_POLICY

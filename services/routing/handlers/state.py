@@ -6,10 +6,10 @@ nobody else gives an agent a ticket meanwhile, and no two can wait for each othe
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from services.routing.domain.agents import Agent
 from services.routing.domain.candidates import PAGE_SIZE, Row

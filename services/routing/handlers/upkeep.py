@@ -5,9 +5,10 @@ is taken over, a database that was restored: all these leave it behind. A walk l
 ticket and agent in turn, a few at a time, and counts anew what does not agree.
 """
 
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from services.routing.handlers.recount import recount_agent, recount_tickets
 from services.routing.handlers.state import open_state

@@ -4,18 +4,20 @@ Each that searches names the order of the index that it is to walk, so that it r
 than it returns, whatever the planner believes of a group.
 """
 
-from dataclasses import fields
 from typing import Final
+
+import msgspec
+from msgspec.structs import fields
 
 from services.routing.domain.agents import Agent
 from services.routing.domain.state import Breach, Ticket
 
 
-def _columns(of: type) -> str:
+def _columns(of: type[msgspec.Struct]) -> str:
     return ", ".join(f'"{field.name}"' for field in fields(of))
 
 
-def _upsert(of: type, table: str, key: str) -> str:
+def _upsert(of: type[msgspec.Struct], table: str, key: str) -> str:
     names = _columns(of)
     news = ", ".join(f'EXCLUDED."{field.name}"' for field in fields(of))
     return (

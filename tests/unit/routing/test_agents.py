@@ -1,8 +1,7 @@
 """The roster: every command in every state."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from services.routing.domain.agents import Agent, RegisterAgent, SetAvailability, decide, evolve
 from shared.errors import NotFoundError

@@ -1,9 +1,9 @@
 """Whoever is chosen from a part of the roster is who would be chosen from all of it."""
 
-from dataclasses import replace
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from services.routing.domain.agents import Agent
 from services.routing.domain.candidates import PAGE_SIZE, Row

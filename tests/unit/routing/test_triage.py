@@ -1,11 +1,11 @@
 """Rank, assignment and escalation, with their reasons."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from services.routing.domain.policy import check, default_policy
 from services.routing.domain.state import Reported, Ticket, TicketRouting, evolve
