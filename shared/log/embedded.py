@@ -21,6 +21,7 @@ from shared.log.port import (
     require_sizes,
 )
 from shared.postgres.listener import Listener
+from shared.postgres.pool import KeptConnection
 
 FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
 _CHANNEL: Final = "log"
@@ -105,6 +106,7 @@ class EmbeddedLog:
             self._dsn,
             min_size=1,
             max_size=self._pool_size_max,
+            connection_class=KeptConnection,
             server_settings={"application_name": "log", "timezone": "UTC"},
         )
         async with self._pool.acquire() as connection, connection.transaction():

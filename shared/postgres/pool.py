@@ -18,7 +18,7 @@ else:
     _Plain = asyncpg.Connection
 
 
-class _Kept(_Plain):
+class KeptConnection(_Plain):
     """A connection that is lent again as it came back: nobody leaves a session changed.
 
     An open transaction is rolled back; to undo what outlasts one would cost a question to the
@@ -57,7 +57,7 @@ async def open_pool(dsn: str, *, role: Role, name: str, size_max: int) -> Pool:
         dsn,
         min_size=1,
         max_size=size_max,
-        connection_class=_Kept if role == "desk_app" else _Plain,
+        connection_class=KeptConnection if role == "desk_app" else _Plain,
         init=_prepare,
         server_settings={
             "role": role,
