@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -165,6 +165,7 @@ class Consumer:
         archive: Archive | None,
         clock: Clock,
         metrics: ServiceMetrics,
+        turning_points: frozenset[str] = frozenset(),
     ) -> None:
         self._pool = pool
         self._reader = reader
@@ -174,7 +175,9 @@ class Consumer:
         self._archive = archive
         self._clock = clock
         self._metrics = metrics
+        self._turning_points = turning_points
         self._ahead: asyncio.Task[Prepared] | None = None
+        self._left: Sequence[Record] = ()
         self._size_max = BATCH_SIZE_MAX
         self._races = 0
         self._tries: Counter[tuple[TopicPartition, int]] = Counter()
@@ -196,6 +199,7 @@ class Consumer:
         if ahead is not None:
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
+        self._left = ()
 
     async def step(self, wait_seconds: float) -> int:
         """Apply one batch, and meanwhile read and fold the next; return how many records.
@@ -234,10 +238,12 @@ class Consumer:
 
         async def read() -> Prepared:
             await asyncio.sleep(linger_seconds)
-            records = await self._reader.fetch(
+            records = self._left or await self._reader.fetch(
                 records_max=self._size_max, wait_seconds=wait_seconds
             )
-            return prepare(self._model, records)
+            end = _turn(records, self._turning_points)
+            self._left = records[end:]
+            return prepare(self._model, records[:end])
 
         return asyncio.create_task(read())
 
@@ -366,11 +372,19 @@ class Consumer:
         """Write rows and decisions; return what cannot be applied."""
         await write(connection, self._model, batch.fold, "read")
         unit = Unit(connection, self._journal, self._clock.now(), parked=list(batch.parked))
-        news = Batch([event for event in batch.events if not event.history], batch.reports)
+        news = Batch(batch.events, batch.reports)
         if self._react is not None and (news.events or news.reports):
             await self._react(news, unit)
         await unit.flush()
         return unit.parked
+
+
+def _turn(records: Sequence[Record], topics: Collection[str]) -> int:
+    """Return how many of these records come before the first turn to such topics or from them."""
+    for place in range(1, len(records) if topics else 0):
+        if (records[place].topic in topics) != (records[0].topic in topics):
+            return place
+    return len(records)
 
 
 def _positions(batch: Prepared) -> Iterator[tuple[str, str | None]]:

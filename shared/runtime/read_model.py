@@ -173,6 +173,8 @@ class Upsert:
     def sql(self) -> str:
         """The statement; one array parameter per column, JSON as text.
 
+        A fact that is there already stays as it is, down to the transaction that wrote it: by that
+        a reaction tells what it knew before its batch.
         An array of jsonb would not do: a list in it would be taken for a further dimension.
         """
         types = ["text" if c.sql_type == "jsonb" else c.sql_type for c in self.columns]
@@ -180,10 +182,11 @@ class Upsert:
         names = ", ".join(column.name for column in self.columns)
         casts = ", ".join(f"{column.name}::{column.sql_type}" for column in self.columns)
         table, key = self.table.name, ", ".join(self.table.key)
+        change = f"UPDATE SET {', '.join(self._assignments())}"
         return (
             f"INSERT INTO {self.schema}.{table} AS old ({names})"  # noqa: S608 names are ours
             f" SELECT {casts} FROM unnest({arrays}) AS new({names}) "
-            f"ON CONFLICT ({key}) DO UPDATE SET {', '.join(self._assignments())}"
+            f"ON CONFLICT ({key}) DO {'NOTHING' if self.table.is_of_facts else change}"
         )
 
     def _assignments(self) -> Iterator[str]:

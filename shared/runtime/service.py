@@ -96,6 +96,7 @@ class Service:
             archive=spec.archive,
             clock=around.clock,
             metrics=around.metrics,
+            turning_points=spec.turning_points,
         )
         self.watch = Watch(
             spec.name, around.log, work, spec.topics, around.partitions, around.metrics

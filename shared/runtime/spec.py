@@ -53,7 +53,9 @@ class Chore(Protocol):
 class Spec:
     """What one service is made of: its name, the topics it reads, its folds and its reactions.
 
-    `chores` are by the name of their loop; `migrations` are its own tables beside the kernel's.
+    `chores` are by the name of their loop; `migrations` are its own tables beside the kernel's;
+    records of the topics that are `turning_points` are never in one batch with others, so that who
+    asks the read model for what they told asks for what was read before.
     """
 
     name: str
@@ -66,3 +68,4 @@ class Spec:
     chores: Mapping[str, Chore] = field(default_factory=dict[str, Chore])
     migrations: Mapping[str, Path] = field(default_factory=dict[str, Path])
     before_past: BeforePast | None = None
+    turning_points: frozenset[str] = frozenset()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
@@ -51,12 +52,21 @@ class Inbound:
     place: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
-    """What a reaction is told of: events nobody imported, and reports."""
+    """What a reaction is told of: events, and reports.
 
-    events: Sequence[Recorded]
+    `folded` are all events, as they were read: the read model shows them already. `events` are
+    those among them that nobody imported; to the others nobody reacts.
+    """
+
+    folded: Sequence[Recorded]
     reports: Sequence[Inbound]
+
+    @cached_property
+    def events(self) -> Sequence[Recorded]:
+        """The events that are no other system's past."""
+        return [event for event in self.folded if not event.history]
 
     def in_order(self) -> Iterator[Recorded | Inbound]:
         """Yield both as they were read, so that each is decided on what came before it."""

@@ -122,6 +122,7 @@ async def reading(dsn: str, spec: Spec, clock: Clock) -> AsyncGenerator[Reading]
             archive=None,
             clock=clock,
             metrics=MetricRegistry().for_service(spec.name),
+            turning_points=spec.turning_points,
         )
 
     try:
