@@ -11,16 +11,18 @@ import structlog
 from services.sla import queries
 from services.sla.domain import publication
 from services.sla.domain.clocks import Clock
-from services.sla.domain.facts import facts_of
-from services.sla.domain.history import in_order
-from services.sla.domain.inheritance import Bequest, bequests, due_times, inherited
-from services.sla.domain.ledger import Ledger, WithoutDeadline, judge_each
+from services.sla.domain.facts import Peaks, facts_of
+from services.sla.domain.history import Fact, in_order
+from services.sla.domain.inheritance import Bequest, bequests, due_times, inherited, told_heir
+from services.sla.domain.ledger import Judgement, Ledger, WithoutDeadline, judge_each
 from services.sla.domain.publication import Knowledge, Said, learn
+from services.sla.domain.published import Rules
 from services.sla.domain.voice import event_of, hear
 from services.sla.handlers import Agreements
 from shared.calendar import SECOND_US, instant, microseconds
-from shared.contracts.base import TicketData
+from shared.contracts.base import EventData, TicketData
 from shared.contracts.envelope import Lineage
+from shared.contracts.intake import TicketCommented
 from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaDueInherited, SlaPolicyPublished, SlaStarted
 from shared.journal.journal import Draft
@@ -36,29 +38,36 @@ _JUDGING_MAX_US: Final = 60 * SECOND_US  # what a transaction read may be so old
 _log: Final = structlog.get_logger()
 
 
-class _Heritage(NamedTuple):
-    """Due times that one ticket hands over to another."""
+class _News(NamedTuple):
+    """Something read that may change clocks, or hand their due times over."""
 
-    giver: UUID
-    bequest: Bequest
-    dues: dict[str, int]
-    lineage: Lineage
+    event: Recorded
+    fact: Fact | None
+    bequest: Bequest | None
 
 
 async def react(batch: Batch, unit: Unit) -> None:
-    """Judge the tickets that other services told something about.
+    """Judge the tickets that others told something about, event by event, as they were read.
 
+    Each event is judged by what was read before it, so batches make no difference (ADR 0022).
     A version for running cycles wakes every ticket under way when it comes into force.
     """
-    causes: dict[str, Recorded] = {}
-    for event in batch.events:
-        if _is_of_a_ticket(event):
-            cause = causes.setdefault(event.stream_id, event)
-            if event.time < cause.time:  # of several, the one that reaches back furthest
-                causes[event.stream_id] = event
-    if causes:
-        await _judge_again(unit, causes.keys(), causes)
+    told = [event for event in batch.folded if _is_of_a_ticket(event)]
+    if not all(event.history for event in told):
+        await _judge_each(told, unit)
     await _wake_the_overtaken(batch, unit)
+
+
+async def _judge_each(told: Iterable[Recorded], unit: Unit) -> None:
+    rules = await queries.load_rules(unit.connection, unit.journal)
+    news = [*_news(told, rules)]
+    names = {one.event.stream_id for one in news if not one.event.history}
+    if not names:
+        return
+    news = [one for one in news if one.event.stream_id in names]
+    judging = await _Judging.of(unit, rules, names, news)
+    for one in news:
+        judging.hear(one)
 
 
 def _is_of_a_ticket(event: Recorded) -> bool:
@@ -68,9 +77,26 @@ def _is_of_a_ticket(event: Recorded) -> bool:
     return isinstance(event.data, TicketData)
 
 
+def _news(events: Iterable[Recorded], rules: Rules) -> Iterator[_News]:
+    """Yield what may move a clock; what is said that no rule asks for does not."""
+    messages = rules.rulebook.messages
+    for event in events:
+        fact = next(facts_of((event,), rules.peaks), None)
+        bequest = next(bequests((event,)), None)
+        is_message = isinstance(event.data, TicketCommented)
+        if is_message and fact is not None and fact.type not in messages:
+            continue
+        if fact is not None or bequest is not None:
+            yield _News(event, fact, bequest)
+
+
 async def on_due(due: Sequence[Timer], unit: Unit) -> None:
     """Judge the tickets whose warning or breach has come."""
-    await _judge_again(unit, {timer.stream_id for timer in due}, {})
+    rules = await queries.load_rules(unit.connection, unit.journal)
+    names = dict.fromkeys(timer.stream_id for timer in due)
+    judging = await _Judging.of(unit, rules, names)
+    for name in names:
+        judging.judge(name)
 
 
 class Reviewer:
@@ -115,49 +141,105 @@ async def _wake_the_overtaken(batch: Batch, unit: Unit) -> None:
     unit.add_timers([Timer(ticket_id, "takeover", at) for ticket_id, at in wakes.items()])
 
 
-async def _judge_again(
-    unit: Unit, ticket_ids: Collection[str], causes: Mapping[str, Recorded]
-) -> None:
-    rules = await queries.load_rules(unit.connection, unit.journal)
-    histories = await queries.read_moving(unit.connection, ticket_ids, rules.rulebook)
-    journals = await unit.journal.read(unit.connection, ticket_ids)
-    lengths = {ticket_id: len(events) for ticket_id, events in journals.items()}
-    now_us = microseconds(unit.now)
-    fired_us = _NEVER_US if unit.fire_until is None else microseconds(unit.fire_until) + 1
-    heritage: list[_Heritage] = []
-    for ticket_id in ticket_ids:
-        events = histories[ticket_id]
-        knowledge, is_foreign = hear(journals[ticket_id])
-        facts = in_order(facts_of(events, rules.peaks))
-        if not facts or is_foreign:
-            unit.set_timers(ticket_id, [])
-            continue
+class _Ticket:
+    """What was told of a ticket so far, and what sla said of it."""
+
+    def __init__(
+        self, name: str, events: Sequence[Recorded], journal: Sequence[Recorded], peaks: Peaks
+    ) -> None:
+        self.name = name
+        self.events = events
+        self.facts = [*facts_of(events, peaks)]
+        self.bequests = {*bequests(events)}
+        self.told_heir = told_heir(journal)
+        self.length = len(journal)
+        self.recorded_us = max((microseconds(event.recorded_at) for event in journal), default=0)
+        self.knowledge, self.is_foreign = hear(journal)
+
+
+class _Judging:
+    """Judges tickets in one transaction, event by event; it has read before all it asks for."""
+
+    def __init__(self, unit: Unit, rules: Rules, tickets: Mapping[str, _Ticket]) -> None:
+        self._unit = unit
+        self._book = rules.rulebook
+        self._tickets = tickets
+        self._now_us = microseconds(unit.now)
+        self._fired_us = _NEVER_US if unit.fire_until is None else microseconds(unit.fire_until) + 1
+
+    @classmethod
+    async def of(
+        cls, unit: Unit, rules: Rules, names: Collection[str], news: Sequence[_News] = ()
+    ) -> "_Judging":
+        """Read what was known before of these tickets, and of those that take over from them."""
+        told = [one.event for one in news]
+        events = await queries.read_moving(unit.connection, names, rules.rulebook, told)
+        heirs = {str(heir) for known in (*events.values(), told) for heir, _ in bequests(known)}
+        journals = await unit.journal.read(unit.connection, {*names, *heirs})
+        tickets = {
+            name: _Ticket(name, events.get(name, ()), journal, rules.peaks)
+            for name, journal in journals.items()
+        }
+        return cls(unit, rules, tickets)
+
+    def hear(self, news: _News) -> None:
+        """Take in what was read next; judge its ticket, unless it is of another system's past."""
+        ticket = self._tickets[news.event.stream_id]
+        if news.fact is not None:
+            ticket.facts.append(news.fact)
+        if news.bequest is not None:
+            ticket.bequests.add(news.bequest)
+        if not news.event.history:
+            self.judge(ticket.name, news.event)
+
+    def judge(self, name: str, cause: Recorded | None = None) -> None:
+        """Say what has become true of a ticket, by what is known of it now, and arm its timers."""
+        ticket = self._tickets[name]
+        facts = in_order(ticket.facts)
+        if not facts or ticket.is_foreign:
+            self._unit.set_timers(name, [])
+            return
         # Clocks of machines step back and differ; what was said stays said.
-        recorded = (microseconds(event.recorded_at) for event in journals[ticket_id])
-        at_us = max([now_us, *recorded])
-        judgement = judge_each(facts, rules.rulebook, at_us)
-        ledger = judgement.ledger
-        said = _say(ledger, knowledge, at_us, min(fired_us, now_us + 1))
-        uuid = UUID(ticket_id)
-        lineage = lineage_after(causes.get(ticket_id) or _last_told(events), _WRITER)
-        drafts = [Draft(event_of(one, uuid), instant(one.time_us)) for one in said]
-        unit.append(ticket_id, lengths[ticket_id], drafts, lineage)
-        lengths[ticket_id] += len(drafts)
-        heritage.extend(
-            _Heritage(uuid, one, due_times(facts, rules.rulebook, one.at_us), lineage)
-            for one in bequests(events)
+        at_us = max(self._now_us, ticket.recorded_us)
+        judgement = judge_each(facts, self._book, at_us)
+        said = _say(
+            judgement.ledger, ticket.knowledge, at_us, min(self._fired_us, self._now_us + 1)
         )
-        timers = [*_timers(ticket_id, ledger, knowledge)]
+        uuid = UUID(name)
+        lineage = lineage_after(cause or _last_told(ticket.events), _WRITER)
+        self._append(ticket, ((event_of(one, uuid), one.time_us) for one in said), lineage)
+        for bequest in sorted(ticket.bequests):
+            self._hand_over(uuid, bequest, due_times(facts, self._book, bequest.at_us), lineage)
+        self._arm(ticket, facts, judgement, at_us)
+
+    def _hand_over(
+        self, giver: UUID, bequest: Bequest, dues: dict[str, int], lineage: Lineage
+    ) -> None:
+        """Tell an heir which due times it takes over; it is judged again when sla hears of it."""
+        heir = self._tickets[str(bequest.heir)]
+        if not heir.is_foreign:
+            told = [*inherited(giver, bequest, dues, heir.told_heir)]
+            self._append(heir, ((event, bequest.at_us) for event in told), lineage)
+            heir.told_heir[giver, bequest.at_us] = {**dues}
+
+    def _append(
+        self, ticket: _Ticket, said: Iterable[tuple[EventData, int]], lineage: Lineage
+    ) -> None:
+        drafts = [Draft(event, instant(time_us)) for event, time_us in said]
+        self._unit.append(ticket.name, ticket.length, drafts, lineage)
+        ticket.length += len(drafts)
+
+    def _arm(
+        self, ticket: _Ticket, facts: Sequence[Fact], judgement: Judgement, at_us: int
+    ) -> None:
+        timers = [*_timers(ticket.name, judgement.ledger, ticket.knowledge)]
         later = [fact.time_us for fact in facts if fact.time_us > at_us]
-        takeovers = rules.rulebook.takeovers_after(at_us)
-        for name, coming in ("later", later), ("takeover", takeovers):
-            timers += [Timer(ticket_id, name, instant(coming_us)) for coming_us in coming[:1]]
+        for name, coming in ("later", later), ("takeover", self._book.takeovers_after(at_us)):
+            timers += [Timer(ticket.name, name, instant(coming_us)) for coming_us in coming[:1]]
         if judgement.without_deadline:
-            timers.append(Timer(ticket_id, "again", unit.now + _AGAIN))
-            _warn_of(ticket_id, judgement.without_deadline)
-        unit.set_timers(ticket_id, timers)
-    if heritage:
-        await _hand_over(unit, heritage, lengths)
+            timers.append(Timer(ticket.name, "again", self._unit.now + _AGAIN))
+            _warn_of(ticket.name, judgement.without_deadline)
+        self._unit.set_timers(ticket.name, timers)
 
 
 def _warn_of(ticket_id: str, clocks: Iterable[WithoutDeadline]) -> None:
@@ -175,24 +257,6 @@ def _warn_of(ticket_id: str, clocks: Iterable[WithoutDeadline]) -> None:
 def _last_told(events: Sequence[Recorded]) -> Recorded:
     """Return what others said last of the ticket."""
     return next((event for event in reversed(events) if event.writer != _WRITER), events[-1])
-
-
-async def _hand_over(unit: Unit, heritage: Sequence[_Heritage], lengths: dict[str, int]) -> None:
-    """Tell heirs which due times they take over; each judges itself again when it hears of it."""
-    heirs = {str(one.bequest.heir) for one in heritage}
-    journals = await unit.journal.read(unit.connection, heirs)
-    for one in heritage:
-        heir = str(one.bequest.heir)
-        journal = journals[heir]
-        if hear(journal).is_foreign:
-            continue
-        time = instant(one.bequest.at_us)
-        drafts = [
-            Draft(event, time) for event in inherited(one.giver, one.bequest, one.dues, journal)
-        ]
-        length = lengths.setdefault(heir, len(journal))
-        unit.append(heir, length, drafts, one.lineage)
-        lengths[heir] += len(drafts)
 
 
 def _say(ledger: Ledger, knowledge: Knowledge, at_us: int, fired_us: int) -> list[Said]:

@@ -10,6 +10,7 @@ from services.sla.projections import READ_MODEL
 from services.sla.reactions import Reviewer, on_due, react
 from services.sla.settings import SlaSettings
 from shared.contracts.registry import topics_of
+from shared.contracts.sla import SlaPolicyPublished
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
 from shared.runtime.service import Service
@@ -47,6 +48,7 @@ def room() -> Room:
             on_due=on_due,
             on_start=on_start,
             chores={"reviews": Reviewer()},
+            turning_points=frozenset({SlaPolicyPublished.TYPE}),
         ),
         routers,
     )

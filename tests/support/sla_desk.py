@@ -85,7 +85,7 @@ class SoakLog:
         self._chance = chance
         self._topics = topics
         self._ends: dict[TopicPartition, int] = {}
-        self._waiting: deque[Record] = deque()
+        self.waiting: deque[Record] = deque()
         self.held_back: str | None = None
         self.kept: dict[bytes, list[Record]] = {}
         self.sent = 0
@@ -100,7 +100,7 @@ class SoakLog:
             offset = self._ends.get(place, 0)
             self._ends[place] = offset + 1
             record = Record(*place, offset, out.key, out.value, 0)
-            self._waiting.append(record)
+            self.waiting.append(record)
             if out.key in self.kept:
                 self.kept[out.key].append(record)
 
@@ -129,12 +129,12 @@ class SoakLog:
             behind = self._chance.choice(self._topics)
         found: list[Record] = []
         left: list[Record] = []
-        while self._waiting and len(found) < records_max:
-            record = self._waiting.popleft()
+        while self.waiting and len(found) < records_max:
+            record = self.waiting.popleft()
             (left if record.topic == behind else found).append(record)
         if not found and self.held_back is None:
             found, left = left[:records_max], left[records_max:]
-        self._waiting.extendleft(reversed(left))
+        self.waiting.extendleft(reversed(left))
         self.read += len(found)
         return found
 
@@ -214,11 +214,16 @@ class SoakDesk:
 
 
 Middle = Callable[[SoakDesk], Awaitable[None]]
+MakeLog = Callable[[Random, Sequence[str]], SoakLog]
 
 
 @asynccontextmanager
 async def soak_desk(
-    dsn: str, chance: Random, start_us: int, batch_size: int = consumer.BATCH_SIZE_MAX
+    dsn: str,
+    chance: Random,
+    start_us: int,
+    batch_size: int = consumer.BATCH_SIZE_MAX,
+    make_log: MakeLog = SoakLog,
 ) -> AsyncGenerator[SoakDesk]:
     """Open sla on an empty database, with its default rules published.
 
@@ -235,15 +240,14 @@ async def soak_desk(
         patch.object(read_model, "decode_shared", remembering),
         patch.object(timers, "BATCH_SIZE_MAX", min(batch_size, timers.BATCH_SIZE_MAX * 10)),
     ):
-        async with _open(dsn, chance, start_us) as desk:
+        async with _open(dsn, start_us, make_log(chance, room().spec.topics)) as desk:
             yield desk
 
 
 @asynccontextmanager
-async def _open(dsn: str, chance: Random, start_us: int) -> AsyncGenerator[SoakDesk]:
+async def _open(dsn: str, start_us: int, log: SoakLog) -> AsyncGenerator[SoakDesk]:
     clock = HandClock(instant(start_us))
     spec = room().spec
-    log = SoakLog(chance, spec.topics)
     await migrate(dsn, spec.migrations)
     replay = await open_pool(dsn, role="desk_replay", name="sla replay", size_max=1)
     async with replay.acquire() as connection, connection.transaction():
@@ -281,7 +285,7 @@ async def _keep_no_wal(dsn: str) -> None:
         await connection.close()
 
 
-def outgoing(life: Life, happening: Happening) -> Outgoing:
+def outgoing(life: Life, happening: Happening, lineage: Lineage = LINEAGE) -> Outgoing:
     """Return what a happening is in the log, and let the life know that it was delivered."""
     sequence = life.deliver(happening)
     data, writer = happening.data, happening.writer
@@ -292,7 +296,7 @@ def outgoing(life: Life, happening: Happening) -> Outgoing:
         event_id=event_id(writer, data.stream_id, sequence),
         time=instant(happening.time_us),
         recorded_at=instant(happening.recorded_us),
-        lineage=LINEAGE,
+        lineage=lineage,
     )
     return Outgoing(data.TYPE, data.stream_id.encode(), value)
 

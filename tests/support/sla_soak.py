@@ -34,8 +34,7 @@ Tell = Callable[[str], None]
 class Size:
     """How long and how much; every `sample`th ticket is rebuilt from its records.
 
-    `prunes` deletes tickets from the database once they have ended and were checked. In a larger
-    batch a ticket with many events is judged once, in a smaller one several times.
+    `prunes` deletes tickets from the database once they have ended and were checked.
     """
 
     days: int

@@ -71,20 +71,31 @@ def due_times(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> dict[str, i
     return dues
 
 
+ToldHeir = dict[tuple[UUID, int], dict[str, int | None]]
+"""What an heir was told last: by giver and instant of the bequest, the due time of each target."""
+
+
+def told_heir(journal: Iterable[Recorded]) -> ToldHeir:
+    """Fold what an heir was told, in sequence."""
+    told: ToldHeir = {}
+    for event in journal:
+        data = event.data
+        if isinstance(data, SlaDueInherited):
+            due_us = None if data.due_at is None else microseconds(data.due_at)
+            source = data.from_ticket, microseconds(event.time)
+            told.setdefault(source, {})[data.target] = due_us
+    return told
+
+
 def inherited(
-    giver: UUID, bequest: Bequest, dues: Mapping[str, int], journal: Iterable[Recorded]
+    giver: UUID, bequest: Bequest, dues: Mapping[str, int], told_before: ToldHeir
 ) -> Iterator[SlaDueInherited]:
-    """Yield what the heir has to be told; `journal` is what it was told before.
+    """Yield what the heir has to be told, by what it was told before.
 
     A due time that was told and is none any more is taken back with null. A giver that hands over
     twice to one heir, as a part of it and then by a merge, is heard for each instant by itself.
     """
-    told: dict[str, int | None] = {}
-    at = instant(bequest.at_us)
-    for event in journal:
-        data = event.data
-        if isinstance(data, SlaDueInherited) and data.from_ticket == giver and event.time == at:
-            told[data.target] = None if data.due_at is None else microseconds(data.due_at)
+    told = told_before.get((giver, bequest.at_us), {})
     for target in sorted(told.keys() | dues.keys()):
         due_us = dues.get(target)
         if told.get(target) != due_us:

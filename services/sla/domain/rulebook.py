@@ -18,6 +18,8 @@ Fields = Mapping[str, Value]
 
 REOPENED: Final = "reopened"
 ENDS: Final = ("cancelled", "merged")
+MESSAGES: Final = ("requester_message", "agent_reply")
+"""What rules can ask for of what is said; notes among agents move no clock."""
 _SHARED: Final = ("start", "stop", "cycle", "on_reopen")
 
 
@@ -139,6 +141,12 @@ class Rulebook:
 
     targets: tuple[TargetRules, ...]
     calendars: Mapping[str, WorkingCalendar]
+
+    @cached_property
+    def messages(self) -> tuple[str, ...]:
+        """What is said that may move a clock."""
+        words = {word for target in self.targets for word in target.start.words | target.stop.words}
+        return tuple(kind for kind in MESSAGES if kind in words)
 
     def takeovers_after(self, after_us: int) -> Sequence[int]:
         """Return the instants, past `after_us`, at which versions for running cycles come in."""

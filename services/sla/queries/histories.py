@@ -6,31 +6,31 @@ from typing import Final, NamedTuple, get_args
 
 import asyncpg
 
-from services.sla.domain.rulebook import Rulebook
+from services.sla.domain.rulebook import MESSAGES, Rulebook
 from shared.contracts.registry import Recorded, decode_shared, history_order
 from shared.contracts.sla import ClockEvent
 from shared.postgres.pool import Connection
 
 _FEW: Final = 32
-_KINDS: Final = ("requester_message", "agent_reply")
-"""What rules can ask for of what is said; notes among agents move no clock."""
 _OWN_WORDS: Final = tuple(event.TYPE for event in get_args(ClockEvent))
 """What sla says of clocks: that it knows from its journal."""
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC), 0
 _LAST: Final = 2_147_483_647  # behind every sequence
-_FACTS: Final = """
+_BEFORE: Final = "xmin <> pg_current_xact_id()::xid"
+"""Of facts: this transaction has not written it. So one that comes again was known before."""
+_FACTS: Final = f"""
 SELECT stream_id, type, value FROM read.fact
-WHERE stream_id = ANY($1::text[]) AND type <> ALL($2::text[])
+WHERE stream_id = ANY($1::text[]) AND type <> ALL($2::text[]) AND {_BEFORE}
 """
-_FIRST_SAID: Final = """
+_FIRST_SAID: Final = f"""
 SELECT a.stream_id, s.type, s.value FROM unnest($1::text[]) a(stream_id), LATERAL (
     SELECT type, value FROM read.said s
-    WHERE s.stream_id = a.stream_id ORDER BY writer, sequence LIMIT $2
+    WHERE s.stream_id = a.stream_id AND {_BEFORE} ORDER BY writer, sequence LIMIT $2
 ) s
 """
-_NEXT_SAID: Final = """
+_NEXT_SAID: Final = f"""
     SELECT s.kind, s.time, s.sequence FROM read.said s
-    WHERE s.stream_id = b.stream_id AND s.kind = k.kind
+    WHERE s.stream_id = b.stream_id AND s.kind = k.kind AND {_BEFORE}
         AND (s.time, s.sequence) > (b.time, b.sequence)
     ORDER BY s.time, s.sequence LIMIT 1
 """
@@ -71,23 +71,26 @@ def _asked(rules: Rulebook) -> _Asked:
     targets = [
         (target, start, stop)
         for target in rules.targets
-        for start, stop in [(target.start.words & {*_KINDS}, target.stop.words & {*_KINDS})]
+        for start, stop in [(target.start.words & {*MESSAGES}, target.stop.words & {*MESSAGES})]
         if start or stop
     ]
-    words = {word for _, start, stop in targets for word in (*start, *stop)}
     return _Asked(
-        tuple(kind for kind in _KINDS if kind in words),
+        rules.messages,
         0 if any(target.is_repeated for target, _, _ in targets) else 1,
         any(start & stop for _, start, stop in targets),
     )
 
 
 async def read_moving(
-    connection: Connection, ticket_ids: Collection[str], rules: Rulebook
+    connection: Connection,
+    ticket_ids: Collection[str],
+    rules: Rulebook,
+    news: Iterable[Recorded] = (),
 ) -> dict[str, list[Recorded]]:
-    """Return of each ticket the known events that can move a clock, in the order of R4.
+    """Return of each ticket the events that can move a clock, in the order of R4.
 
-    Of comments there are those that make a difference under these rules, and perhaps others.
+    It is what was known before this transaction. Of comments there are those that make a difference
+    under these rules, also beside any of the `news` that it has read; and perhaps others.
     """
     found: dict[str, list[Recorded]] = {ticket_id: [] for ticket_id in ticket_ids}
     for ticket_id, event_type, value in await connection.fetch(
@@ -97,7 +100,10 @@ async def read_moving(
     asked = _asked(rules)
     if asked.kinds:
         said = await _first_said(connection, found)
-        many = {ticket_id: found[ticket_id] for ticket_id in said if len(said[ticket_id]) > _FEW}
+        many = {name: [*found[name]] for name, comments in said.items() if len(comments) > _FEW}
+        for event in news if many else ():
+            if event.stream_id in many:
+                many[event.stream_id].append(event)
         if many:
             said |= await _moving_said(connection, many, asked)
         for ticket_id, comments in said.items():

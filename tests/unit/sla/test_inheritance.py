@@ -11,7 +11,7 @@ from support.scenarios import case, event, target
 
 from services.sla.domain.clocks import caps_of
 from services.sla.domain.history import Fact, in_order
-from services.sla.domain.inheritance import Bequest, inherited, passed_on
+from services.sla.domain.inheritance import Bequest, inherited, passed_on, told_heir
 from services.sla.domain.ledger import judge
 from services.sla.domain.rulebook import Rulebook, rulebook
 from services.sla.domain.scenario import Scenario
@@ -91,10 +91,10 @@ def test_what_one_giver_hands_over_twice_is_told_once_each(number: int) -> None:
     dues = [{"resolution": at_us("10:00")}, {"resolution": at_us("10:15")}]
     journal: list[Recorded] = []
     for bequest, due_us in zip(handed, dues, strict=True):
-        for said in inherited(WHOLE, bequest, due_us, journal):
+        for said in inherited(WHOLE, bequest, due_us, told_heir(journal)):
             journal.append(heard(said, bequest.at_us, len(journal) + 1))
     assert len(journal) == 2
-    assert list(inherited(WHOLE, handed[number], dues[number], journal)) == []
+    assert list(inherited(WHOLE, handed[number], dues[number], told_heir(journal))) == []
 
 
 def test_a_giver_that_was_paused_between_its_two_handovers_buys_no_time() -> None:
