@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -35,6 +36,9 @@ _AGAIN: Final = timedelta(hours=1)
 LOOK_EVERY_SECONDS: Final = 60
 _PAUSE_SECONDS: Final = 5
 _JUDGING_MAX_US: Final = 60 * SECOND_US  # what a transaction read may be so old when it is recorded
+_TAKEOVERS: Final = "takeovers"  # no ticket has such an id
+_WAKE_AT_ONCE: Final = 1_000
+_FIRST_TICKET: Final = UUID(int=0)
 _log: Final = structlog.get_logger()
 
 
@@ -50,7 +54,7 @@ async def react(batch: Batch, unit: Unit) -> None:
     """Judge the tickets that others told something about, event by event, as they were read.
 
     Each event is judged by what was read before it, so batches make no difference (ADR 0022).
-    A version for running cycles wakes every ticket under way when it comes into force.
+    A version for running cycles has every ticket under way woken when it comes into force.
     """
     told = [event for event in batch.folded if _is_of_a_ticket(event)]
     if not all(event.history for event in told):
@@ -91,12 +95,15 @@ def _news(events: Iterable[Recorded], rules: Rules) -> Iterator[_News]:
 
 
 async def on_due(due: Sequence[Timer], unit: Unit) -> None:
-    """Judge the tickets whose warning or breach has come."""
-    rules = await queries.load_rules(unit.connection, unit.journal)
-    names = dict.fromkeys(timer.stream_id for timer in due)
-    judging = await _Judging.of(unit, rules, names)
-    for name in names:
-        judging.judge(name)
+    """Judge the tickets whose warning or breach has come; wake more of those to be taken over."""
+    takeovers = [timer for timer in due if timer.stream_id == _TAKEOVERS]
+    if takeovers:
+        await _wake_more(takeovers, unit)
+    if names := dict.fromkeys(t.stream_id for t in due if t.stream_id != _TAKEOVERS):
+        rules = await queries.load_rules(unit.connection, unit.journal)
+        judging = await _Judging.of(unit, rules, names)
+        for name in names:
+            judging.judge(name)
 
 
 class Reviewer:
@@ -118,18 +125,18 @@ class Reviewer:
 
 
 async def _wake_the_overtaken(batch: Batch, unit: Unit) -> None:
-    """Wake the tickets that a version for running cycles may take over when it comes into force.
+    """Have the tickets woken that a version for running cycles may take over, once it is in force.
 
-    Topics have no order among each other: the version may be read before the start of a clock that
-    was judged without it, and that nobody saw run then. Such a ticket is woken when it is read.
+    One timer goes through those under way, some at a time. It fires when all is read that was in
+    the log with the version, so whoever was judged without it is known by then; whoever is judged
+    later wakes itself. Only a ticket that is over may have a clock which is read later still: it
+    is woken when that is read.
     """
-    wakes: dict[str, datetime] = {}
     for event in batch.events:
         data = event.data
         if isinstance(data, SlaPolicyPublished) and data.applies_to == "running":
-            at = data.effective_from or event.time
-            for ticket_id in await queries.tickets_under_way(unit.connection):
-                wakes[ticket_id] = min(at, wakes.get(ticket_id, at))
+            unit.add_timers([_takeover(data.effective_from or event.time, _FIRST_TICKET)])
+    wakes: dict[str, datetime] = {}
     started = [event for event in batch.events if isinstance(event.data, SlaStarted)]
     if started:
         rules = await queries.load_rules(unit.connection, unit.journal)
@@ -139,6 +146,27 @@ async def _wake_the_overtaken(batch: Batch, unit: Unit) -> None:
                 at = instant(at_us)
                 wakes[event.stream_id] = min(at, wakes.get(event.stream_id, at))
     unit.add_timers([Timer(ticket_id, "takeover", at) for ticket_id, at in wakes.items()])
+
+
+def _takeover(at: datetime, position: UUID) -> Timer:
+    """Return what wakes the tickets from `position` on, for a version in force from `at` on."""
+    return Timer(_TAKEOVERS, f"takeover:{at.isoformat()}:{position}", at)
+
+
+def _position(takeover: Timer) -> UUID:
+    return UUID(takeover.name.rpartition(":")[2])
+
+
+async def _wake_more(takeovers: Sequence[Timer], unit: Unit) -> None:
+    """Wake the next tickets under way, and go on behind them when these have been judged.
+
+    All versions asked for are in force, and a ticket is judged by all of them, so one way through
+    the tickets does for all: from the first place that any has reached.
+    """
+    at, position = min(((one.due_at, _position(one)) for one in takeovers), key=itemgetter(1))
+    tickets = await queries.tickets_under_way(unit.connection, position, _WAKE_AT_ONCE + 1)
+    unit.add_timers([Timer(str(one), "takeover", at) for one in tickets[:_WAKE_AT_ONCE]])
+    unit.add_timers([_takeover(at, one) for one in tickets[_WAKE_AT_ONCE:]])
 
 
 class _Ticket:

@@ -197,6 +197,7 @@ CLOCKS: Final = Table(
     (Promise, Course, Warned, Breach, Outcome),
     indexes=(
         "due_at, ticket_id WHERE outcome IS NULL",
+        "ticket_id WHERE outcome IS NULL",
         "stopped_at DESC NULLS LAST WHERE outcome IS NOT NULL",
         "breached_at WHERE breached_at IS NOT NULL",
     ),
@@ -206,7 +207,7 @@ TICKETS: Final = Table(
     "ticket",
     {"ticket_id": UUID},
     (Record, Details, Closure, Rank, Holder),
-    indexes=("ticket_id WHERE NOT is_over",),
+    indexes=("ticket_id WHERE is_over IS NOT TRUE",),
 )
 POLICIES: Final = Table("policy", {"policy_id": str}, (PolicyDocument,))
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -19,6 +20,7 @@ from shared.replay import schema
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 ENDED, RUNNING = 20_000, 20
+CLOCKS_OF_A_TICKET = 3
 _FILL = """
 INSERT INTO read.clock (ticket_id, target, cycle, generation, kind, policy_id, due_at, outcome,
     stopped_at, breached_at)
@@ -61,15 +63,26 @@ async def test_running_clocks_are_found_without_those_that_ended(connection: Con
         arguments = START if sql is clocks._UPCOMING else far, 50, None, None
         looked_at = await rows_looked_at(connection, sql, *arguments)
         assert 0 < looked_at <= 4 * RUNNING
-    assert await rows_looked_at(connection, clocks._UNDER_WAY) <= 4 * RUNNING
-    assert len(await clocks.tickets_under_way(connection)) == len(
-        {
-            row[0]
-            for row in await connection.fetch(
-                "SELECT ticket_id FROM read.clock WHERE outcome IS NULL"
-            )
-        }
+    of_all = await rows_looked_at(connection, clocks._UNDER_WAY, UUID(int=0), RUNNING)
+    assert 0 < of_all <= 4 * RUNNING
+
+
+async def test_tickets_under_way_are_gone_through_some_at_a_time(connection: Connection) -> None:
+    await connection.execute(
+        "UPDATE read.ticket SET is_over = true WHERE get_byte(uuid_send(ticket_id), 0) % 2 = 0"
     )
+    under_way = {
+        row[0]
+        for row in await connection.fetch("SELECT ticket_id FROM read.clock WHERE outcome IS NULL")
+    }
+    found: list[UUID] = []
+    first = UUID(int=0)
+    while more := await clocks.tickets_under_way(connection, first, 4):
+        found += more[:3]
+        looked_at = await rows_looked_at(connection, clocks._UNDER_WAY, first, 4)
+        assert looked_at <= 4 * (1 + CLOCKS_OF_A_TICKET)
+        first = UUID(int=more[2].int + 1) if more[2:] else UUID(int=2**128 - 1)
+    assert found == sorted(under_way)
 
 
 async def test_what_ended_last_is_read_from_its_end(connection: Connection) -> None:

@@ -31,9 +31,13 @@ SELECT ticket_id::text FROM (
 ) ended GROUP BY ticket_id ORDER BY max(stopped_at) DESC NULLS LAST, ticket_id LIMIT $1
 """  # a ticket's last end comes first, so the tickets of the clocks that ended last ended last
 _UNDER_WAY: Final = """
-SELECT ticket_id::text FROM read.ticket WHERE NOT is_over
-UNION SELECT ticket_id::text FROM read.clock WHERE outcome IS NULL
+(SELECT ticket_id FROM read.ticket WHERE is_over IS NOT TRUE AND ticket_id >= $1
+ORDER BY ticket_id LIMIT $2)
+UNION (SELECT DISTINCT ticket_id FROM read.clock WHERE outcome IS NULL AND ticket_id >= $1
+ORDER BY ticket_id LIMIT $2)
+ORDER BY ticket_id LIMIT $2
 """
+"""Of each kind the first few, for the first few of both."""
 _RUNNING: Final = """
 SELECT c.ticket_id::text, c.target FROM read.clock c LEFT JOIN read.ticket t USING (ticket_id)
 WHERE c.outcome IS NULL AND {when} AND ($3::text IS NULL OR t.assigned_group = $3)
@@ -60,9 +64,12 @@ async def list_running(connection: Connection, *, limit: int) -> list[ClockView]
     return [ClockView(*row) for row in rows]
 
 
-async def tickets_under_way(connection: Connection) -> list[str]:
-    """Return the tickets whose work is not over, and those that have a clock which runs on."""
-    rows = await connection.fetch(_UNDER_WAY)
+async def tickets_under_way(connection: Connection, first: UUID, limit: int) -> list[UUID]:
+    """Return tickets whose work is not over, or that have a clock which runs on.
+
+    They come in the order of their ids, `first` being the lowest there may be.
+    """
+    rows = await connection.fetch(_UNDER_WAY, first, limit)
     return [row["ticket_id"] for row in rows]
 
 
@@ -127,9 +134,13 @@ async def open_tickets(
     connection: Connection, peaks: Peaks
 ) -> AsyncIterator[tuple[str, list[Fact]]]:
     """Yield each ticket under way with its facts in order."""
-    tickets = await tickets_under_way(connection)
-    async for one in _facts_of_each(connection, tickets, peaks):
-        yield one
+    first: UUID | None = UUID(int=0)
+    while first is not None:
+        tickets = await tickets_under_way(connection, first, _TICKETS_AT_ONCE + 1)
+        first = next(iter(tickets[_TICKETS_AT_ONCE:]), None)
+        names = [str(ticket_id) for ticket_id in tickets[:_TICKETS_AT_ONCE]]
+        async for one in _facts_of_each(connection, names, peaks):
+            yield one
 
 
 async def _facts_of_each(
