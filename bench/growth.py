@@ -13,7 +13,7 @@ from bench.desk import Desk, a_desk
 from bench.figures import Figure, rate
 from bench.history import Past, fill_log, ticket_id, title
 from services.host import ROOMS
-from services.reporting.reactions import Rollups
+from services.reporting.reactions import KpiRollups
 from shared.log.embedded import EmbeddedLog
 from shared.postgres.pool import Pool, open_pool
 from shared.replay.rebuild import rebuild
@@ -74,7 +74,7 @@ async def _grow(desk: Desk, tickets: int) -> list[Figure]:
 
 async def _settle(pool: Pool, tickets: int) -> Figure:
     """Count all rollups, as the chore does behind a desk's back; this desk answers only."""
-    rollups = Rollups()
+    rollups = KpiRollups()
     began = time.perf_counter()
     while await rollups.refresh(pool):
         pass

@@ -17,7 +17,7 @@ import msgspec
 from bench.figures import Figure, rate
 from services.reporting.projections import READ_MODEL
 from services.reporting.queries import Measures, kpis
-from services.reporting.reactions import Rollups
+from services.reporting.reactions import KpiRollups
 from services.sla.domain.defaults import default_calendars
 from shared.postgres.embedded import EmbeddedPostgres
 from shared.postgres.migrate import migrate
@@ -93,7 +93,7 @@ async def _fill(pool: Pool, tickets: int) -> None:
 
 async def _figures(pool: Pool, tickets: int) -> list[Figure]:
     name = f"{tickets:,} tickets"
-    rollups = Rollups()
+    rollups = KpiRollups()
     began = time.perf_counter()
     await kpis(pool, _measures())
     scan = time.perf_counter() - began
@@ -153,7 +153,7 @@ async def _timed(path: str, ask: Callable[[], Awaitable[object]]) -> Figure:
     )
 
 
-async def _while_it_changes(pool: Pool, name: str, rollups: Rollups) -> Figure:
+async def _while_it_changes(pool: Pool, name: str, rollups: KpiRollups) -> Figure:
     """Ask by priority after some hundred tickets of all times have changed; then count anew."""
     await pool.execute("UPDATE read.ticket SET score = 5 WHERE number LIKE '%777'")
     changed = await pool.fetchval("SELECT count(*) FROM read.touched_hour")

@@ -12,19 +12,20 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import msgspec
 
-from services.reporting.domain.buckets import Span
 from services.reporting.domain.flow import Passages
 from services.reporting.domain.kpi import GroupBy, KpiReport, Period
 from services.reporting.domain.merkle import Tree, append, leaf, root
 from services.reporting.domain.reading import EXACT_TICKETS_MAX, Question, Reading
 from services.reporting.domain.rollup import NO_CALENDAR
 from services.reporting.domain.tally import TicketRow
+from shared.buckets import Span
 from shared.calendar import WorkingCalendar, instant, microseconds
 from shared.contracts.envelope import Envelope
 from shared.contracts.registry import EVENTS, UndecodableError, decode_envelope
 from shared.contracts.sla import SlaCalendarPublished
 from shared.errors import InvalidInputError, NotFoundError
 from shared.postgres.pool import Connection, Pool
+from shared.runtime.rollups import OUTDATED
 
 _REASONS: Final = ("reasons", "reason", "note", "code")
 _PREFETCH: Final = 200
@@ -43,7 +44,6 @@ SELECT w.writer, r.sequence, r.value FROM unnest($2::text[], $3::int[]) w(writer
     WHERE subject = $1 AND writer = w.writer AND sequence > w.after ORDER BY sequence LIMIT $4
 ) r
 """
-_OUTDATED: Final = "SELECT hour FROM read.stale UNION SELECT hour FROM read.touched_hour"
 _ENDS: Final = """
 SELECT min(created_at) AS first, max(created_at) AS last FROM read.ticket
 HAVING min(created_at) IS NOT NULL
@@ -166,7 +166,7 @@ async def _read(connection: Connection, question: Question, digest: str) -> Read
     reading = Reading(
         question,
         (microseconds(ends["first"]), microseconds(ends["last"])),
-        [row["hour"] for row in await connection.fetch(_OUTDATED)],
+        [row["hour"] for row in await connection.fetch(OUTDATED)],
         is_exact=count <= EXACT_TICKETS_MAX,
     )
     for _, _, flow in await _cells(connection, "flow", [NO_CALENDAR], reading.flow_spans):

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from services.reporting.api import Reporting
 from services.reporting.handlers import archive
 from services.reporting.projections import READ_MODEL
-from services.reporting.reactions import Rollups
+from services.reporting.reactions import KpiRollups
 from services.reporting.settings import ReportingSettings
 from shared.contracts.registry import TOPICS
 from shared.http.app import ServiceInfo
@@ -32,7 +32,7 @@ def room() -> Room:
             topics=TOPICS,
             read_model=READ_MODEL,
             archive=archive,
-            chores={"rollups": Rollups().keep},
+            chores={"rollups": KpiRollups().keep},
             migrations={"reporting": Path(__file__).parent / "migrations"},
         ),
         routers,

@@ -14,12 +14,12 @@ import pytest
 from support.kpi_scan import close_to, scanned
 from support.told import START, Follower, Story
 
-from services.reporting import queries, reactions
+from services.reporting import queries
 from services.reporting.domain.kpi import GroupBy
 from services.reporting.domain.tally import TicketRow
 from services.reporting.projections import READ_MODEL
 from services.reporting.queries import Measures, kpis, read_hours, read_tickets
-from services.reporting.reactions import Rollups
+from services.reporting.reactions import KpiRollups
 from services.sla.domain.defaults import OFFICE, default_calendars
 from shared.contracts.registry import TOPICS
 from shared.log.embedded import EmbeddedLog
@@ -28,6 +28,7 @@ from shared.postgres.migrate import migrate
 from shared.postgres.pool import Pool, open_pool
 from shared.replay import schema
 from shared.replay.rebuild import rebuild
+from shared.runtime import rollups
 
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Niue"]
 
@@ -40,7 +41,7 @@ class Room:
     follower: Follower
     app: Pool
     replay: Pool
-    rollups: Rollups
+    rollups: KpiRollups
 
     async def hears(self, tickets: int, events: int) -> None:
         await self.follower.hear(self.story.goes_on(tickets, events))
@@ -115,7 +116,7 @@ async def room(
 ) -> AsyncGenerator[Room]:
     """A room that knows a calendar and no tickets; reports of more than 15 use histograms."""
     monkeypatch.setattr(queries, "EXACT_TICKETS_MAX", 15)
-    monkeypatch.setattr(reactions, "_HOURS_MAX", 5)
+    monkeypatch.setattr(rollups, "_HOURS_MAX", 5)
     dsn = make_database("reporting")
     await migrate(dsn)
     app = await open_pool(dsn, role="desk_app", name="test", size_max=4)
@@ -125,7 +126,7 @@ async def room(
     log = await EmbeddedLog(make_database("log")).open()
     await log.create_topics(TOPICS, 2)
     chance = Random(seed)
-    made = Room(Story(chance), Follower(READ_MODEL, log, app, chance), app, replay, Rollups())
+    made = Room(Story(chance), Follower(READ_MODEL, log, app, chance), app, replay, KpiRollups())
     await made.follower.hear([calendar(made.story, "Europe/Berlin")])
     yield made
     await log.close()
@@ -194,7 +195,7 @@ async def test_a_rebuild_makes_the_same_rollups_to_the_byte(room: Room) -> None:
 
 async def test_replicas_share_the_work_and_do_none_of_it_twice(room: Room) -> None:
     await room.hears(tickets=60, events=60)
-    alone = Rollups()
+    alone = KpiRollups()
     counted = 0
     while await room.outdated():
         counted += sum(
@@ -209,7 +210,7 @@ async def test_replicas_share_the_work_and_do_none_of_it_twice(room: Room) -> No
 async def test_while_a_replica_is_at_it_the_others_leave_it_alone(room: Room) -> None:
     await room.hears(tickets=10, events=10)
     async with room.app.acquire() as connection, connection.transaction():
-        assert await connection.fetchval(reactions._LOCK)
+        assert await connection.fetchval(rollups._LOCK)
         assert await room.rollups.refresh(room.app) == 0
     assert await room.rollups.refresh(room.app) == 5
 
@@ -225,7 +226,7 @@ async def test_what_changes_while_it_is_counted_is_counted_again(
         for ticket in tickets:
             yield ticket
 
-    monkeypatch.setattr(reactions, "read_tickets", interrupted)
+    monkeypatch.setattr("services.reporting.reactions.read_tickets", interrupted)
     for _ in range(6):
         await room.rollups.refresh(room.app)
         await room.compare()

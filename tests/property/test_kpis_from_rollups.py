@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from support.kpi_rollups import Stored, reported, rolled_up
 from support.kpi_scan import close_to, scanned
 
-from services.reporting.domain.buckets import SIZES
 from services.reporting.domain.kpi import GroupBy, Period
 from services.reporting.domain.reading import Question
 from services.reporting.domain.tally import TicketRow
 from services.reporting.domain.times import HOUR_US
+from shared.buckets import SIZES
 from shared.calendar import WorkingCalendar, microseconds
 
 START = datetime(2024, 1, 30, 21, 7, tzinfo=UTC)

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from services.reporting.domain.buckets import SIZES, Span
 from services.reporting.domain.flow import Passages, passages_us
 from services.reporting.domain.reading import Question, Reading
 from services.reporting.domain.rollup import NO_CALENDAR, Contents, Packed
 from services.reporting.domain.tally import TicketRow
 from services.reporting.domain.times import HOUR_US
+from shared.buckets import SIZES, Span
 
 DIGEST = "digest of the calendar"
 _COLUMNS = {None: 0, "month": 0, "priority": 1, "group": 2, "category": 3}

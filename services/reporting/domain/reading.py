@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from services.reporting.domain.buckets import Broken, Span, joined, ranges_us
-from services.reporting.domain.flow import Flow, FlowReport, Months, Passages
+from services.reporting.domain.flow import Flow, FlowReport, Passages
 from services.reporting.domain.kpi import GroupBy, KpiReport, Period, report
 from services.reporting.domain.tally import Tallies, TicketRow
-from services.reporting.domain.times import HOUR_US
+from shared.buckets import HOUR_US, Broken, Span, joined, ranges_us
 from shared.calendar import WorkingCalendar, microseconds
+from shared.months import Months
 
 EXACT_TICKETS_MAX: Final = 5_000
 """Reports of so many tickets read each of them, for exact percentiles."""

@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-HOUR_US: Final = 3_600_000_000
+from shared.buckets import HOUR_US
+
 RELATIVE_ERROR_MAX: Final = 1 / 128
 _BINS_LOG2: Final = 6
 _EXACT_BITS: Final = _BINS_LOG2 + 1

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
-from services.reporting.domain.times import HOUR_US
-
+HOUR_US: Final = 3_600_000_000
 SIZES: Final = (1, 24, 192, 1_536, 12_288)
 """Hours: an hour, a day, 8, 64 and 512 days. Fewer would do for correctness, not for speed."""
 
@@ -42,6 +41,10 @@ class Broken:
         for size, numbers in self._numbers.items():
             if at_us % (size * HOUR_US):
                 numbers.add(at_us // (size * HOUR_US))
+
+    def spoil(self, size: int, number: int) -> None:
+        """Break one bucket; its parts may still be whole."""
+        self._numbers[size].add(number)
 
     def whole(self, first_us: int, last_us: int) -> list[Span]:
         """Return the fewest buckets that hold all between two instants but the broken hours.
