@@ -241,12 +241,6 @@ SAID: Final = Table(
     indexes=("stream_id, kind, time, sequence",),
 )
 """Comments by themselves: they are what a ticket may have thousands of, and few of them count."""
-VIEWS: Final = (
-    """CREATE VIEW history AS
-    SELECT stream_id, writer, sequence, type, time, value FROM fact UNION ALL
-    SELECT stream_id, writer, sequence, type, time, value FROM said""",
-)
-
 TABLES: Final = (
     *(CLOCKS, TICKETS, POLICIES, CALENDARS, FACTS, SAID),
     *(OUTAGES, MAINTENANCE, AVAILABILITY, AGREEMENTS, REMEDIES),
@@ -258,60 +252,114 @@ DOCUMENTS: Final[dict[type[EventData], Table]] = {
 }
 """Where whole documents are shown."""
 
-# --- Verdicts, derived from the clocks: parts of the question how many promises were kept --------
+# --- Verdicts, derived from the clocks, and what they come to by the hour (ADR 0012) -------------
 
 DIMENSIONS: Final[dict[Dimension, str]] = {
-    "policy": "v.policy_id",
-    "group": "t.assigned_group",
-    "month": "to_char(v.at AT TIME ZONE $4, 'YYYY-MM')",
-    "priority": "t.priority",
-    "customer": "t.customer",
-    "site": "t.site",
-    "service": "t.service",
-    "category": "t.category",
+    "policy": "policy_id",
+    "group": "assigned_group",
+    "month": "to_char(at AT TIME ZONE $4, 'YYYY-MM')",
+    "priority": "priority",
+    "customer": "customer",
+    "site": "site",
+    "service": "service",
+    "category": "category",
 }
-ALL_CYCLES: Final = "FROM read.clock k"
-CYCLES_WITHIN: Final = """
-FROM (
-    SELECT ticket_id, target, cycle FROM read.clock WHERE outcome IS NOT NULL
-        AND stopped_at >= coalesce($1::timestamptz, '-infinity')
-        AND stopped_at < coalesce($2::timestamptz, 'infinity')
-    UNION SELECT ticket_id, target, cycle FROM read.clock WHERE breached_at IS NOT NULL
-        AND breached_at >= coalesce($1::timestamptz, '-infinity')
-        AND breached_at < coalesce($2::timestamptz, 'infinity')
-) c, LATERAL (
-    SELECT * FROM read.clock k
-    WHERE (k.ticket_id, k.target, k.cycle) = (c.ticket_id, c.target, c.cycle) OFFSET 0
-) k
-"""
-"""Those that may have their verdict within the period: it is when one of their clocks ended or was
-breached. Two index ranges, then each cycle by its key."""
-VERDICTS: Final = """
-WITH cycle AS (
-    SELECT k.ticket_id, k.target, k.cycle, max(kind) AS kind, max(source_system) AS source_system,
-        (array_agg(policy_id ORDER BY generation DESC))[1] AS policy_id,
-        bool_or(breached_at IS NOT NULL OR outcome = 'missed') AS missed,
-        bool_or(outcome = 'met') AS met, min(breached_at) AS breached_at,
-        bool_or(outcome IS NULL) AS running, max(stopped_at) AS stopped_at
-    {cycles} WHERE cardinality($5::text[]) = 0 OR k.target = ANY($5::text[])
-    GROUP BY k.ticket_id, k.target, k.cycle
-), verdict AS (
-    SELECT *, CASE WHEN missed THEN coalesce(breached_at, stopped_at) ELSE stopped_at END AS at,
-        CASE WHEN running THEN $3 ELSE coalesce(stopped_at, breached_at) END AS until
-    FROM cycle WHERE missed OR met
+KEYS: Final = ", ".join(
+    ["target", "kind", "source_system", *(c for d, c in DIMENSIONS.items() if d != "month")]
 )
+"""What is counted apart; the month follows from the hour."""
+VERDICTS_WITHIN: Final = """
+SELECT v.* FROM (
+    SELECT DISTINCT r.first, r.after, c.ticket_id, c.target, c.cycle
+    FROM unnest($1::timestamptz[], $2::timestamptz[]) r(first, after), LATERAL (
+        SELECT ticket_id, target, cycle FROM read.clock
+        WHERE outcome IS NOT NULL AND stopped_at >= r.first AND stopped_at < r.after
+        UNION ALL SELECT ticket_id, target, cycle FROM read.clock
+        WHERE breached_at IS NOT NULL AND breached_at >= r.first AND breached_at < r.after
+    ) c
+) c, LATERAL (
+    SELECT * FROM read.verdict v
+    WHERE (v.ticket_id, v.target, v.cycle) = (c.ticket_id, c.target, c.cycle) OFFSET 0
+) v WHERE v.at >= c.first AND v.at < c.after
 """
-ATTAINMENT: Final = """
-SELECT v.target, v.kind, v.source_system, count(*) FILTER (WHERE NOT v.missed) AS met,
-    count(*) FILTER (WHERE v.missed) AS missed,
-    coalesce(sum(extract(epoch FROM least(v.until, $2, $3) - v.breached_at))
-        FILTER (WHERE v.missed AND v.until > v.breached_at), 0)::bigint AS late_seconds
+"""The verdicts of intervals that have nothing in common.
+
+A verdict falls when one of its cycle's clocks ended or was breached: two index ranges for each
+interval, then each cycle by its key.
 """
-JUDGED: Final = """
-FROM verdict v LEFT JOIN read.ticket t USING (ticket_id)
-WHERE ($1::timestamptz IS NULL OR v.at >= $1) AND ($2::timestamptz IS NULL OR v.at < $2)
-    AND ($3::timestamptz IS NOT NULL) AND ($4::text IS NOT NULL)
-    AND (cardinality($6::text[]) = 0 OR t.priority = ANY($6::text[]))
-    AND (cardinality($7::text[]) = 0 OR t.customer = ANY($7::text[]))
-    AND (cardinality($8::text[]) = 0 OR t.service = ANY($8::text[]))
+_VERDICT: Final = """CREATE VIEW verdict AS
+    SELECT c.ticket_id, c.target, c.cycle, c.kind, c.source_system, c.policy_id, t.priority,
+        t.assigned_group, t.customer, t.site, t.service, t.category, c.is_missed, c.is_running,
+        CASE WHEN is_missed THEN coalesce(breached_at, stopped_at) ELSE stopped_at END AS at,
+        c.breached_at, coalesce(stopped_at, breached_at) AS ended_at
+    FROM (
+        SELECT ticket_id, target, cycle, max(kind) AS kind, max(source_system) AS source_system,
+            (array_agg(policy_id ORDER BY generation DESC))[1] AS policy_id,
+            bool_or(breached_at IS NOT NULL OR outcome = 'missed') AS is_missed,
+            bool_or(outcome = 'met') AS is_met, bool_or(outcome IS NULL) AS is_running,
+            min(breached_at) AS breached_at, max(stopped_at) AS stopped_at
+        FROM clock GROUP BY ticket_id, target, cycle
+    ) c LEFT JOIN ticket t USING (ticket_id) WHERE is_missed OR is_met"""
+_ROLLUP: Final = """CREATE TABLE rollup (
+    size integer NOT NULL, number bigint NOT NULL,
+    target text NOT NULL, kind text, source_system text, policy_id text, assigned_group text,
+    priority text, customer text, site text, service text, category text,
+    met bigint NOT NULL, missed bigint NOT NULL, late_us numeric NOT NULL,
+    overdue bigint NOT NULL, overdue_us numeric NOT NULL, until timestamptz
+)"""
+_HOUR: Final = "floor(extract(epoch FROM at) / 3600)::bigint"
+_TOUCHED_HOUR: Final = f"""CREATE VIEW touched_hour (hour) AS
+    SELECT {_HOUR} FROM touched o, LATERAL (
+        SELECT breached_at, stopped_at FROM clock c WHERE c.ticket_id = o.ticket_id OFFSET 0
+    ) c, unnest(ARRAY[breached_at, stopped_at]) at WHERE at IS NOT NULL
+    UNION SELECT {_HOUR} FROM touched, unnest(ARRAY[was_at]) at WHERE at IS NOT NULL
+    UNION SELECT {_HOUR} FROM clock, unnest(ARRAY[breached_at, stopped_at]) at
+    WHERE at IS NOT NULL
+        AND EXISTS (SELECT FROM touched WHERE ticket_id IS NULL AND was_at IS NULL)"""  # noqa: S608 text of ours
+_TOUCH: Final = """CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('INSERT INTO %I.touched (ticket_id) SELECT ticket_id FROM now_so',
+        TG_TABLE_SCHEMA);
+    IF TG_ARGV[0] = 'moves' THEN
+        EXECUTE format('INSERT INTO %I.touched (was_at) SELECT at FROM once_so,
+            unnest(ARRAY[breached_at, stopped_at]) at WHERE at IS NOT NULL', TG_TABLE_SCHEMA);
+    END IF;
+    RETURN NULL;
+END $$"""
+
+
+def _trigger(table: str, verb: str, more: str = "", what: str = "") -> str:
+    """Return what has `touch` note the rows written, in whatever schema the table then is."""
+    return (
+        f"CREATE TRIGGER touch_{verb.lower()} AFTER {verb} ON {table}"
+        f" REFERENCING {more} NEW TABLE AS now_so FOR EACH STATEMENT"
+        f" EXECUTE FUNCTION touch('{what}')"
+    )
+
+
+VIEWS: Final = (
+    """CREATE VIEW history AS
+    SELECT stream_id, writer, sequence, type, time, value FROM fact UNION ALL
+    SELECT stream_id, writer, sequence, type, time, value FROM said""",
+    _VERDICT,
+    _ROLLUP,
+    "CREATE INDEX ON rollup (size, number)",
+    "CREATE TABLE touched (ticket_id uuid, was_at timestamptz)",
+    "INSERT INTO touched VALUES (NULL, NULL)",
+    "CREATE TABLE stale (hour bigint PRIMARY KEY)",
+    _TOUCHED_HOUR,
+    _TOUCH,
+    _trigger("ticket", "INSERT"),
+    _trigger("ticket", "UPDATE"),
+    _trigger("clock", "INSERT"),
+    _trigger("clock", "UPDATE", "OLD TABLE AS once_so", "moves"),
+)
+"""All that is derived.
+
+Rows of `rollup` are what the verdicts come to that fell in some hours, by all that is counted
+apart: `late_us` of those that ended; of those that run on, how many are `overdue` and the sum of
+their breaches since 1970; `until` is the last end, or breach of one that runs on. `touched` are
+tickets that changed since anyone looked, and instants that verdicts may have had before; a row of
+nulls is all there is. `stale` are the hours to count anew. Buckets that hold an hour of either
+must not be used.
 """

@@ -6,13 +6,14 @@ from fastapi import APIRouter
 
 from services.sla.api import AgreementRoutes, ClockRoutes, RuleRoutes, ServiceRoutes
 from services.sla.handlers import Agreements, Rulebook, ServiceRecords
-from services.sla.projections import READ_MODEL
+from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
 from services.sla.reactions import Reviewer, on_due, react
 from services.sla.settings import SlaSettings
 from shared.contracts.registry import topics_of
 from shared.contracts.sla import SlaPolicyPublished
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
+from shared.runtime.rollups import Rollups
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
 from shared.version import VERSION
@@ -47,7 +48,10 @@ def room() -> Room:
             react=react,
             on_due=on_due,
             on_start=on_start,
-            chores={"reviews": Reviewer()},
+            chores={
+                "reviews": Reviewer(),
+                "rollups": Rollups(READ_MODEL.fingerprint, count_verdicts, add_up_verdicts).keep,
+            },
             turning_points=frozenset({SlaPolicyPublished.TYPE}),
         ),
         routers,

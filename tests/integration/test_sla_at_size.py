@@ -1,21 +1,24 @@
 """What sla reads of many tickets: the range that was asked for, and the same answers as before."""
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
 import pytest
+from support.attainment_scan import scanned
 from support.plans import rows_looked_at
 
 from services.sla.domain.attainment import Asked
-from services.sla.projections import READ_MODEL
-from services.sla.queries import attainment, clocks
-from services.sla.tables import ALL_CYCLES, CYCLES_WITHIN
+from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
+from services.sla.queries import clocks, read_attainment
 from shared.postgres.migrate import migrate
-from shared.postgres.pool import Connection, open_pool
+from shared.postgres.pool import Connection, Pool, open_pool
 from shared.replay import schema
+from shared.runtime import rollups
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -94,24 +97,44 @@ async def test_what_ended_last_is_read_from_its_end(connection: Connection) -> N
     assert await connection.fetch(clocks._ENDED_LAST, 50, 400) == await connection.fetch(every, 50)
 
 
-async def test_a_period_reads_its_own_clocks_and_tells_the_same(
+async def settle(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the chore count until all is done, many hours at a time."""
+
+    @asynccontextmanager
+    async def acquire() -> AsyncGenerator[Connection]:
+        yield connection
+
+    monkeypatch.setattr(rollups, "_HOURS_MAX", 1_000)
+    chore = rollups.Rollups(READ_MODEL.fingerprint, count_verdicts, add_up_verdicts)
+    while await chore.refresh(cast("Pool", SimpleNamespace(acquire=acquire))):
+        pass
+
+
+def spy(connection: Connection, sent: list[tuple[Any, ...]]) -> Connection:
+    """Return the connection, with `sent` being told of each statement."""
+
+    def told(send: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *statement: sent.append(statement) or send(*statement)
+
+    names = {"fetch": told(connection.fetch), "fetchrow": told(connection.fetchrow)}
+    return cast("Connection", SimpleNamespace(transaction=connection.transaction, **names))
+
+
+async def test_promises_kept_are_read_from_few_rows_however_many_there_were(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chance = Random(7)
-    for _ in range(40):
-        start = START + chance.random() * 25 * DAY
-        end = start + chance.random() * 5 * DAY
-        asked = Asked(
-            start=start if chance.random() < 0.8 else None,
-            end=end if chance.random() < 0.8 else None,
-            by=tuple(chance.sample(["policy", "month", "priority"], 2)),
-            zone="Europe/Berlin",
-        )
-        now = start + chance.random() * 9 * DAY
-        found = await attainment.read_attainment(connection, asked, now)
-        with monkeypatch.context() as whole:
-            whole.setattr(attainment, "CYCLES_WITHIN", ALL_CYCLES)
-            assert found == await attainment.read_attainment(connection, asked, now)
-    of_a_day = f"SELECT k.* {CYCLES_WITHIN}"
-    looked_at = await rows_looked_at(connection, of_a_day, START + 9 * DAY, START + 10 * DAY)
-    assert 0 < looked_at < ENDED / 3
+    await settle(connection, monkeypatch)
+    now = START + 100 * DAY
+    for asked, most in (
+        (Asked(), 200),
+        (Asked(by=("policy", "month"), zone="Asia/Kathmandu"), ENDED / 40),
+        (Asked(start=START + DAY + DAY / 100, end=START + 25 * DAY), ENDED / 40),
+        # Of nearly every hour of the last days something was broken and settled after the end.
+        (Asked(start=START + DAY, end=START + 9 * DAY + DAY / 100), ENDED / 1.5),
+    ):
+        sent: list[tuple[Any, ...]] = []
+        found = await read_attainment(spy(connection, sent), asked, now)
+        expected = await scanned(connection, asked, now)
+        assert [(one.met, one.missed) for one in found] == [row[3:5] for row in expected]
+        looked_at = [await rows_looked_at(connection, *one) for one in sent]
+        assert 0 < sum(looked_at) < most
