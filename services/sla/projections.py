@@ -9,6 +9,7 @@ from services.sla.domain.facts import message_of
 from services.sla.tables import (
     KEYS,
     TABLES,
+    TOTAL_KEYS,
     VERDICTS_WITHIN,
     VIEWS,
     AgreementDocument,
@@ -183,9 +184,12 @@ def _project_clock(data: ClockEvent) -> Iterator[Any]:
 
 
 _FORGET: Final = "DELETE FROM read.rollup WHERE size = $1 AND number = ANY($2::bigint[])"
+_COLUMNS: Final = (
+    f"size, number, is_total, {KEYS}, met, missed, late_us, overdue, overdue_us, until"
+)
 _COUNT: Final = f"""
-INSERT INTO read.rollup (size, number, {KEYS}, met, missed, late_us, overdue, overdue_us, until)
-SELECT 1, floor(extract(epoch FROM at) / 3600)::bigint, {KEYS},
+INSERT INTO read.rollup ({_COLUMNS})
+SELECT 1, hour, grouping(policy_id) = 1, {KEYS},
     count(*) FILTER (WHERE NOT is_missed), count(*) FILTER (WHERE is_missed),
     coalesce(sum(1000000 * extract(epoch FROM ended_at - breached_at))
         FILTER (WHERE is_missed AND NOT is_running AND ended_at > breached_at), 0),
@@ -194,15 +198,18 @@ SELECT 1, floor(extract(epoch FROM at) / 3600)::bigint, {KEYS},
         FILTER (WHERE is_missed AND is_running), 0),
     max(CASE WHEN is_running THEN breached_at ELSE ended_at END)
         FILTER (WHERE is_missed AND breached_at IS NOT NULL)
-FROM ({VERDICTS_WITHIN}) v GROUP BY 2, {KEYS}
+FROM (
+    SELECT *, floor(extract(epoch FROM at) / 3600)::bigint AS hour FROM ({VERDICTS_WITHIN}) v
+) v GROUP BY GROUPING SETS ((hour, {TOTAL_KEYS}), (hour, {KEYS}))
 """  # noqa: S608 text of ours
 _ADD_UP: Final = f"""
-INSERT INTO read.rollup (size, number, {KEYS}, met, missed, late_us, overdue, overdue_us, until)
-SELECT $2, n, {KEYS}, sum(met), sum(missed), sum(late_us), sum(overdue), sum(overdue_us), max(until)
+INSERT INTO read.rollup ({_COLUMNS})
+SELECT $2, n, is_total, {KEYS}, sum(met), sum(missed), sum(late_us), sum(overdue),
+    sum(overdue_us), max(until)
 FROM unnest($3::bigint[]) n, LATERAL (
     SELECT * FROM read.rollup WHERE size = $1
     AND number >= n * ($2::int / $1::int) AND number < (n + 1) * ($2::int / $1::int) OFFSET 0
-) part GROUP BY n, {KEYS}
+) part GROUP BY n, is_total, {KEYS}
 """  # noqa: S608 text of ours
 
 

@@ -264,9 +264,8 @@ DIMENSIONS: Final[dict[Dimension, str]] = {
     "service": "service",
     "category": "category",
 }
-KEYS: Final = ", ".join(
-    ["target", "kind", "source_system", *(c for d, c in DIMENSIONS.items() if d != "month")]
-)
+TOTAL_KEYS: Final = "target, kind, source_system"
+KEYS: Final = ", ".join([TOTAL_KEYS, *(c for d, c in DIMENSIONS.items() if d != "month")])
 """What is counted apart; the month follows from the hour."""
 VERDICTS_WITHIN: Final = """
 SELECT v.* FROM (
@@ -301,7 +300,7 @@ _VERDICT: Final = """CREATE VIEW verdict AS
         FROM clock GROUP BY ticket_id, target, cycle
     ) c LEFT JOIN ticket t USING (ticket_id) WHERE is_missed OR is_met"""
 _ROLLUP: Final = """CREATE TABLE rollup (
-    size integer NOT NULL, number bigint NOT NULL,
+    size integer NOT NULL, number bigint NOT NULL, is_total boolean NOT NULL,
     target text NOT NULL, kind text, source_system text, policy_id text, assigned_group text,
     priority text, customer text, site text, service text, category text,
     met bigint NOT NULL, missed bigint NOT NULL, late_us numeric NOT NULL,
@@ -343,7 +342,7 @@ VIEWS: Final = (
     SELECT stream_id, writer, sequence, type, time, value FROM said""",
     _VERDICT,
     _ROLLUP,
-    "CREATE INDEX ON rollup (size, number)",
+    "CREATE INDEX ON rollup (size, number, is_total)",
     "CREATE TABLE touched (ticket_id uuid, was_at timestamptz)",
     "INSERT INTO touched VALUES (NULL, NULL)",
     "CREATE TABLE stale (hour bigint PRIMARY KEY)",
@@ -357,9 +356,9 @@ VIEWS: Final = (
 """All that is derived.
 
 Rows of `rollup` are what the verdicts come to that fell in some hours, by all that is counted
-apart: `late_us` of those that ended; of those that run on, how many are `overdue` and the sum of
-their breaches since 1970; `until` is the last end, or breach of one that runs on. `touched` are
-tickets that changed since anyone looked, and instants that verdicts may have had before; a row of
-nulls is all there is. `stale` are the hours to count anew. Buckets that hold an hour of either
-must not be used.
+apart, and again by target alone (`is_total`): `late_us` of those that ended; of those that run on,
+how many are `overdue` and the sum of their breaches since 1970; `until` is the last end, or breach
+of one that runs on. `touched` are tickets that changed since anyone looked, and instants that
+verdicts may have had before; a row of nulls is all there is. `stale` are the hours to count anew.
+Buckets that hold an hour of either must not be used.
 """

@@ -25,12 +25,13 @@ SELECT least(min(first), min(breach)) AS first, greatest(max(last), max(breach_l
 _BUCKETS: Final = """
 FROM unnest({spans}) s(size, first, last), LATERAL (
     SELECT * FROM read.rollup b WHERE b.size = s.size AND b.number BETWEEN s.first AND s.last
-    OFFSET 0
+    AND b.is_total = {is_total} OFFSET 0
 ) b
 """
 _ENDED_LATER: Final = f"""
 SELECT DISTINCT b.size, b.number
-{_BUCKETS.format(spans="$1::int[], $2::bigint[], $3::bigint[]")} WHERE b.until > $4
+{_BUCKETS.format(spans="$1::int[], $2::bigint[], $3::bigint[]", is_total="true")}
+WHERE b.until > $4
 """
 _LATE_US: Final = """
 CASE WHEN is_missed AND until > breached_at
@@ -40,7 +41,7 @@ _COUNTED: Final = f"""
 WITH counted AS (
     SELECT {KEYS}, to_timestamp(number * b.size * 3600) AS at, met, missed,
         late_us + overdue * 1000000 * extract(epoch FROM $3::timestamptz) - overdue_us AS late_us
-    {_BUCKETS.format(spans="$5::int[], $6::bigint[], $7::bigint[]")}
+    {_BUCKETS.format(spans="$5::int[], $6::bigint[], $7::bigint[]", is_total="$13")}
     UNION ALL
     SELECT {KEYS}, at, (NOT is_missed)::int, is_missed::int, {_LATE_US} FROM (
         SELECT *, CASE WHEN is_running THEN $8 ELSE ended_at END AS until FROM ({VERDICTS_WITHIN}) v
@@ -91,6 +92,7 @@ async def read_attainment(connection: Connection, asked: Asked, at: datetime) ->
             list(asked.priorities),
             list(asked.customers),
             list(asked.services),
+            not any((set(asked.by) - {"month"}, asked.priorities, asked.customers, asked.services)),
         )
     return [
         Attainment(
