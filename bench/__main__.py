@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.assignment import of_assignment
+from bench.attainment import of_attainment
 from bench.comments import of_comments
 from bench.doors import of_intake
 from bench.figures import Figure, machine
-from bench.growth import of_growth
+from bench.growth import of_growth, side_by_side
 from bench.pipeline import of_projectors
 from bench.reports import of_reports
 from bench.slow import of_slow_clients
@@ -35,6 +36,7 @@ PARTS: Final = ("whole", "doors", "projectors")
 SIZED: Final[dict[str, tuple[str, Callable[[int], list[Figure]]]]] = {
     "growth": ("numbers of tickets, such as 10000 100000", of_growth),
     "reports": ("KPI reports of so many tickets", of_reports),
+    "attainment": ("promises kept to so many tickets", of_attainment),
     "agents": ("assignment among so many agents", of_assignment),
     "comments": ("one more comment on a ticket of so many", of_comments),
 }
@@ -115,6 +117,12 @@ def main() -> int:
         found = SIZED[name][1](size)
         show(name, found)
         results.setdefault(name, []).extend(found)
+    if len(options.growth) > 1:
+        sizes = [f"{size:,} tickets" for size in options.growth]
+        table = Table("growth", *sizes, "last to first")
+        for line in side_by_side(options.growth, results["growth"]):
+            table.add_row(*line)
+        out.print(table)
     if options.slow:
         results["slow clients"] = of_slow_clients(10.0 if options.quick else 30.0)
         show("slow clients", results["slow clients"])
