@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from shared.contracts.base import Key, Line, Name
-from shared.contracts.routing import Desk, ImpactThreshold, MatrixCell
+from shared.contracts.base import Key, Line, Name, Skills
+from shared.contracts.routing import Desks, Matrix, Thresholds
 from shared.http.commands import Body
 
 
@@ -15,7 +15,7 @@ class Registration(Body, frozen=True):
     name: Name
     group: Key
     line: Line = 1
-    skills: Annotated[tuple[Key, ...], Meta(max_length=100)] = ()
+    skills: Skills = ()
     workload_max: Annotated[int, Meta(ge=0, le=1000)] = 20
 
 
@@ -37,7 +37,7 @@ class Assign(Body, frozen=True):
 class NewPolicy(Body, frozen=True):
     """The rules of routing, whole."""
 
-    matrix: tuple[MatrixCell, ...]
-    thresholds: tuple[ImpactThreshold, ...]
-    desks: tuple[Desk, ...]
+    matrix: Matrix
+    thresholds: Thresholds
+    desks: Desks
     default_groups: Annotated[tuple[Key, ...], Meta(min_length=1, max_length=3)]

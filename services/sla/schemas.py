@@ -17,10 +17,12 @@ from shared.contracts.agreements import (
     Band,
     Day,
     Measure,
+    Measures,
     Minor,
     Party,
     RemedyKind,
     ReviewPeriod,
+    Services,
     Version,
 )
 from shared.contracts.availability import (
@@ -32,8 +34,8 @@ from shared.contracts.availability import (
     Share,
 )
 from shared.contracts.base import Count, Instant, Key, Name
-from shared.contracts.promises import AppliesTo, Target
-from shared.contracts.sla import SpecialDate, Weekday, Window
+from shared.contracts.promises import AppliesTo, Targets
+from shared.contracts.sla import Holidays, SpecialDays, Weekly
 from shared.http.auth import Role
 from shared.http.commands import Body
 from shared.http.documents import Document
@@ -48,16 +50,16 @@ class NewPolicy(Body, frozen=True, kw_only=True):
 
     effective_from: Instant | None = None
     applies_to: AppliesTo = "new"
-    targets: Annotated[tuple[Target, ...], Meta(max_length=200)]
+    targets: Targets
 
 
 class NewCalendar(Body, frozen=True, kw_only=True):
     """Working hours, whole."""
 
     zone: Key
-    weekly: dict[Weekday, tuple[Window, ...]]
-    holidays: tuple[Annotated[str, Meta(pattern=r"^(\d{4}|-)-\d\d-\d\d$")], ...] = ()
-    special_days: dict[SpecialDate, tuple[Window, ...]] = {}  # noqa: RUF012 msgspec copies it
+    weekly: Weekly
+    holidays: Holidays = ()
+    special_days: SpecialDays = {}  # noqa: RUF012 msgspec copies it
 
 
 class Peak(Body, frozen=True, kw_only=True):
@@ -177,7 +179,7 @@ class NewAgreement(Body, frozen=True, kw_only=True):
     version: Version
     customer: Key
     provider: Key
-    services: Annotated[tuple[Key, ...], Meta(max_length=1000)] = ()
+    services: Services = ()
     valid_from: Instant
     valid_until: Instant | None = None
     review_date: Day
@@ -185,7 +187,7 @@ class NewAgreement(Body, frozen=True, kw_only=True):
     zone: Key
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
     fee_minor: Minor
-    measures: Annotated[tuple[Measure, ...], Meta(min_length=1, max_length=100)]
+    measures: Measures
     credit_share_max: Share = 1.0
     kind: RemedyKind = "credit"
     settling_seconds: Count = DAY_SECONDS

@@ -3,13 +3,23 @@
 Money is an integer of the currency's minor unit, such as cents.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from shared.contracts.availability import Share
-from shared.contracts.base import Count, EventData, Instant, Key, Name, Priority
+from shared.contracts.base import (
+    Amount,
+    Count,
+    EventData,
+    Instant,
+    Key,
+    Name,
+    Ordinal,
+    Priority,
+    at_most,
+)
 
 Party = Literal["customer", "provider"]
 ReviewPeriod = Literal["month", "quarter", "year"]
@@ -54,6 +64,12 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     impact_cost_minor_per_hour: Minor | None = None
 
 
+Measures = Annotated[
+    tuple[Measure, ...], Meta(min_length=1, max_length=100), at_most(bytes=400_000)
+]
+Services = Annotated[tuple[Key, ...], Meta(max_length=1000), at_most(bytes=300_000)]
+
+
 class AgreementData(EventData, frozen=True, kw_only=True):
     """Data of an event in an agreement's stream."""
 
@@ -75,7 +91,7 @@ class AgreementPublished(AgreementData, frozen=True, kw_only=True):
 
     customer: Key
     provider: Key
-    services: Annotated[tuple[Key, ...], Meta(max_length=1000)] = ()
+    services: Services = ()
     valid_from: Instant
     valid_until: Instant | None = None
     review_date: Day
@@ -83,7 +99,7 @@ class AgreementPublished(AgreementData, frozen=True, kw_only=True):
     zone: Key
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
     fee_minor: Minor
-    measures: Annotated[tuple[Measure, ...], Meta(min_length=1, max_length=100)]
+    measures: Measures
     credit_share_max: Share = 1.0
     kind: RemedyKind = "credit"
     settling_seconds: Count = DAY_SECONDS
@@ -102,19 +118,28 @@ class RemedyLine(msgspec.Struct, frozen=True, kw_only=True):
     """One measure of a period.
 
     `met` of `n` are verdicts, or microseconds of agreed service time; `share` is met / n, null
-    where n is 0. `band_below` names the band that counts. Lateness or down time is `impact_hours`.
+    where n is 0. `band_below` names the band that counts. Lateness or down time is `impact_hours`;
+    `impact_cost_minor` is 2^53 - 1 where it would be more.
     """
 
     measure: Key
     unit: Literal["verdicts", "microseconds"]
-    n: int
-    met: int
+    n: Amount
+    met: Amount
     share: float | None
     band_below: float | None
     credit_share: float
-    credit_minor: int
+    credit_minor: Amount
     impact_hours: float
-    impact_cost_minor: int | None
+    impact_cost_minor: Amount | None
+
+
+COMPUTATION_BYTES_MAX: Final = 400_000
+SENTENCE_MAX: Final = 4_000
+Computation = Annotated[
+    tuple[Annotated[str, at_most(characters=SENTENCE_MAX)], ...],
+    at_most(items=1_000, bytes=COMPUTATION_BYTES_MAX),
+]
 
 
 class SlaRemedyDue(AgreementData, frozen=True, kw_only=True):
@@ -122,7 +147,8 @@ class SlaRemedyDue(AgreementData, frozen=True, kw_only=True):
 
     The highest `revision` of a period counts; a later one is told when late facts change anything.
     `measured_from` is after `period_start` if the agreement came into force within the period.
-    `computation` says in sentences how every amount came about, half a minor unit rounded up.
+    `computation` says in sentences how every amount came about, half a minor unit rounded up; it
+    says how many sentences it has no room for.
     """
 
     TYPE: ClassVar[str] = "sla.remedy_due"
@@ -130,14 +156,14 @@ class SlaRemedyDue(AgreementData, frozen=True, kw_only=True):
     period_start: Instant
     period_end: Instant
     measured_from: Instant
-    revision: Annotated[int, Meta(ge=1)]
+    revision: Ordinal
     kind: RemedyKind
-    lines: tuple[RemedyLine, ...]
-    fee_minor: int
+    lines: Annotated[tuple[RemedyLine, ...], at_most(items=100)]
+    fee_minor: Amount
     credit_share_max: float
-    total_minor: int
-    currency: str
-    computation: tuple[str, ...]
+    total_minor: Amount
+    currency: Annotated[str, at_most(characters=3)]
+    computation: Computation
 
 
 AgreementEvent = AgreementPublished | AgreementSigned | SlaRemedyDue

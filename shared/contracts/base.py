@@ -1,11 +1,41 @@
 """What every event's data has in common, and the field types that contracts are made of."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
+
+BYTES: Final = "x-maxBytes"
+"""Says in a JSON Schema how many bytes a part may have as JSON."""
+
+
+def at_most(
+    *,
+    characters: int | None = None,
+    items: int | None = None,
+    entries: int | None = None,
+    bytes: int | None = None,  # noqa: A002 the word
+    number: int | None = None,
+    least: int | None = None,
+) -> Meta:
+    """Return limits for who writes; who reads does not ask for them (ADR 0023).
+
+    What stands in Meta itself, as `max_length`, is asked for by every reader: a new one there would
+    make events unreadable that are written already. `bytes` are those of a list or map as JSON.
+    """
+    limits = {
+        "maxLength": characters,
+        "maxItems": items,
+        "maxProperties": entries,
+        BYTES: bytes,
+        "maximum": number,
+        "minimum": least,
+    }
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return Meta(extra_json_schema=given)
+
 
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 instant; an offset is required")]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -18,7 +48,16 @@ Level = Literal["high", "medium", "low"]
 Kind = Literal["incident", "service_request"]
 Priority = Literal["P1", "P2", "P3", "P4"]
 Line = Annotated[int, Meta(ge=1, le=3)]
-Reasons = tuple[str, ...]
+Ordinal = Annotated[int, Meta(ge=1), at_most(number=1_000_000_000)]
+"""Counts from 1: a version, a cycle, a revision."""
+INTEGER_MAX: Final = 9_007_199_254_740_991
+"""The largest whole number that every reader of JSON has exactly: 2^53 - 1 (RFC 8259, 6)."""
+Amount = Annotated[int, at_most(number=INTEGER_MAX, least=0)]
+ATTRIBUTE_MAX: Final = 1_000
+Attribute = Annotated[str, at_most(characters=ATTRIBUTE_MAX)]
+"""A text of an envelope: a source, an id, who did it."""
+Reasons = Annotated[tuple[Annotated[str, at_most(characters=4_000)], ...], at_most(items=30)]
+Skills = Annotated[tuple[Key, ...], at_most(items=100)]
 
 
 class EventData(msgspec.Struct, frozen=True, kw_only=True, gc=False):

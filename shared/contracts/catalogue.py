@@ -23,7 +23,9 @@ _HEAD: Final = """# Events
 
 Generated from `shared/contracts` by `make docs`; a test keeps it true. Every event is a CloudEvent
 1.0 in structured JSON. Its topic is its type, its key the stream's id, its `dataschema` names the
-version. The schemas of the data are in `shared/contracts/schemas`.
+version. The schemas of the data are in `shared/contracts/schemas`, with the limits of all that is
+written now (`x-maxBytes`: of a list or map, as JSON). Events written before there was a limit may
+be over it: who reads should not check it (ADR 0023).
 """
 
 

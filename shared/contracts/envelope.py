@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from shared.contracts.base import EventData
+from shared.contracts.base import ATTRIBUTE_MAX, Attribute, EventData
 
 SEQUENCE_DIGITS = 10
 _VERSION_DIGITS_MAX = 9
@@ -18,21 +18,21 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     what was imported from another system, to which nobody reacts.
     """
 
-    specversion: str
-    id: str
-    source: str
-    type: str
+    specversion: Attribute
+    id: Attribute
+    source: Attribute
+    type: Attribute
     time: datetime | None = None
-    subject: str | None = None
-    datacontenttype: str | None = None
-    dataschema: str | None = None
+    subject: Attribute | None = None
+    datacontenttype: Attribute | None = None
+    dataschema: Attribute | None = None
     recordedtime: datetime | None = None
-    sequence: str | None = None
-    partitionkey: str | None = None
-    correlationid: str | None = None
-    causationid: str | None = None
-    actor: str | None = None
-    traceparent: str | None = None
+    sequence: Attribute | None = None
+    partitionkey: Attribute | None = None
+    correlationid: Attribute | None = None
+    causationid: Attribute | None = None
+    actor: Attribute | None = None
+    traceparent: Attribute | None = None
     history: bool = False
     data: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -84,7 +84,10 @@ def encode_event(  # noqa: PLR0913 an envelope has this many parts, each named b
     lineage: Lineage,
     actor: str | None = None,
 ) -> bytes:
-    """Return the bytes of one event as they go to journal, log and subscribers."""
+    """Return the bytes of one event as they go to journal, log and subscribers.
+
+    A journey's id from before there was a limit may be longer; it goes on shortened.
+    """
     stream_id = data.stream_id
     return _encoder.encode(
         Envelope(
@@ -99,7 +102,7 @@ def encode_event(  # noqa: PLR0913 an envelope has this many parts, each named b
             recordedtime=recorded_at,
             sequence=f"{sequence:0{SEQUENCE_DIGITS}d}",
             partitionkey=stream_id,
-            correlationid=lineage.correlation_id,
+            correlationid=lineage.correlation_id[:ATTRIBUTE_MAX],
             causationid=lineage.causation_id,
             actor=actor or lineage.actor,
             traceparent=lineage.traceparent,

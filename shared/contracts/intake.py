@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.contracts.base import (
+    ATTRIBUTE_MAX,
     Count,
     EventData,
     Instant,
@@ -17,6 +18,7 @@ from shared.contracts.base import (
     Text,
     TicketData,
     Title,
+    at_most,
 )
 
 
@@ -91,7 +93,11 @@ class TicketCreated(TicketData, frozen=True, kw_only=True):
     category: Key | None
     service: Key | None
     channel: Key
-    origin: Annotated[str, Meta(description="`source` of the report, or the writing door")]
+    origin: Annotated[
+        str,
+        Meta(description="`source` and `id` of the report, or the writing door"),
+        at_most(characters=2 * ATTRIBUTE_MAX + 1),
+    ]
     split_from: UUID | None = None
 
 

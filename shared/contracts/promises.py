@@ -8,19 +8,22 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from shared.contracts.base import Key
+from shared.contracts.base import INTEGER_MAX, Key, at_most
 
 ClockKind = Literal["sla", "ola", "uc"]
 DayEnd = Literal["same_time", "end_of_day"]
-Value = str | int | float | bool | None
+FieldName = Annotated[str, at_most(characters=200)]
+Word = Annotated[str, at_most(characters=1_000)]
+Number = Annotated[int, at_most(number=INTEGER_MAX, least=-INTEGER_MAX)]
+Value = Word | Number | float | bool | None
 """The value of a ticket's field; null is not set."""
 
 _SECONDS_MAX = 10_000_000_000
 _DAYS_MAX = 100_000
 
-FieldIs = dict[str, Value]
+FieldIs = Annotated[dict[FieldName, Value], at_most(entries=1)]
 """One field and the value it takes, or has."""
-Condition = str | FieldIs
+Condition = Word | FieldIs
 """A fact of the ticket, or a field that takes a value. `Target` checks which words there are, since
 msgspec 0.22 frees the type of a union wrongly that has both a pattern and a map."""
 Conditions = Annotated[tuple[Condition, ...], Meta(min_length=1, max_length=100)]
@@ -43,7 +46,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     working_seconds: Annotated[int, Meta(ge=1, le=_SECONDS_MAX)] | UnsetType = UNSET
     working_days: Annotated[int, Meta(ge=1, le=_DAYS_MAX)] | UnsetType = UNSET
     at: DayEnd | UnsetType = UNSET
-    date_field: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    date_field: Annotated[FieldName, Meta(min_length=1)] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         """Refuse none, and more than one."""
@@ -83,7 +86,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kind: ClockKind
     calendar: Key = "24x7"
     when: Annotated[
-        dict[str, Value | Annotated[tuple[Value, ...], Meta(min_length=1, max_length=1_000)]],
+        dict[FieldName, Value | Annotated[tuple[Value, ...], Meta(min_length=1, max_length=1_000)]],
         Meta(max_length=100),
     ] = {}
     goal: Goal
@@ -116,4 +119,4 @@ def _is_held_for(condition: str) -> bool:
 
 
 AppliesTo = Literal["new", "running"]
-Targets = Annotated[tuple[Target, ...], Meta(min_length=1)]
+Targets = Annotated[tuple[Target, ...], at_most(items=200, bytes=600_000)]

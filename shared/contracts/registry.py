@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar, cast, get_args
 import msgspec
 
 from shared.contracts import agreements, availability, intake, knowledge, reporting, routing, sla
-from shared.contracts.base import EventData
+from shared.contracts.base import Attribute, EventData
 from shared.contracts.envelope import (
     SEQUENCE_DIGITS,
     Envelope,
@@ -70,12 +70,12 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     time: datetime
     recorded_at: datetime
     data: EventData
-    actor: str
-    correlation_id: str
-    causation_id: str | None
+    actor: Attribute
+    correlation_id: Attribute
+    causation_id: Attribute | None
     history: bool
     value: bytes
-    traceparent: str | None = None
+    traceparent: Attribute | None = None
 
     @property
     def type(self) -> str:

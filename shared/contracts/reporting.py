@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from shared.contracts.base import Count, EventData, Key
+from shared.contracts.base import Amount, Count, EventData, Key
 
 
 class AuditCheckpointed(EventData, frozen=True, kw_only=True):
@@ -16,5 +16,5 @@ class AuditCheckpointed(EventData, frozen=True, kw_only=True):
     log_id: Key
     topic: Key
     partition: Count
-    size: Annotated[int, Meta(ge=1)]
+    size: Annotated[Amount, Meta(ge=1)]
     root: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]

@@ -12,9 +12,12 @@ from shared.contracts.base import (
     Level,
     Line,
     Name,
+    Ordinal,
     Priority,
     Reasons,
+    Skills,
     TicketData,
+    at_most,
 )
 
 
@@ -76,7 +79,7 @@ class AgentRegistered(EventData, frozen=True, kw_only=True):
     name: Name
     group: Key
     line: Line
-    skills: tuple[Key, ...]
+    skills: Skills
     workload_max: Annotated[
         int, Meta(ge=0, le=1000, description="open tickets the agent takes at most")
     ]
@@ -104,8 +107,8 @@ class ImpactThreshold(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Impact is at least `impact` once this many people or sites are affected."""
 
     impact: Level
-    people: Annotated[int, Meta(ge=1)]
-    sites: Annotated[int, Meta(ge=1)]
+    people: Ordinal
+    sites: Ordinal
 
 
 class Desk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,6 +119,11 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     skill: Key | None = None
 
 
+Matrix = Annotated[tuple[MatrixCell, ...], at_most(items=9)]
+Thresholds = Annotated[tuple[ImpactThreshold, ...], at_most(items=100)]
+Desks = Annotated[tuple[Desk, ...], at_most(items=2_000, bytes=600_000)]
+
+
 class RoutingPolicyPublished(EventData, frozen=True, kw_only=True):
     """The rules that routing follows from now on, whole."""
 
@@ -123,10 +131,10 @@ class RoutingPolicyPublished(EventData, frozen=True, kw_only=True):
     STREAM: ClassVar[str] = "policy_id"
 
     policy_id: Key
-    version: Annotated[int, Meta(ge=1)]
-    matrix: tuple[MatrixCell, ...]
-    thresholds: tuple[ImpactThreshold, ...]
-    desks: tuple[Desk, ...]
+    version: Ordinal
+    matrix: Matrix
+    thresholds: Thresholds
+    desks: Desks
     default_groups: Annotated[tuple[Key, ...], Meta(min_length=1, max_length=3)]
 
 

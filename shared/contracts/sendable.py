@@ -1,24 +1,36 @@
 """What cannot be sent is not written: an event that a log, or any reader, would refuse (R14)."""
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
 from shared.contracts.base import EventData
+from shared.contracts.limits import excess
 from shared.contracts.registry import UndecodableError, decode_shared
 from shared.errors import InvalidInputError
+from shared.faults import from_undecodable
 from shared.log.port import RECORD_BYTES_MAX
+
+_DATA: Final = "/data"
 
 
 class UnsendableError(InvalidInputError):
-    """An event that no log takes or no reader believes; `field` points into its data."""
+    """An event that is over a limit, that no log takes or no reader believes.
+
+    `field` points into its data; `sequence` is the one it would have had in its stream.
+    """
+
+    sequence: int = 0
 
 
 def require_sendable(data: EventData, value: bytes) -> None:
-    """Raise UnsendableError unless `value`, which holds `data`, can be sent and read again.
+    """Raise UnsendableError unless `value`, which holds `data`, is within every limit.
 
-    Reading it is what proves it, and is not wasted: who reads the event next finds it decoded.
+    It must be what its contract lets be written, be small enough to be sent, and be readable.
+    Reading it is what proves that, and is not wasted: who reads it next finds it decoded.
     """
+    if found := excess(data):
+        raise UnsendableError(f"{found.pointer}: {found.reason}.", field=found.pointer)
     if len(value) > RECORD_BYTES_MAX:
         field = largest_field(data)
         raise UnsendableError(
@@ -27,9 +39,15 @@ def require_sendable(data: EventData, value: bytes) -> None:
             field=field,
         )
     try:
-        decode_shared(data.TYPE, value)
+        recorded = decode_shared(data.TYPE, value)
     except UndecodableError as error:
-        raise UnsendableError(f"{data.TYPE} breaks its contract: {error.detail}") from error
+        told = from_undecodable(error, msgspec.json.encode(data), type(data), "")
+        raise UnsendableError(
+            f"{data.TYPE} breaks its contract: {told.detail.removeprefix(_DATA)}",
+            field=(told.field or "").removeprefix(_DATA) or None,
+        ) from error
+    if found := excess(recorded):
+        raise UnsendableError(f"{data.TYPE}: its {found.pointer[1:]} {found.reason}.")
 
 
 def largest_field(data: EventData) -> str:

@@ -5,16 +5,25 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from shared.contracts.base import Count, EventData, Instant, Key, Name, TicketData
-from shared.contracts.promises import AppliesTo, ClockKind, Goal, Target, WarnRule
+from shared.contracts.base import (
+    Count,
+    EventData,
+    Instant,
+    Key,
+    Name,
+    Ordinal,
+    TicketData,
+    at_most,
+)
+from shared.contracts.promises import AppliesTo, ClockKind, Goal, Targets, WarnRule
 
 
 class ClockData(TicketData, frozen=True, kw_only=True):
     """Data of an event about one clock; `target`, `cycle`, `generation` name it in its ticket."""
 
     target: Key
-    cycle: Annotated[int, Meta(ge=1)] = 1
-    generation: Annotated[int, Meta(ge=1)] = 1
+    cycle: Ordinal = 1
+    generation: Ordinal = 1
     kind: ClockKind = "sla"
 
 
@@ -147,12 +156,12 @@ class SlaPolicyPublished(EventData, frozen=True, kw_only=True):
     STREAM: ClassVar[str] = "policy_id"
 
     policy_id: Key
-    version: Annotated[int, Meta(ge=1)]
+    version: Ordinal
     effective_from: Instant | None = None
     applies_to: AppliesTo = "new"
     place: Count = 0
-    targets: tuple[Target, ...]
-    calendars: dict[Key, Annotated[int, Meta(ge=1)]] = {}  # noqa: RUF012 msgspec copies it
+    targets: Targets
+    calendars: Annotated[dict[Key, Ordinal], at_most(entries=200)] = {}  # noqa: RUF012 msgspec copies it
 
 
 class SlaPeakDeclared(EventData, frozen=True, kw_only=True):
@@ -171,8 +180,13 @@ Window = tuple[
     Annotated[str, Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")],
 ]
 
-
+Windows = Annotated[tuple[Window, ...], at_most(items=24)]
+"""Of one day: who needs more describes noise, and each is laid out for every day of decades."""
+Weekly = dict[Weekday, Windows]
+Holiday = Annotated[str, Meta(pattern=r"^(\d{4}|-)-\d\d-\d\d$")]
+Holidays = Annotated[tuple[Holiday, ...], at_most(items=5_000)]
 SpecialDate = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")]
+SpecialDays = Annotated[dict[SpecialDate, Windows], at_most(entries=2_000, bytes=600_000)]
 
 
 class SlaCalendarPublished(EventData, frozen=True, kw_only=True):
@@ -185,12 +199,12 @@ class SlaCalendarPublished(EventData, frozen=True, kw_only=True):
     STREAM: ClassVar[str] = "calendar_id"
 
     calendar_id: Key
-    version: Annotated[int, Meta(ge=1)]
+    version: Ordinal
     name: Name
     zone: Key
-    weekly: dict[Weekday, tuple[Window, ...]]
-    holidays: tuple[Annotated[str, Meta(pattern=r"^(\d{4}|-)-\d\d-\d\d$")], ...] = ()
-    special_days: dict[SpecialDate, tuple[Window, ...]]
+    weekly: Weekly
+    holidays: Holidays = ()
+    special_days: SpecialDays
 
 
 ClockEvent = (

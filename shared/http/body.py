@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from starlette.requests import Request
 
+from shared.contracts.limits import require_within
 from shared.errors import InvalidInputError, MalformedInputError, UnsupportedMediaTypeError
 from shared.faults import NOT_DECODABLE, from_msgspec, given_in, pointer_step
 
@@ -71,6 +72,7 @@ def decode_struct(body: bytes, type_: type[_T]) -> _T:
     except NOT_DECODABLE as error:
         raise from_msgspec(error, given=given_in(body, type_)) from error
     refuse_nul(body)
+    require_within(value)
     return value
 
 

@@ -196,10 +196,14 @@ class Journal:
                 )
                 require_sendable(draft.data, value)
             except UnicodeEncodeError as error:
-                return UnsendableError(f"{draft.data.TYPE} holds text that is no Unicode: {error}")
+                refused = UnsendableError(f"{draft.data.TYPE} holds what is no Unicode: {error}")
             except UnsendableError as error:
-                return error
-            rows.append((append.stream_id, sequence, draft.data.TYPE, value))
+                refused = error
+            else:
+                rows.append((append.stream_id, sequence, draft.data.TYPE, value))
+                continue
+            refused.sequence = sequence
+            return refused
         return rows
 
 

@@ -4,18 +4,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from services.sla.domain.attainment import Attainment
 from services.sla.domain.availability import Availability
 from services.sla.domain.periods import Span
 from shared.calendar import SECOND_US, instant
 from shared.contracts.agreements import (
+    COMPUTATION_BYTES_MAX,
+    SENTENCE_MAX,
     AgreementPublished,
     Band,
     Measure,
     RemedyLine,
     SlaRemedyDue,
 )
+from shared.contracts.base import INTEGER_MAX
 
+_RESERVE_BYTES: Final = 100  # for the brackets, and the sentence about those left out
 _HOUR_US: Final = 3_600 * SECOND_US
 
 
@@ -107,8 +113,24 @@ def remedy(
         credit_share_max=agreement.credit_share_max,
         total_minor=total_minor,
         currency=agreement.currency,
-        computation=tuple(computation),
+        computation=_as_told(computation),
     )
+
+
+def _as_told(sentences: Sequence[str]) -> tuple[str, ...]:
+    """Return sentences as far as an event has room for them; the last, the sum, is always told."""
+    *most, last = [
+        one if len(one) <= SENTENCE_MAX else f"{one[: SENTENCE_MAX - 2]} …" for one in sentences
+    ]
+    room = COMPUTATION_BYTES_MAX - _RESERVE_BYTES - len(msgspec.json.encode(last))
+    told: list[str] = []
+    for sentence in most:
+        room -= len(msgspec.json.encode(sentence)) + len(",")
+        if room < 0:
+            told.append(f"{len(most) - len(told)} sentences are left out: there is no more room.")
+            break
+        told.append(sentence)
+    return *told, last
 
 
 def rounded(amount: Fraction) -> int:
@@ -131,7 +153,9 @@ def _line(fee_minor: int, measure: Measure, found: Figures) -> RemedyLine:
         credit_minor=rounded(_exact(credit_share) * fee_minor),
         impact_hours=found.impact_us / _HOUR_US,
         impact_cost_minor=(
-            None if rate is None else rounded(Fraction(found.impact_us * rate, _HOUR_US))
+            None
+            if rate is None
+            else min(rounded(Fraction(found.impact_us * rate, _HOUR_US)), INTEGER_MAX)
         ),
     )
 

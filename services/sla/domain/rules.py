@@ -23,15 +23,14 @@ from services.sla.domain.published import (
 from services.sla.domain.scenario import CalendarPart, PolicyPart
 from services.sla.domain.simulate import calendars_of
 from shared.calendar import ROUND_THE_CLOCK, microseconds
-from shared.contracts.base import KEY_PATTERN, EventData, Instant, Key
-from shared.contracts.promises import AppliesTo, Target
+from shared.contracts.base import KEY_PATTERN, EventData, Instant, Key, Ordinal
+from shared.contracts.limits import require_within
+from shared.contracts.promises import AppliesTo, Target, Targets
 from shared.contracts.sla import SlaCalendarPublished, SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError, StaleSequenceError
 
 _NAME_MAX: Final = 200
 _AHEAD_MAX: Final = timedelta(days=366)
-_WINDOWS_MAX: Final = 24
-"""Of one day: who needs more describes noise, and each is laid out for every day of decades."""
 RuleEvent = SlaPolicyPublished | SlaCalendarPublished | SlaPeakDeclared
 
 
@@ -42,10 +41,10 @@ class PolicyWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     id: Key
-    version: Annotated[int, Meta(ge=1)] | None = None
+    version: Ordinal | None = None
     effective_from: Instant | None = None
     applies_to: AppliesTo = "new"
-    targets: tuple[Target, ...]
+    targets: Targets
 
 
 class RulesWanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,7 +119,11 @@ def plan(wanted: RulesWanted, published: Sequence[Publication], now: datetime) -
     )
     require_sound(wanted, published, now)
     _require_dates(wanted)
-    return [*calendars, *(policy for _, policy in policies)]
+    places = {part.id: f"/calendars/{place}" for place, part in enumerate(wanted.calendars)}
+    pointed = [*((places[one.calendar_id], one) for one in calendars), *policies]
+    for pointer, document in pointed:
+        require_within(document, base=pointer)
+    return [document for _, document in pointed]
 
 
 def replaced(rule: RuleEvent, published: Iterable[Publication], now: datetime) -> list[int]:
@@ -178,8 +181,6 @@ def _require_calendars(parts: Sequence[CalendarPart], now: datetime) -> None:
         days = {**{f"weekly/{day}": w for day, w in part.weekly.items()}}
         days.update((f"special_days/{day}", windows) for day, windows in part.special_days.items())
         for day, windows in days.items():
-            if len(windows) > _WINDOWS_MAX:
-                _refuse(f"{pointer}/{day}", f"a day has at most {_WINDOWS_MAX} windows")
             _require_apart(windows, f"{pointer}/{day}")
         try:
             calendars[part.id].next_opening(now)

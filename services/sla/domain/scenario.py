@@ -8,14 +8,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from services.sla.domain.clocks import Outcome
 from shared.calendar import ROUND_THE_CLOCK
+from shared.contracts.base import Key
 from shared.contracts.promises import AppliesTo, DayEnd, Targets, Value, WarnRule
-from shared.contracts.sla import SpecialDate, Weekday, Window
+from shared.contracts.sla import Holidays, SpecialDays, Weekly
 
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with offset, whole seconds")]
 _Text = Annotated[str, Meta(min_length=1)]
 _Number = Annotated[int, Meta(ge=1)]
 _Fields = dict[str, Value]
-_HOLIDAY = r"^(\d{4}|-)-\d\d-\d\d$"
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,11 +35,11 @@ _ENCODED: Final = {"from_": "from"}
 class CalendarPart(Part, frozen=True, kw_only=True):
     """Working hours, as `sla.calendar_published` has them."""
 
-    id: _Text
-    zone: _Text
-    weekly: dict[Weekday, tuple[Window, ...]]
-    holidays: tuple[Annotated[str, Meta(pattern=_HOLIDAY)], ...] = ()
-    special_days: dict[SpecialDate, tuple[Window, ...]] = {}
+    id: Key
+    zone: Key
+    weekly: Weekly
+    holidays: Holidays = ()
+    special_days: SpecialDays = {}
 
     def __post_init__(self) -> None:
         """Refuse the name of the built-in calendar."""
@@ -54,7 +54,7 @@ class PolicyPart(Part, frozen=True, kw_only=True):
     version: _Number
     effective_from: Instant
     applies_to: AppliesTo = "new"
-    targets: Targets
+    targets: Annotated[Targets, Meta(min_length=1)]
 
 
 class NoData(Part, frozen=True):

@@ -9,6 +9,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import inspect
+from support.largest import bound, largest
 
 from services.sla.domain.attainment import Attainment
 from services.sla.domain.availability import Outage, ServiceTime, failures_of, measure
@@ -21,7 +23,10 @@ from shared.contracts.agreements import (
     AvailabilityOf,
     Band,
     Measure,
+    SlaRemedyDue,
 )
+from shared.contracts.base import INTEGER_MAX
+from shared.contracts.limits import excess
 
 ROOT = Path(__file__).parents[3]
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -195,3 +200,38 @@ def test_a_partial_period_names_what_was_measured() -> None:
     assert due.computation[0].endswith(
         "measured from 2026-03-01T23:00:00Z up to 2026-03-31T22:00:00Z."
     )
+
+
+def largest_agreement() -> AgreementPublished:
+    shape = inspect.type_info(AgreementPublished)
+    return msgspec.convert(largest(shape, bound(shape)), AgreementPublished, strict=False)
+
+
+MANY = agreement(*[msgspec.structs.replace(SOLVED, name="𝄞" * 200)] * 100)
+
+
+@pytest.mark.parametrize("signed", [largest_agreement(), MANY], ids=["largest", "most measures"])
+def test_every_agreement_can_be_reviewed_however_much_there_is_to_tell(
+    signed: AgreementPublished,
+) -> None:
+    verdict = Attainment(
+        target="t" * 200,
+        kind="sla",
+        source_system="s" * 200,
+        key={},
+        judged=10**9,
+        met=1,
+        missed=10**9 - 1,
+        share=1e-9,
+        late_seconds=10**9,
+    )
+    figures = [attained([verdict] * 50) for _ in signed.measures]
+    told = remedy(signed, REVIEWED, figures)
+    assert excess(told) is None
+    costs = {line.impact_cost_minor or 0 for line in told.lines}
+    assert 0 < max(costs) <= INTEGER_MAX
+    assert told.computation[-1].startswith("Sum ")
+    is_cut = told.computation[-2].endswith("sentences are left out: there is no more room.")
+    assert is_cut == (len(signed.measures) == len(MANY.measures))
+    json = msgspec.json.encode(told)
+    assert msgspec.json.decode(json, type=SlaRemedyDue) == told
