@@ -12,6 +12,7 @@ from services.intake.handlers import DECIDER, pass_given
 from services.intake.settings import IntakeSettings
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketMerged, TicketResolved
+from shared.contracts.limits import require_within
 from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketEscalated
 from shared.errors import DeskError
@@ -90,6 +91,7 @@ async def _decide(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
 def _open(inbound: Inbound, number: int, streams: _Streams, settings: IntakeSettings) -> None:
     unit = streams.unit
     try:
+        require_within(inbound.envelope)
         command = accept(
             inbound.report,
             ticket_id=_ticket_id(inbound),

@@ -182,7 +182,7 @@ Window = tuple[
 
 Windows = Annotated[tuple[Window, ...], at_most(items=24)]
 """Of one day: who needs more describes noise, and each is laid out for every day of decades."""
-Weekly = dict[Weekday, Windows]
+Weekly = Annotated[dict[Weekday, Windows], at_most(entries=7)]
 Holiday = Annotated[str, Meta(pattern=r"^(\d{4}|-)-\d\d-\d\d$")]
 Holidays = Annotated[tuple[Holiday, ...], at_most(items=5_000)]
 SpecialDate = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")]

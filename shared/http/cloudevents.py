@@ -16,6 +16,7 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from shared.contracts.base import ATTRIBUTE_MAX
 from shared.errors import (
     InvalidInputError,
     MalformedInputError,
@@ -232,12 +233,7 @@ def _event(
     attributes: dict[str, str], data: bytes, place: _Place, data_member: str
 ) -> InboundEvent:
     for name, value in attributes.items():
-        if not _NAME.fullmatch(name):
-            raise place.fault(name, "is misnamed: names are of a-z and 0-9")
-        if _CONTROL.search(value):
-            raise place.fault(name, "holds a control character")
-        if not value and (name in _CORE or name == "datacontenttype"):
-            raise place.fault(name, "must not be empty")
+        _require_sound(name, value, place)
     for name in ("specversion", "id", "source", "type"):
         if name not in attributes:
             raise place.fault(name, "is required")
@@ -261,6 +257,17 @@ def _event(
             if name not in _CORE and name != "datacontenttype"
         },
     )
+
+
+def _require_sound(name: str, value: str, place: _Place) -> None:
+    if not _NAME.fullmatch(name):
+        raise place.fault(name, "is misnamed: names are of a-z and 0-9")
+    if _CONTROL.search(value):
+        raise place.fault(name, "holds a control character")
+    if len(value) > ATTRIBUTE_MAX:
+        raise place.fault(name, f"must have at most {ATTRIBUTE_MAX} characters")
+    if not value and (name in _CORE or name == "datacontenttype"):
+        raise place.fault(name, "must not be empty")
 
 
 def _time(text: str | None, place: _Place) -> datetime | None:
@@ -299,7 +306,7 @@ def openapi_cloudevents(data_type: type[object], example: Mapping[str, Any]) -> 
 
     `example` is one event in structured mode.
     """
-    text = {"type": "string", "minLength": 1}
+    text = {"type": "string", "minLength": 1, "maxLength": ATTRIBUTE_MAX}
     event: dict[str, Any] = {
         "type": "object",
         "required": ["specversion", "id", "source", "type"],
@@ -314,7 +321,10 @@ def openapi_cloudevents(data_type: type[object], example: Mapping[str, Any]) -> 
             "datacontenttype": text,
             "data": inline_schema(data_type),
         },
-        "additionalProperties": {"type": ["string", "integer", "boolean", "null"]},
+        "additionalProperties": {
+            "type": ["string", "integer", "boolean", "null"],
+            "maxLength": ATTRIBUTE_MAX,
+        },
     }
     content = {
         STRUCTURED: {"schema": event, "example": dict(example)},

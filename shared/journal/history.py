@@ -7,9 +7,10 @@ than was sent.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, Protocol
+from typing import Annotated, Final, NamedTuple, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from shared.clock import Clock
 from shared.contracts.base import EventData, Key, TicketData
@@ -30,6 +31,7 @@ from shared.journal.journal import Append, Draft, Fate, Journal
 from shared.postgres.pool import Connection, Pool
 
 STREAMS_MAX: Final = 1_000
+EVENTS_MAX: Final = 100_000
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _SKEW: Final = timedelta(minutes=5)
 """What clocks of other machines may be ahead of ours."""
@@ -55,8 +57,8 @@ class BeforePast(Protocol):
 class PastEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One event of the past; `data` is what the event's contract says, at its newest version."""
 
-    type: str
-    time: datetime
+    type: Key
+    time: Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})]
     actor: Key
     data: msgspec.Raw
 
@@ -65,14 +67,14 @@ class PastStream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The past of one stream, from its beginning, in the order in which it was recorded."""
 
     stream_id: Key
-    events: tuple[PastEvent, ...]
+    events: Annotated[tuple[PastEvent, ...], Meta(max_length=EVENTS_MAX)]
 
 
 class PastBatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Several streams taken over from `source`."""
 
     source: Key
-    streams: tuple[PastStream, ...]
+    streams: Annotated[tuple[PastStream, ...], Meta(max_length=STREAMS_MAX)]
 
 
 class TakenOver(NamedTuple):
@@ -116,10 +118,8 @@ class HistoryDoor:
     async def take_over(self, batch: PastBatch) -> list[TakenOver]:
         """Append what is new of each stream; a stream is taken over whole or refused.
 
-        Raises: InvalidInputError for more than STREAMS_MAX streams; TooBusyError.
+        Raises: TooBusyError.
         """
-        if len(batch.streams) > STREAMS_MAX:
-            raise InvalidInputError(f"at most {STREAMS_MAX} streams", field="/streams")
         async with self._pool.acquire() as connection:
             known = await self._journal.read_beginnings(
                 connection, {s.stream_id: max(1, len(s.events)) for s in batch.streams}
@@ -143,7 +143,7 @@ class HistoryDoor:
             await self._announce(appends)
             fates = await self._committer.append(appends)
             refused = {
-                append.stream_id: _refused(append, fate)
+                append.stream_id: _refused(fate)
                 for append, fate in zip(appends, fates, strict=True)
                 if fate is not True
             }
@@ -230,7 +230,9 @@ def _refusal(field: str, reason: str) -> InvalidInputError:
     return InvalidInputError(f"{field}: {reason}", field=field)
 
 
-def _refused(append: Append, fate: Fate) -> DeskError:
+def _refused(fate: Fate) -> DeskError:
     if isinstance(fate, bool):
         return StaleSequenceError("the stream moved on meanwhile; send again")
-    return InvalidInputError(f"{append.stream_id}: {fate.detail}", field=fate.field)
+    event = f"/events/{fate.sequence - 1}"
+    field = f"{event}/data{fate.field}" if fate.field else event
+    return InvalidInputError(f"{event}: {fate.detail}", field=field)
