@@ -31,7 +31,7 @@ from shared.journal.journal import Append, Draft, Fate, Journal
 from shared.postgres.pool import Connection, Pool
 
 STREAMS_MAX: Final = 1_000
-EVENTS_MAX: Final = 100_000
+EVENTS_MAX: Final = 50_000
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _SKEW: Final = timedelta(minutes=5)
 """What clocks of other machines may be ahead of ours."""
