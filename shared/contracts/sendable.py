@@ -4,7 +4,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from shared.contracts.base import EventData
+from shared.contracts.base import ATTRIBUTE_MAX, EventData
 from shared.contracts.limits import excess
 from shared.contracts.registry import UndecodableError, decode_shared
 from shared.errors import InvalidInputError
@@ -46,7 +46,7 @@ def require_sendable(data: EventData, value: bytes) -> None:
             f"{data.TYPE} breaks its contract: {told.detail.removeprefix(_DATA)}",
             field=(told.field or "").removeprefix(_DATA) or None,
         ) from error
-    if found := excess(recorded):
+    if len(value) > ATTRIBUTE_MAX and (found := excess(recorded)):
         raise UnsendableError(f"{data.TYPE}: its {found.pointer[1:]} {found.reason}.")
 
 
