@@ -49,6 +49,21 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     timestamp_ms: int
 
 
+def in_time(records: Sequence[Record]) -> list[Record]:
+    """Return records of several partitions by when they were taken, each partition in its order.
+
+    Readers hand them over partition by partition. Who was away for a while would judge by one topic
+    what another had overtaken long ago.
+    """
+    latest: dict[tuple[str, int], int] = {}
+    when: list[int] = []
+    for record in records:
+        place = record.topic, record.partition
+        latest[place] = max(record.timestamp_ms, latest.get(place, record.timestamp_ms))
+        when.append(latest[place])
+    return [records[number] for number in sorted(range(len(records)), key=when.__getitem__)]
+
+
 def require_sizes(records: Sequence[Outgoing]) -> None:
     """Raise RecordTooLargeError if one of the records is larger than a log takes."""
     for record in records:

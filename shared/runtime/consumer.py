@@ -19,7 +19,7 @@ from shared.contracts.registry import (
 )
 from shared.errors import DeskError, InvalidInputError, UnavailableError
 from shared.journal.journal import Journal
-from shared.log.port import LogReader, Record, TopicPartition
+from shared.log.port import LogReader, Record, TopicPartition, in_time
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.crash import crash_point
 from shared.runtime.fence import HOLD, hold_fold
@@ -238,8 +238,8 @@ class Consumer:
 
         async def read() -> Prepared:
             await asyncio.sleep(linger_seconds)
-            records = self._left or await self._reader.fetch(
-                records_max=self._size_max, wait_seconds=wait_seconds
+            records = self._left or in_time(
+                await self._reader.fetch(records_max=self._size_max, wait_seconds=wait_seconds)
             )
             end = _turn(records, self._turning_points)
             self._left = records[end:]

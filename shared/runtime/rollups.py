@@ -32,7 +32,7 @@ SELECT number FROM unnest($1::bigint[]) number WHERE NOT EXISTS (
     SELECT FROM read.stale WHERE hour >= number * $2::int AND hour < (number + 1) * $2::int
 )
 """
-_HOURS_MAX: Final = 32
+HOURS_MAX: Final = 32
 _ROUND_SECONDS: Final = 1.0
 _PAUSE_SECONDS_MAX: Final = 10.0
 _GIVE_WAY: Final = 9
@@ -67,6 +67,7 @@ class Rollups:
         self._fold = fold
         self._count = count
         self._add_up = add_up
+        self._hours_max = HOURS_MAX
 
     async def keep(self, service: Service) -> None:
         """Count some hours anew, then pause as long as that took; longer while others are behind.
@@ -77,22 +78,41 @@ class Rollups:
         began = loop.time()
         counted = await self.refresh(service.work_pool)
         pause = (loop.time() - began) * (_GIVE_WAY if service.watch.behind else 1)
-        least = 0 if counted == _HOURS_MAX else _ROUND_SECONDS
+        least = _ROUND_SECONDS if counted < self._hours_max else 0
         await asyncio.sleep(min(max(pause, least), _PAUSE_SECONDS_MAX))
 
     async def refresh(self, pool: Pool) -> int:
-        """Count some hours anew; return how many: 0 if none is out of date, or another is at it."""
-        async with pool.acquire() as connection, connection.transaction():
-            if not await connection.fetchval(_LOCK):
-                return 0
-            await hold_fold(connection, self._fold)
-            await connection.execute(IN_NO_HURRY)
-            await connection.execute(_FIND)
-            hours = [row["hour"] for row in await connection.fetch(_TAKE, _HOURS_MAX)]
-            if hours:
-                await self._count(connection, hours)
-                await self._add_up_all(connection, hours)
-            return len(hours)
+        """Count some hours anew; return how many: 0 if none is out of date, or another is at it.
+
+        What is found out of date is kept even if counting fails; then fewer are counted next time,
+        for an hour may hold any number of rows, and a statement may take only so long.
+        """
+        async with pool.acquire() as connection:
+            async with connection.transaction():
+                if not await self._may(connection):
+                    return 0
+                await connection.execute(_FIND)
+            try:
+                async with connection.transaction():
+                    if not await self._may(connection):
+                        return 0
+                    rows = await connection.fetch(_TAKE, self._hours_max)
+                    if hours := [row["hour"] for row in rows]:
+                        await self._count(connection, hours)
+                        await self._add_up_all(connection, hours)
+            except Exception:
+                self._hours_max = max(1, self._hours_max // 2)
+                raise
+        self._hours_max = min(2 * self._hours_max, HOURS_MAX)
+        return len(hours)
+
+    async def _may(self, connection: Connection) -> bool:
+        """Say whether this replica may write until the transaction ends; nobody waits for it."""
+        if not await connection.fetchval(_LOCK):
+            return False
+        await hold_fold(connection, self._fold)
+        await connection.execute(IN_NO_HURRY)
+        return True
 
     async def _add_up_all(self, connection: Connection, hours: Iterable[int]) -> None:
         """Add up larger buckets of what the smaller ones hold, unless more is to come there.

@@ -1,6 +1,6 @@
 """The unit of work of a reaction: what it decides is written with the offsets that caused it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -113,7 +113,7 @@ class Unit:
     parked: list[Parked] = field(default_factory=list[Parked])
     _appends: list[Append] = field(default_factory=list[Append])
     _timers: dict[str, list[Timer]] = field(default_factory=dict[str, list[Timer]])
-    _more_timers: list[Timer] = field(default_factory=list[Timer])
+    _more_timers: dict[tuple[str, str], Timer] = field(default_factory=dict[tuple[str, str], Timer])
     _deliveries: dict[UUID, Outbound] = field(default_factory=dict[UUID, Outbound])
 
     def append(
@@ -129,7 +129,7 @@ class Unit:
 
     def add_timers(self, timers: Sequence[Timer]) -> None:
         """Arm timers beside those that their streams have; one of the same name is replaced."""
-        self._more_timers.extend(timers)
+        self._more_timers.update({(timer.stream_id, timer.name): timer for timer in timers})
 
     def deliver(self, outbound: Outbound) -> None:
         """Have something sent, at least once; the same id again changes nothing (R9)."""
@@ -160,7 +160,7 @@ class Unit:
             )
             await self._arm(timers)
         if self._more_timers:
-            await self._arm(self._more_timers)
+            await self._arm(self._more_timers.values())
         if self._deliveries:
             outbound = self._deliveries.values()
             await self.connection.execute(
@@ -180,7 +180,7 @@ class Unit:
             if not fate:
                 raise MovedOnError("a stream moved on while a reaction decided")
 
-    async def _arm(self, timers: Sequence[Timer]) -> None:
+    async def _arm(self, timers: Collection[Timer]) -> None:
         await self.connection.execute(
             _ARM,
             [timer.stream_id for timer in timers],

@@ -118,7 +118,7 @@ def seed(request: pytest.FixtureRequest) -> int:
 async def room(
     make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> AsyncGenerator[Room]:
-    monkeypatch.setattr(rollups, "_HOURS_MAX", 7)
+    monkeypatch.setattr(rollups, "HOURS_MAX", 7)
     dsn = make_database("sla")
     await migrate(dsn)
     replay = await open_pool(dsn, role="desk_replay", name="replay", size_max=1)

@@ -116,7 +116,7 @@ async def room(
 ) -> AsyncGenerator[Room]:
     """A room that knows a calendar and no tickets; reports of more than 15 use histograms."""
     monkeypatch.setattr(queries, "EXACT_TICKETS_MAX", 15)
-    monkeypatch.setattr(rollups, "_HOURS_MAX", 5)
+    monkeypatch.setattr(rollups, "HOURS_MAX", 5)
     dsn = make_database("reporting")
     await migrate(dsn)
     app = await open_pool(dsn, role="desk_app", name="test", size_max=4)

@@ -104,7 +104,7 @@ async def settle(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Non
     async def acquire() -> AsyncGenerator[Connection]:
         yield connection
 
-    monkeypatch.setattr(rollups, "_HOURS_MAX", 1_000)
+    monkeypatch.setattr(rollups, "HOURS_MAX", 1_000)
     chore = rollups.Rollups(READ_MODEL.fingerprint, count_verdicts, add_up_verdicts)
     while await chore.refresh(cast("Pool", SimpleNamespace(acquire=acquire))):
         pass

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 from support.histories import START, created, written
 from support.sla_desk import SoakDesk, soak_desk
 from support.sla_soak import START_US, Size, soak
@@ -152,6 +153,18 @@ async def test_a_clock_of_a_ticket_that_is_over_is_taken_over_when_it_is_read(
     await desk.settle()
     await goes_on(desk, 4)
     assert await versions(desk) == {1: [2, 3]}
+
+
+async def test_policies_that_come_into_force_at_one_instant_go_round_together(
+    desk: SoakDesk,
+) -> None:
+    desk.log.append(of_intake(1))
+    await publish(desk, 1, within(20))
+    (standard,) = within(30).policies
+    other = replace(standard, id="other", targets=within(5, name="other").policies[0].targets)
+    await publish(desk, 2, RulesWanted(policies=(standard, other)))
+    await goes_on(desk, 3)
+    assert (await versions(desk))[1][-1] == 3
 
 
 @pytest.mark.timeout(120)
