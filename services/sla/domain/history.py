@@ -30,6 +30,9 @@ FactType = Literal[
 ]
 order: Final = attrgetter("time_us", "rank", "sequence")
 """The key of the total order of facts: time, intake before routing, the writer's sequence."""
+_REASON_MAX: Final = 200
+_BLANKS: Final = dict.fromkeys((*range(0x20), 0x7F), " ")
+"""A reason stands in `sla.paused`, which takes no control characters; the value of a field may."""
 _AT: Final = attrgetter("time_us")
 _RELEASES: Final = frozenset(("resumed", "resolved", "closed", "cancelled"))
 _SILENT: Final = frozenset(("prioritized", "updated", "internal_note", "inherited"))
@@ -92,7 +95,7 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
                 return "closed"
         for name, value in pause.fields:
             if is_same(self.fields.get(name), value):
-                return f"{name} = {value}"
+                return f"{name} = {value}".translate(_BLANKS)[:_REASON_MAX]
         return None
 
 

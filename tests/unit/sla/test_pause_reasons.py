@@ -1,0 +1,34 @@
+"""Whatever value a field has, the pause it calls for can be written."""
+
+import msgspec
+import pytest
+
+from services.sla.domain.history import Moment
+from services.sla.domain.rulebook import Conditions
+from shared.contracts.base import Key
+
+
+@pytest.mark.parametrize(
+    ("department", "reason"),
+    [
+        ("sales", "department = sales"),
+        ("first\nsecond", "department = first second"),
+        ("\x7f" * 200, "department = " + " " * 187),
+        ("市" * 200, "department = " + "市" * 187),
+    ],
+)
+def test_the_reason_of_a_pause_is_a_legal_one(department: str, reason: str) -> None:
+    fields = {"department": department}
+    moment = Moment(
+        at_us=0,
+        acts=(),
+        words=frozenset(),
+        before={},
+        fields=fields,
+        changed=frozenset(),
+        hold=None,
+        is_resolved=False,
+        is_closed=False,
+    )
+    told = moment.pause_under(Conditions.of([fields]))
+    assert msgspec.convert(told, Key) == reason
