@@ -166,7 +166,8 @@ async def _wake_more(takeovers: Sequence[Timer], unit: Unit) -> None:
     at, position = min(((one.due_at, _position(one)) for one in takeovers), key=itemgetter(1))
     tickets = await queries.tickets_under_way(unit.connection, position, _WAKE_AT_ONCE + 1)
     unit.add_timers([Timer(str(one), "takeover", at) for one in tickets[:_WAKE_AT_ONCE]])
-    unit.add_timers([_takeover(at, one) for one in tickets[_WAKE_AT_ONCE:]])
+    behind = max(at, unit.now + timedelta(microseconds=1))  # those woken are claimed before it
+    unit.add_timers([_takeover(behind, one) for one in tickets[_WAKE_AT_ONCE:]])
 
 
 class _Ticket:
