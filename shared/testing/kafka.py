@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -304,8 +304,17 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=9092)
     parser.add_argument("--data", type=Path, default=Path(".desk-kafka"))
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     node = KafkaNode(options.data, options.port)
+    asked: list[int] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        """Interrupt; what is raised while an object is finalized is lost, an ended node is not."""
+        asked.append(number)
+        node.terminate()
+        signal.default_int_handler(number, frame)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
     try:
         reason = unavailable() or _serve(node)
     except KeyboardInterrupt:
@@ -314,6 +323,8 @@ def main() -> int:
         reason = str(error)
     finally:
         node.stop()
+    if asked:
+        return 0
     sys.stderr.write(f"kafka: {reason}\n")
     return 1
 
