@@ -5,20 +5,16 @@ of policy, group, priority, customer, service and category.
 """
 
 import asyncio
-import tempfile
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from bench.figures import Figure, rate
+from bench.tables import tables_of
 from services.sla.domain.attainment import Asked
 from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
 from services.sla.queries import read_attainment
-from shared.postgres.embedded import EmbeddedPostgres
-from shared.postgres.migrate import migrate
-from shared.postgres.pool import Pool, open_pool
-from shared.replay import schema
+from shared.postgres.pool import Pool
 from shared.runtime.rollups import Rollups
 
 _BUDGET_MS: Final = 200
@@ -63,32 +59,18 @@ _CASES: Final[dict[str, dict[str, Any]]] = {
 
 def of_attainment(tickets: int) -> list[Figure]:
     """Measure the verdicts of so many tickets."""
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_measure(Path(folder), tickets))
+    return asyncio.run(_measure(tickets))
 
 
-async def _measure(folder: Path, tickets: int) -> list[Figure]:
-    server = EmbeddedPostgres(folder)
-    await server.start()
-    try:
-        await server.ensure_databases(["sla"])
-        dsn = server.dsn("sla")
-        await migrate(dsn)
-        pool = await open_pool(dsn, role="desk_replay", name="bench", size_max=2)
-        try:
-            await _fill(pool, tickets)
-            return await _figures(pool, tickets)
-        finally:
-            await pool.close()
-    finally:
-        await server.stop()
+async def _measure(tickets: int) -> list[Figure]:
+    async with tables_of("sla", READ_MODEL) as pool:
+        await _fill(pool, tickets)
+        return await _figures(pool, tickets)
 
 
 async def _fill(pool: Pool, tickets: int) -> None:
     """Fill the tables as a rebuild does: what is derived comes behind, and all is touched."""
     async with pool.acquire() as connection:
-        async with connection.transaction():
-            await schema.create(connection, READ_MODEL, schema.LIVE)
         await connection.execute(_CLOCKS, tickets)
         await connection.execute(_TICKETS, tickets)
         await connection.execute("TRUNCATE read.touched")

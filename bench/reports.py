@@ -4,25 +4,21 @@ The rows are made in the database itself: five years, 70 groups, times that spre
 """
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from bench.figures import Figure, rate
+from bench.tables import tables_of
 from services.reporting.projections import READ_MODEL
 from services.reporting.queries import Measures, kpis
 from services.reporting.reactions import KpiRollups
 from services.sla.domain.defaults import default_calendars
-from shared.postgres.embedded import EmbeddedPostgres
-from shared.postgres.migrate import migrate
-from shared.postgres.pool import Pool, open_pool
-from shared.replay import schema
+from shared.postgres.pool import Pool
 
 _BUDGET_MS: Final = 200
 _READS: Final = 100
@@ -52,31 +48,17 @@ SELECT ticket_id, ticket_id, 2, created_at + interval '20 minutes' FROM read.tic
 
 def of_reports(tickets: int) -> list[Figure]:
     """Measure reports of so many tickets."""
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_measure(Path(folder), tickets))
+    return asyncio.run(_measure(tickets))
 
 
-async def _measure(folder: Path, tickets: int) -> list[Figure]:
-    server = EmbeddedPostgres(folder)
-    await server.start()
-    try:
-        await server.ensure_databases(["reporting"])
-        dsn = server.dsn("reporting")
-        await migrate(dsn)
-        pool = await open_pool(dsn, role="desk_replay", name="bench", size_max=2)
-        try:
-            await _fill(pool, tickets)
-            return await _figures(pool, tickets)
-        finally:
-            await pool.close()
-    finally:
-        await server.stop()
+async def _measure(tickets: int) -> list[Figure]:
+    async with tables_of("reporting", READ_MODEL) as pool:
+        await _fill(pool, tickets)
+        return await _figures(pool, tickets)
 
 
 async def _fill(pool: Pool, tickets: int) -> None:
     async with pool.acquire() as connection:
-        async with connection.transaction():
-            await schema.create(connection, READ_MODEL, schema.LIVE)
         await connection.execute(_TICKETS, tickets)
         await connection.execute(_VERDICTS)
         await connection.execute(_REPLIES)

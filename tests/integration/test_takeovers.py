@@ -8,14 +8,13 @@ from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
-from support.histories import START, created, written
+from support.histories import START, created, ends, written
 from support.sla_desk import SoakDesk, soak_desk
 from support.sla_soak import START_US, Size, soak
 
 from services.sla import reactions
 from services.sla.domain.rules import PolicyWanted, RulesWanted
 from shared.calendar import SECOND_US, instant, microseconds
-from shared.contracts.intake import TicketClosed, TicketResolved
 from shared.contracts.promises import Goal, Target
 from shared.log.port import Outgoing
 from shared.runtime import timers
@@ -53,17 +52,7 @@ def within(hours: int, minutes: int = 0, **other: Any) -> RulesWanted:
 
 def of_intake(ticket: int, *, is_over: bool = False) -> list[Outgoing]:
     ticket_id = UUID(int=ticket)
-    ends = [
-        TicketResolved(ticket_id=ticket_id, resolved_by="bo", resolution="done"),
-        TicketClosed(
-            ticket_id=ticket_id,
-            closed_by="ann",
-            code="solved",
-            resolved_at=START,
-            reopen_count=0,
-        ),
-    ]
-    events = written("intake", [created(ticket_id), *(ends if is_over else [])])
+    events = written("intake", [created(ticket_id), *(ends(ticket_id) if is_over else [])])
     return [Outgoing(event.type, event.stream_id.encode(), event.value) for event in events]
 
 

@@ -28,6 +28,15 @@ from shared.log.port import Record
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
+def ends(ticket_id: UUID) -> list[EventData]:
+    """Return the end of a ticket: solved and closed."""
+    solved = TicketResolved(ticket_id=ticket_id, resolved_by="bo", resolution="done")
+    closed = TicketClosed(
+        ticket_id=ticket_id, closed_by="ann", code="solved", resolved_at=START, reopen_count=0
+    )
+    return [solved, closed]
+
+
 def created(ticket_id: UUID, title: str = "VPN drops") -> TicketCreated:
     return TicketCreated(
         ticket_id=ticket_id,
@@ -91,16 +100,7 @@ def intake_events(ticket_id: UUID, chance: Random) -> list[EventData]:
             ]
         )
     if chance.random() < 0.5:
-        events += [
-            TicketResolved(ticket_id=ticket_id, resolved_by="bo", resolution="done"),
-            TicketClosed(
-                ticket_id=ticket_id,
-                closed_by="ann",
-                code="solved",
-                resolved_at=START,
-                reopen_count=0,
-            ),
-        ]
+        events += ends(ticket_id)
     return events
 
 
