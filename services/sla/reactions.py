@@ -13,7 +13,7 @@ from services.sla import queries
 from services.sla.domain import publication
 from services.sla.domain.clocks import Clock
 from services.sla.domain.facts import Peaks, facts_of
-from services.sla.domain.history import Fact, in_order
+from services.sla.domain.history import Fact, in_order, may_move
 from services.sla.domain.inheritance import Bequest, bequests, due_times, inherited, told_heir
 from services.sla.domain.ledger import Judgement, Ledger, WithoutDeadline, judge_each
 from services.sla.domain.publication import Knowledge, Said, learn
@@ -23,7 +23,6 @@ from services.sla.handlers import Agreements
 from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.base import EventData, TicketData
 from shared.contracts.envelope import Lineage
-from shared.contracts.intake import TicketCommented
 from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaDueInherited, SlaPolicyPublished, SlaStarted
 from shared.journal.journal import Draft
@@ -43,17 +42,19 @@ _log: Final = structlog.get_logger()
 
 
 class _News(NamedTuple):
-    """Something read that may change clocks, or hand their due times over."""
+    """Something read of a ticket; `is_moving` if it may change clocks, or hands due times over."""
 
     event: Recorded
     fact: Fact | None
     bequest: Bequest | None
+    is_moving: bool
 
 
 async def react(batch: Batch, unit: Unit) -> None:
     """Judge the tickets that others told something about, event by event, as they were read.
 
-    Each event is judged by what was read before it, so batches make no difference (ADR 0022).
+    Each event that may move a clock is judged by what was read before it, so batches make no
+    difference (ADR 0022).
     A version for running cycles has every ticket under way woken when it comes into force.
     """
     told = [event for event in batch.folded if _is_of_a_ticket(event)]
@@ -65,7 +66,7 @@ async def react(batch: Batch, unit: Unit) -> None:
 async def _judge_each(told: Iterable[Recorded], unit: Unit) -> None:
     rules = await queries.load_rules(unit.connection, unit.journal)
     news = [*_news(told, rules)]
-    names = {one.event.stream_id for one in news if not one.event.history}
+    names = {one.event.stream_id for one in news if one.is_moving and not one.event.history}
     if not names:
         return
     news = [one for one in news if one.event.stream_id in names]
@@ -82,16 +83,13 @@ def _is_of_a_ticket(event: Recorded) -> bool:
 
 
 def _news(events: Iterable[Recorded], rules: Rules) -> Iterator[_News]:
-    """Yield what may move a clock; what is said that no rule asks for does not."""
-    messages = rules.rulebook.messages
+    """Yield what is a fact to the clocks, or hands due times over; no rule may ask for a fact."""
     for event in events:
         fact = next(facts_of((event,), rules.peaks), None)
         bequest = next(bequests((event,)), None)
-        is_message = isinstance(event.data, TicketCommented)
-        if is_message and fact is not None and fact.type not in messages:
-            continue
+        may = fact is not None and may_move(fact, rules.rulebook)
         if fact is not None or bequest is not None:
-            yield _News(event, fact, bequest)
+            yield _News(event, fact, bequest, may or bequest is not None)
 
 
 async def on_due(due: Sequence[Timer], unit: Unit) -> None:
@@ -212,13 +210,16 @@ class _Judging:
         return cls(unit, rules, tickets)
 
     def hear(self, news: _News) -> None:
-        """Take in what was read next; judge its ticket, unless it is of another system's past."""
+        """Take in what was read next; judge its ticket if that may move a clock.
+
+        What another system judged is not judged again.
+        """
         ticket = self._tickets[news.event.stream_id]
         if news.fact is not None:
             ticket.facts.append(news.fact)
         if news.bequest is not None:
             ticket.bequests.add(news.bequest)
-        if not news.event.history:
+        if news.is_moving and not news.event.history:
             self.judge(ticket.name, news.event)
 
     def judge(self, name: str, cause: Recorded | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from services.sla.domain.rulebook import Conditions, Fields
+from services.sla.domain.rulebook import Conditions, Fields, Rulebook
 from shared.contracts.promises import HELD_FOR, Value
 
 FactType = Literal[
@@ -176,6 +176,15 @@ def words_of(fact: Fact) -> tuple[str, ...]:
     if fact.type == "held" and fact.reason is not None:
         return ("held", HELD_FOR + fact.reason)
     return (fact.type,)
+
+
+def may_move(fact: Fact, rules: Rulebook) -> bool:
+    """Tell whether a fact may start, stop, change or pause a clock under any of the rules.
+
+    Without one that may not, a ticket that was created has the same ledger at every instant.
+    """
+    words, names = rules.movers
+    return not words.isdisjoint(words_of(fact)) or not names.isdisjoint(fact.changes or ())
 
 
 def spells(found: Sequence[Moment], pause: Conditions) -> Iterator[Spell]:

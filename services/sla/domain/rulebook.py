@@ -18,6 +18,8 @@ Fields = Mapping[str, Value]
 
 REOPENED: Final = "reopened"
 ENDS: Final = ("cancelled", "merged")
+STATES: Final = ("held", "resumed", "resolved", "closed", "cancelled", REOPENED)
+"""What begins or ends a state that a pause can ask for."""
 MESSAGES: Final = ("requester_message", "agent_reply")
 """What rules can ask for of what is said; notes among agents move no clock."""
 _SHARED: Final = ("start", "stop", "cycle", "on_reopen")
@@ -105,7 +107,7 @@ class Version:
 class TargetRules:
     """All that was ever published about one target; its definitions share how its cycles run.
 
-    `words` are the facts and `names` the fields that can move it; nothing else can.
+    `words` are the facts and `names` the fields that can move it, beside its `pauses`.
     """
 
     name: str
@@ -117,6 +119,7 @@ class TargetRules:
     takeovers_us: tuple[int, ...]
     words: frozenset[str]
     names: frozenset[str]
+    pauses: frozenset[Conditions]
 
     def matching(self, fields: Fields, opened_us: int, at_us: int) -> Definition | None:
         """Return the definition for a ticket with such fields, of a cycle that opened then.
@@ -143,9 +146,22 @@ class Rulebook:
     calendars: Mapping[str, WorkingCalendar]
 
     @cached_property
+    def movers(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The words and the fields that may start, stop, change or pause a clock; nothing else."""
+        words = frozenset(("created", "inherited")).union(
+            *(target.words for target in self.targets)
+        )
+        names = frozenset[str]().union(*(target.names for target in self.targets))
+        for pause in frozenset[Conditions]().union(*(target.pauses for target in self.targets)):
+            if pause.words:
+                words |= {*STATES}
+            names |= {name for name, _ in pause.fields}
+        return words, names
+
+    @cached_property
     def messages(self) -> tuple[str, ...]:
         """What is said that may move a clock."""
-        words = {word for target in self.targets for word in target.start.words | target.stop.words}
+        words, _ = self.movers
         return tuple(kind for kind in MESSAGES if kind in words)
 
     def takeovers_after(self, after_us: int) -> Sequence[int]:
@@ -216,6 +232,7 @@ def _rules(
         frozenset(name for name, _ in (*start.fields, *stop.fields)).union(
             name for name in named if name is not None
         ),
+        frozenset(definition.pause for definition in definitions),
     )
 
 
