@@ -244,7 +244,7 @@ def _of_a_service(number: int) -> list[tuple[EventData, datetime]]:
         service=_SERVICES[number // _OUTAGE_EVERY % len(_SERVICES)],
         started_at=at,
         ended_at=at + timedelta(minutes=20),
-        source="manual",
+        source="person",
     )
     maintenance = MaintenanceScheduled(
         maintenance_id=f"maintenance-{number}",

@@ -24,7 +24,7 @@ from shared.contracts.envelope import (
     version_of,
 )
 from shared.contracts.intake import TicketReported
-from shared.contracts.storable import is_suspect, unstorable
+from shared.contracts.storable import is_far, is_suspect, unstorable
 from shared.contracts.upcasters import UPCASTERS
 from shared.log.port import Record
 
@@ -113,6 +113,7 @@ class _Contract:
     decoder: msgspec.json.Decoder[EventData]
     whole: msgspec.json.Decoder[_Whole]
     part: msgspec.json.Decoder[_Part]
+    has_instants: bool
 
 
 def _contract(writer: str, data_type: type[EventData]) -> _Contract:
@@ -140,6 +141,7 @@ def _contract(writer: str, data_type: type[EventData]) -> _Contract:
         msgspec.json.Decoder(data_type),
         cast("msgspec.json.Decoder[_Whole]", msgspec.json.Decoder(whole)),
         cast("msgspec.json.Decoder[_Part]", msgspec.json.Decoder(part)),
+        b'"date-time"' in msgspec.json.encode(msgspec.json.schema(data_type)),
     )
 
 
@@ -279,13 +281,17 @@ def _read_newest(
 
     Nearly every event is. Whatever is not is read again, slowly, for its verdict.
     """
-    if contract is None or value is None or is_suspect(value):
+    if contract is None or value is None:
+        return None
+    if is_suspect(value, has_instants=contract.has_instants):
         return None
     try:
         whole = contract.whole.decode(value)
     except _MALFORMED:
         return None
     if whole.specversion != "1.0" or whole.dataschema != contract.dataschema:
+        return None
+    if is_far(whole.time) or is_far(whole.recordedtime):
         return None
     return whole, cast("EventData", whole.data)
 

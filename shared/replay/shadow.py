@@ -236,4 +236,5 @@ def _add(fold: Fold, records: Sequence[Record]) -> None:
 
 def _ends(records: Sequence[Record]) -> dict[TopicPartition, int]:
     """Return up to where these records reach, in each partition."""
-    return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
+    last = {(record.topic, record.partition): record.offset for record in records}
+    return {TopicPartition(*place): offset + 1 for place, offset in last.items()}
