@@ -1,7 +1,7 @@
 """`desk sla lint` and `desk sla calendar`: rules checked, calendars written; no server."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, ParamSpec, TypeVar, cast
 
@@ -25,7 +25,7 @@ from services.sla.domain.lint import Finding, lint
 from services.sla.domain.rules import PolicyWanted, parts_of
 from services.sla.domain.scenario import CalendarPart, Part, PolicyPart, Scenario
 from shared.errors import InvalidInputError
-from shared.working_hours import read_zone
+from shared.working_hours import WEEKDAYS, read_zone
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -141,8 +141,8 @@ def calendar(  # noqa: PLR0913, PLR0917 one parameter per option
     ics: Annotated[
         list[Path] | None,
         typer.Option(
-            help="iCalendar file: all-day events close their dates, others part of them;"
-            " - reads standard input; may be repeated."
+            help="iCalendar file: all-day events close their dates, others part of them, and those"
+            " that mark work open them; - reads standard input; may be repeated."
         ),
     ] = None,
     calendar_id: Annotated[
@@ -154,8 +154,8 @@ def calendar(  # noqa: PLR0913, PLR0917 one parameter per option
     """Write a calendar from weekly hours, a country's holidays and iCalendar files.
 
     Make-up working days come out as special days with the hours of the weekday they replace. What
-    an iCalendar file closes is closed, whatever the country says. Exit code 2 for a bad option or
-    file.
+    an iCalendar file closes is closed, whatever the country says, and what it marks as work (上班,
+    working day) is worked. Exit code 2 for a bad option or file.
     """
     draft = Draft(
         id=calendar_id,
@@ -201,9 +201,16 @@ def _with_holidays(draft: Draft, country: str, subdivision: str | None, years: r
 
 def _with_file(draft: Draft, file: Path, years: range | None) -> Draft:
     content = read_bytes(file, "--ics")
-    found = _checked(f"--ics {file}", disruptions, content, read_zone(draft.zone), years)
+
+    def is_worked(day: date) -> bool:
+        return WEEKDAYS[day.weekday()] in draft.weekly
+
+    zone = read_zone(draft.zone)
+    found = _checked(f"--ics {file}", disruptions, content, zone, years, is_worked)
+    for doubt in found.doubts:
+        say(f"desk: --ics {file}: {doubt}")
     return draft._replace(
-        closures=(*draft.closures, *found.closures),
+        days=(*draft.days, *found.days),
         interruptions=(*draft.interruptions, *found.interruptions),
     )
 

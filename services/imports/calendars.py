@@ -52,7 +52,7 @@ def country_days(country: str, subdivision: str | None, years: range) -> Country
         for day in sorted(found.weekend_workdays)
         if day.year in years and day not in found
     ]
-    worked = {replaces: day for day, replaces in make_up_days}
+    worked = {make_up.replaces: make_up.day for make_up in make_up_days}
     days_off = sorted((day, name) for day, name in found.items() if day.year in years)
     return CountryDays(
         tuple(

@@ -1,16 +1,17 @@
-"""Closed dates and interruptions from an iCalendar file. Source: RFC 5545.
+"""Closed dates, make-up days and interruptions from an iCalendar file. Source: RFC 5545.
 
 The package `icalendar` reads the file, `dateutil` works out what recurs.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import islice
 from typing import Any, Final, NamedTuple, NoReturn, cast
 from zoneinfo import ZoneInfo
 
-from services.sla.domain.calendar_draft import Closure, Interruption
+from services.imports.work_marks import Mark, mark_of
+from services.sla.domain.calendar_draft import Closure, Interruption, MakeUpDay
 from shared.errors import InvalidInputError
 
 _DATES_MAX: Final = 10_000
@@ -19,6 +20,8 @@ _READ: Final = ("DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "REC
 _BROKEN: Final = re.compile(rf"(?i).*: '(?:{'|'.join(_READ)})\b.*")
 _BEGIN: Final = re.compile(rb"(?i)BEGIN:VEVENT\s*")
 _DAY: Final = timedelta(days=1)
+_SECOND: Final = timedelta(seconds=1)
+_MIDNIGHT: Final = time(tzinfo=UTC)
 _YEARS: Final = range(1900, 2200)
 _BEYOND: Final = "it reaches beyond the years 1900 to 2199; name --years within"
 
@@ -27,10 +30,15 @@ _Component = Any
 
 
 class Disruptions(NamedTuple):
-    """What an iCalendar file takes away from working hours."""
+    """What an iCalendar file changes in working hours.
 
-    closures: tuple[Closure, ...]
+    `days` are closed or worked; of two about one date the later counts: what marks work comes
+    last. `doubts` are sentences about events of which it is not clear whether they mean work.
+    """
+
+    days: tuple[Closure | MakeUpDay, ...]
     interruptions: tuple[Interruption, ...]
+    doubts: tuple[str, ...] = ()
 
 
 class _Event(NamedTuple):
@@ -49,32 +57,50 @@ class _Event(NamedTuple):
         raise InvalidInputError(f"line {self.line} ({self.summary or 'an event'}): {reason}")
 
 
-def disruptions(content: bytes, zone: ZoneInfo, years: range | None) -> Disruptions:
+class _Asked(NamedTuple):
+    """What a calendar wants to know of the events."""
+
+    zone: ZoneInfo
+    years: range | None
+    is_worked: Callable[[date], bool]
+
+
+def disruptions(
+    content: bytes, zone: ZoneInfo, years: range | None, is_worked: Callable[[date], bool]
+) -> Disruptions:
     """Return the dates that all-day events close, and the times that other events take.
 
+    An event that marks work opens its dates instead. One that may mean either is taken for work
+    where it stands alone on a date that the week, by `is_worked`, has off, and a doubt says so.
     Recurrences count as far as `years` reach; without years, they must come to an end. A cancelled
     event counts for nothing. Times are in wall time of `zone`, which is also the zone of an event
     that names none. Raises: InvalidInputError naming the line.
     """
     events = [_event(component, line, zone) for component, line in _components(content)]
-    closures: list[Closure] = []
+    asked = _Asked(zone, years, is_worked)
+    days: list[Closure | MakeUpDay] = []
     interruptions: list[Interruption] = []
+    doubts: dict[str, None] = {}
     for event in events:
-        if str(event.component.get("STATUS", "")).upper() == "CANCELLED" or not event.lasts:
+        if str(event.component.get("STATUS", "")).upper() == "CANCELLED":
             continue
         try:
             for start in _starts(event, events, years):
                 _require_reachable(event, start)
-                if event.is_all_day:
-                    closures.extend(_closures(event, start, years))
-                else:
+                mark = _mark(event, start, asked, doubts)
+                if mark == "work":
+                    days.extend(_make_up_days(event, start, asked))
+                elif event.is_all_day:
+                    days.extend(_closures(event, start, years))
+                elif event.lasts:
                     interruptions.extend(_interruptions(event, start, zone, years))
         except OverflowError:
             event.refuse(_BEYOND)
-        if len(closures) + len(interruptions) > _DATES_MAX:
+        if len(days) + len(interruptions) > _DATES_MAX:
             event.refuse(f"these are more than {_DATES_MAX} dates; name --years")
+    days.sort(key=lambda one: isinstance(one, MakeUpDay))
     in_order = sorted(interruptions, key=lambda one: (one.start, one.end))
-    return Disruptions(tuple(closures), tuple(in_order))
+    return Disruptions(tuple(days), tuple(in_order), tuple(doubts))
 
 
 # --- Reading -----------------------------------------------------------------------------------
@@ -164,9 +190,14 @@ def _listed(event: _Event, name: str) -> list[Any]:
 
 
 def _wall(event: _Event, value: object, name: str) -> datetime:
-    """Return a date or time of the event as wall time in its zone."""
+    """Return a date or time of the event as wall time in its zone.
+
+    Of an event that lasts all day, an instant stands for the date it falls on in the zone; but
+    midnight in UTC, which is no midnight of the zone, for the date that somebody wrote so.
+    """
     if isinstance(value, datetime):
-        own = value if value.tzinfo is None else value.astimezone(event.zone)
+        is_date = event.is_all_day and value.tzinfo is not None and value.timetz() == _MIDNIGHT
+        own = value if is_date or value.tzinfo is None else value.astimezone(event.zone)
         at = own.replace(tzinfo=None)
         return datetime.combine(at, time()) if event.is_all_day else at
     if not isinstance(value, date):
@@ -215,9 +246,9 @@ def _rule(event: _Event, rule: Any) -> str:  # noqa: ANN401 icalendar's vRecur
         until = rule["UNTIL"][0]
         if not isinstance(until, datetime):
             until = datetime.combine(until, time.max.replace(microsecond=0))
-        elif until.tzinfo is not None and not event.is_all_day:
-            until = until.astimezone(event.zone)
-        plain["UNTIL"] = [until.replace(tzinfo=None)]
+        else:
+            until = _wall(event, until, "UNTIL")
+        plain["UNTIL"] = [until]
     return plain.to_ical().decode()
 
 
@@ -233,7 +264,38 @@ def _replaced(event: _Event, events: Iterable[_Event]) -> Iterator[datetime]:
             yield _wall(event, named.dt, "RECURRENCE-ID")
 
 
-# --- What it takes away --------------------------------------------------------------------------
+# --- What it changes ------------------------------------------------------------------------------
+
+
+def _mark(event: _Event, start: datetime, asked: _Asked, doubts: dict[str, None]) -> Mark:
+    """Say whether the event is work; where its words leave that open, the week decides."""
+    component = event.component
+    categories = component.get("CATEGORIES")
+    listed = cast("list[Any]", categories if isinstance(categories, list) else [categories])
+    told = " ".join(one.to_ical().decode() for one in listed if one is not None)
+    mark = mark_of(event.summary, told, str(component.get("X-APPLE-SPECIAL-DAY", "")))
+    if mark != "unclear":
+        return mark
+    mark = "work" if event.lasts <= _DAY and not asked.is_worked(start.date()) else "off"
+    doubts[
+        f"line {event.line} ({event.summary}): may mean work or time off; {start:%Y-%m-%d} is"
+        f" taken for {'work' if mark == 'work' else 'time off'}. Write 上班 or 放假 in the title"
+    ] = None
+    return mark
+
+
+def _make_up_days(event: _Event, start: datetime, asked: _Asked) -> Iterator[MakeUpDay]:
+    """Yield the dates on which a marked event begins or goes on."""
+    if event.is_all_day:
+        first, last = start.date(), (start + event.lasts - _SECOND).date()
+    else:
+        starts = start.replace(tzinfo=event.zone).astimezone(UTC)
+        ends = starts + max(event.lasts - _SECOND, timedelta())
+        first, last = (at.astimezone(asked.zone).date() for at in (starts, ends))
+    for number in range(min((last - first) // _DAY, _DATES_MAX) + 1):
+        day = first + number * _DAY
+        if asked.years is None or day.year in asked.years:
+            yield MakeUpDay(day, None, event.summary)
 
 
 def _closures(event: _Event, start: datetime, years: range | None) -> Iterator[Closure]:

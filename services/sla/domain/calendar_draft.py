@@ -36,6 +36,7 @@ class MakeUpDay(NamedTuple):
 
     day: date
     replaces: date | None
+    reason: str = ""
 
 
 class Interruption(NamedTuple):
@@ -54,7 +55,7 @@ class Draft(NamedTuple):
     weekly: Weekly
     holidays: Sequence[Closure] = ()
     make_up_days: Sequence[MakeUpDay] = ()
-    closures: Sequence[Closure] = ()
+    days: Sequence[Closure | MakeUpDay] = ()
     interruptions: Sequence[Interruption] = ()
 
 
@@ -142,8 +143,11 @@ def draw(draft: Draft) -> Drawn:
         board.close(day, reason)
     for make_up in draft.make_up_days:
         board.open(make_up)
-    for day, reason in draft.closures:
-        board.close(day, reason)
+    for change in draft.days:
+        if isinstance(change, MakeUpDay):
+            board.open(change)
+        else:
+            board.close(*change)
     for interruption in draft.interruptions:
         board.interrupt(interruption)
     board.hand_over()
@@ -179,12 +183,17 @@ class _Board:
         self._say(day, reason)
 
     def open(self, make_up: MakeUpDay) -> None:
-        """Give a make-up day the windows of the weekday it replaces, or Monday's."""
-        day, replaces = make_up
-        usual = [] if replaces is None else [self._weekly[replaces.weekday()]]
-        windows = next((found for found in (*usual, *self._weekly) if found), ())
-        self._set(day, windows)
-        self._say(day, "make-up working day" + (f" for {replaces}" if replaces else ""))
+        """Give a make-up day the windows of the weekday it replaces.
+
+        Where that is not known, those of its own weekday, of what opened it before, or of Monday.
+        """
+        day, replaces, reason = make_up
+        if replaces is not None or day not in self.special:
+            usual = [self._weekly[one.weekday()] for one in (replaces or day,)]
+            windows = next((found for found in (*usual, *self._weekly) if found), ())
+            self._set(day, windows)
+        for_day = f" for {replaces}" if replaces else ""
+        self._say(day, f"make-up working day{for_day}" + (f", {reason}" if reason else ""))
 
     def interrupt(self, interruption: Interruption) -> None:
         start, end, reason = interruption
