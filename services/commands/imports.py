@@ -1,8 +1,9 @@
 """`desk import servicenow`: the past of another system."""
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import httpx
 import msgspec
@@ -22,42 +23,64 @@ from services.commands.common import (
     print_json,
     run,
 )
-from services.imports.client import Report, read_incidents, send
+from services.imports.client import Report, Source, find_order, read_incidents, send
+from services.imports.dates import read_order
+from shared.clock import SystemClock
+from shared.errors import InvalidInputError
 
 app = typer.Typer(help="Take over the past of another system.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(help="CSV file, gzipped or not.")]
+_SHOWN: Final = 10
+_INCOMPLETE: Final = 1
 
 
-@app.command("servicenow", help="Incident audit log of ServiceNow. Repeating changes nothing.")
-def servicenow(
+@app.command("servicenow")
+def servicenow(  # noqa: PLR0913, PLR0917 one parameter per option
     file: File,
+    dates: Annotated[
+        str | None,
+        typer.Option(
+            help="Order of the dates: day-first, month-first or year-first. Without it, a day over"
+            " 12 must prove the order."
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="How the text is encoded, if not in Unicode, such as cp1252."),
+    ] = None,
     as_json: Json = False,  # noqa: FBT002 a switch of the command line
     wait: Annotated[bool, typer.Option(help="Wait until the read models show it.")] = True,  # noqa: FBT002 a switch
     data: Data = DEFAULT_DATA,
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Read the file and send it through the services' import doors.
+    """Take over an incident audit log of ServiceNow. Repeating changes nothing.
 
     Killed half-way and started again it goes on. Rows that cannot be read are written with line
-    and reason to FILE.parked.ndjson in the current folder; the rest goes on.
+    and reason to FILE.parked.ndjson in the current folder; the rest goes on. Exit code 1 if
+    anything was lost, or nothing was there to be taken.
     """
     if not file.is_file():
         raise typer.BadParameter(f"there is no file {file}")
-    report, seconds = run(
-        _take_over(Target(data, url, token), file, file.stat().st_size, wait=wait)
-    )
+    try:
+        order = None if dates is None else read_order(dates)
+    except InvalidInputError as error:
+        raise typer.BadParameter(error.detail, param_hint="--dates") from error
+    source = Source(file, SystemClock().now(), encoding, order)
+    report, seconds = run(_take_over(Target(data, url, token), source, wait=wait))
     parked_file = _write_parked(file, report)
     if as_json:
         print_json(_as_json(report, seconds, parked_file))
     else:
         _print(report, seconds, parked_file)
-    if report.refused:
-        raise typer.Exit(1)
+    if not report.is_whole:
+        raise typer.Exit(_INCOMPLETE)
 
 
-async def _take_over(target: Target, file: Path, size: int, *, wait: bool) -> tuple[Report, float]:
+async def _take_over(target: Target, source: Source, *, wait: bool) -> tuple[Report, float]:
     report = Report()
+    file = source.path
+    order = find_order(source)
     loop = asyncio.get_running_loop()
     async with desk_client(target) as client:
         columns = (
@@ -67,14 +90,14 @@ async def _take_over(target: Target, file: Path, size: int, *, wait: bool) -> tu
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=err, transient=True) as bar:
-            task = bar.add_task(file.name, total=size)
+            task = bar.add_task(file.name, total=file.stat().st_size)
 
             def progress(position: int) -> None:
                 bar.update(task, completed=position)
 
             began = loop.time()
             try:
-                await send(client, read_incidents(file, report, progress), report)
+                await send(client, read_incidents(source, order, report, progress), report)
             except ExceptionGroup as group:
                 raise group.exceptions[0] from group
             seconds = loop.time() - began
@@ -109,6 +132,7 @@ def _write_parked(file: Path, report: Report) -> Path | None:
 
 def _as_json(report: Report, seconds: float, parked_file: Path | None) -> dict[str, Any]:
     return {
+        "complete": report.is_whole,
         "rows": report.rows,
         "incidents": report.incidents,
         "seconds": round(seconds, 2),
@@ -117,6 +141,8 @@ def _as_json(report: Report, seconds: float, parked_file: Path | None) -> dict[s
         "events_known": report.known,
         "refused": report.refused,
         "parked": report.parked,
+        "incomplete_incidents": report.partial,
+        "missing_incidents": report.missing,
         "parked_file": None if parked_file is None else str(parked_file),
         "disagreements": [
             {"what": what, "incidents": count, "example": report.examples[what]}
@@ -147,3 +173,22 @@ def _print(report: Report, seconds: float, parked_file: Path | None) -> None:
             out.print(f"  {count:>7,} {what} (such as {report.examples[what]})", highlight=False)
     for sentence in report.refused[:5]:
         err.print(f"refused: {sentence}", highlight=False)
+    for sentence in _losses(report):
+        err.print(f"desk: {sentence}", highlight=False, soft_wrap=True)
+
+
+def _losses(report: Report) -> Iterator[str]:
+    """Yield what an import that is not whole has to say, in sentences."""
+    if not report.incidents:
+        yield f"nothing was taken over: {'no row could be read' if report.rows else 'no rows'}"
+    if report.partial:
+        yield f"these incidents were taken over without all their rows: {_named(report.partial)}"
+    if report.missing:
+        yield f"these incidents were not taken over: {_named(report.missing)}"
+    if report.refused:
+        yield f"the desk refused {len(report.refused):,} pasts"
+
+
+def _named(numbers: Sequence[str]) -> str:
+    more = len(numbers) - _SHOWN
+    return ", ".join(numbers[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

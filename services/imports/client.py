@@ -1,20 +1,30 @@
 """Sending the past of incidents to the import doors, batch by batch; repeating changes nothing."""
 
 import asyncio
-import csv
-import gzip
-import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final
 
 import httpx
 import msgspec
 
-from services.imports.servicenow import SOURCE, Incident, Past, Row, read_row, take_over
-from shared.errors import InvalidInputError, StartupError, UnavailableError
+from services.imports import csv_files
+from services.imports.csv_files import read_rows
+from services.imports.dates import Evidence, Order
+from services.imports.servicenow import (
+    COLUMNS,
+    DATES,
+    SOURCE,
+    Incident,
+    Past,
+    Row,
+    read_row,
+    take_over,
+)
+from shared.errors import InvalidInputError, UnavailableError
 
 BATCH_INCIDENTS: Final = 200
 _IN_FLIGHT: Final = 8
@@ -32,9 +42,29 @@ class Parked:
     row: str
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to take over: where it is, how its text is encoded, in what order its dates are.
+
+    An order of None is found out, at the time `now`; see `services.imports.dates`.
+    """
+
+    path: Path
+    now: datetime
+    encoding: str | None = None
+    order: Order | None = None
+
+    def rows(self) -> Iterator[csv_files.Row]:
+        """Yield the file's rows. Raises: StartupError."""
+        return read_rows(self.path, COLUMNS, self.encoding)
+
+
 @dataclass(slots=True)
 class Report:
-    """What an import came to. `added` and `known` count events, by service."""
+    """What an import came to. `added` and `known` count events, by service.
+
+    `lost` counts the rows that could not be read, by incident, where they name one.
+    """
 
     rows: int = 0
     incidents: int = 0
@@ -42,61 +72,81 @@ class Report:
     known: Counter[str] = field(default_factory=Counter[str])
     refused: list[str] = field(default_factory=list[str])
     parked: list[Parked] = field(default_factory=list[Parked])
+    lost: Counter[str] = field(default_factory=Counter[str])
+    taken: set[str] = field(default_factory=set[str])
     disagreements: Counter[str] = field(default_factory=Counter[str])
     examples: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether something was taken over, and nothing of it was lost."""
+        return self.incidents > 0 and not self.parked and not self.refused
+
+    @property
+    def partial(self) -> list[str]:
+        """The incidents that the desk has without some of their rows."""
+        return sorted(self.lost.keys() & self.taken)
+
+    @property
+    def missing(self) -> list[str]:
+        """The incidents of which no row could be read."""
+        return sorted(self.lost.keys() - self.taken)
+
+    def park(self, row: csv_files.Row, reason: str) -> None:
+        """Note a row that cannot be read."""
+        text = ",".join(str(value) for value in row.fields.values())
+        self.parked.append(Parked(row.line, reason, text))
+        if number := (row.fields.get("number") or "").strip():
+            self.lost[number] += 1
 
     def note(self, incident: Incident) -> None:
         """Count an incident and where its own accounts disagree."""
         self.incidents += 1
+        self.taken.add(incident.number)
         for sentence in incident.disagreements:
             self.disagreements[sentence] += 1
             self.examples.setdefault(sentence, incident.number)
 
 
+def find_order(source: Source) -> Order:
+    """Return the order of the file's dates, having read it to its end.
+
+    Raises: StartupError when it cannot be read; InvalidInputError when one date contradicts
+    another, or none proves the order.
+    """
+    evidence = Evidence(source.now, source.order)
+    for row in source.rows():
+        for name in DATES:
+            if text := row.fields.get(name):
+                evidence.note(row.line, name, text)
+    return evidence.order()
+
+
 def read_incidents(
-    path: Path, report: Report, progress: Callable[[int], None]
+    source: Source, order: Order, report: Report, progress: Callable[[int], None]
 ) -> Iterator[Incident]:
-    """Yield the incidents of a CSV file, packed or not; bad rows are parked in the report.
+    """Yield the incidents of a file whose dates are in that order; bad rows are parked.
 
     `progress` is told how many bytes of the file have been read. Raises: StartupError when the
     file cannot be read at all.
     """
     waiting: list[Row] = []
     finished: set[str] = set()
-    for line, fields, position in _lines(path):
+    for found in source.rows():
         report.rows += 1
         try:
-            row = read_row(line, fields, finished)
+            row = read_row(found.line, found.fields, order, finished)
         except InvalidInputError as error:
-            report.parked.append(Parked(line, error.detail, _as_text(fields)))
+            report.park(found, error.detail)
             continue
         if waiting and waiting[0].number != row.number:
             finished.add(waiting[0].number)
             yield take_over(waiting)
             waiting = []
-            progress(position)
+            progress(found.position)
         waiting.append(row)
     if waiting:
         yield take_over(waiting)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, str | None], int]]:
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            content = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if packed else file
-            reader = csv.DictReader(io.TextIOWrapper(content, encoding="utf-8", newline=""))
-            if "incident_state" not in (reader.fieldnames or ()):
-                raise StartupError(f"{path} is no incident log: no column incident_state")
-            for fields in reader:
-                yield reader.line_num, cast("dict[str, str | None]", fields), file.tell()
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise StartupError(f"cannot read {path}: {error}") from error
-
-
-def _as_text(fields: dict[str, str | None]) -> str:
-    return ",".join(str(value) for value in fields.values())
 
 
 async def send(client: httpx.AsyncClient, incidents: Iterator[Incident], report: Report) -> None:

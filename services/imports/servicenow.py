@@ -7,15 +7,18 @@ where the two disagree, `disagreements` says so.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
 from typing import Final, TypeVar
 from uuid import UUID
 
+from services.imports import servicenow_words as words
+from services.imports.dates import Order, read_instant
 from shared.contracts.base import Level, Priority
 from shared.contracts.intake import (
     Requester,
     Scope,
+    TicketCancelled,
     TicketClosed,
     TicketCreated,
     TicketEvent,
@@ -34,33 +37,21 @@ from shared.ids import reported_ticket_id
 _V = TypeVar("_V")
 
 SOURCE: Final = "servicenow"
-_MISSING: Final = frozenset({"?", ""})
+COLUMNS: Final = (
+    *("number", "incident_state", "sys_updated_at", "sys_updated_by", "opened_at", "contact_type"),
+    *("impact", "urgency", "priority", "reassignment_count", "reopen_count", "made_sla"),
+)
+"""What every row needs."""
+DATES: Final = ("opened_at", "sys_updated_at", "resolved_at", "closed_at")
 _UNASSIGNED: Final = "unassigned"
-_LEVELS: Final[Mapping[str, Level]] = {"1": "high", "2": "medium", "3": "low"}
-_PRIORITIES: Final[Mapping[str, Priority]] = {"1": "P1", "2": "P2", "3": "P3", "4": "P4"}
-_CHANNELS: Final = {
-    "Phone": "phone",
-    "IVR": "phone",
-    "Email": "mail",
-    "Self service": "portal",
-    "Direct opening": "walk_in",
-}
-_STATES: Final = {
-    "New": "new",
-    "Active": "in_progress",
-    "Awaiting User Info": "requester",
-    "Awaiting Vendor": "vendor",
-    "Awaiting Problem": "problem",
-    "Awaiting Evidence": "evidence",
-    "Resolved": "resolved",
-    "Closed": "closed",
-}
-_NOT_HOLDS: Final = frozenset({"new", "in_progress", "resolved", "closed"})
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One update of one incident, checked; `state` is ours, a hold by its reason."""
+    """One update of one incident, checked; `state` is ours, a hold by its reason.
+
+    `beyond` tells of a priority for which ours have no rank.
+    """
 
     line: int
     number: str
@@ -82,6 +73,7 @@ class Row:
     impact: Level
     urgency: Level
     priority: Priority
+    beyond: str
     group: str | None
     agent: str | None
     reassignment_count: int
@@ -110,45 +102,53 @@ class Incident:
     disagreements: tuple[str, ...]
 
 
-def read_row(line: int, fields: Mapping[str, str | None], finished: Collection[str] = ()) -> Row:
-    """Check one row; `finished` are the incidents whose rows have all been read already.
+def read_row(
+    line: int,
+    fields: Mapping[str | None, str | None],
+    order: Order,
+    finished: Collection[str] = (),
+) -> Row:
+    """Check one row, whose dates are in that order.
 
-    Raises: InvalidInputError naming the column at fault.
+    `finished` are the incidents whose rows have all been read already. Raises: InvalidInputError
+    naming the column at fault.
     """
     if None in fields.values() or None in fields:
         raise InvalidInputError("the row has not as many columns as the header")
-    text = {name: value or "" for name, value in fields.items()}
+    text = {str(name): (value or "").strip() for name, value in fields.items()}
     number = _required(text, "number")
     if number in finished:
         raise InvalidInputError(f"rows of {number} are not together", field="number")
+    priority = text.get("priority", "")
     subcategory = _optional(text, "subcategory")
     category = _optional(text, "category")
     return Row(
         line=line,
         number=number,
-        state=_mapped(text, "incident_state", _STATES),
-        at=_instant(text, "sys_updated_at"),
+        state=_state(text),
+        at=_instant(text, "sys_updated_at", order),
         by=_required(text, "sys_updated_by"),
-        opened_at=_instant(text, "opened_at"),
+        opened_at=_instant(text, "opened_at", order),
         opened_by=_optional(text, "opened_by") or "unknown",
-        resolved_at=_optional_instant(text, "resolved_at"),
+        resolved_at=_optional_instant(text, "resolved_at", order),
         resolved_by=_optional(text, "resolved_by") or "unknown",
-        closed_at=_optional_instant(text, "closed_at"),
+        closed_at=_optional_instant(text, "closed_at", order),
         code=_optional(text, "closed_code") or "unknown",
         caller=_optional(text, "caller_id") or "unknown",
-        channel=_mapped(text, "contact_type", _CHANNELS),
+        channel=_mapped(text, "contact_type", words.CHANNELS),
         category=category,
         title=", ".join(part for part in (category, subcategory) if part) or "Incident",
         symptom=_optional(text, "u_symptom"),
         service=_optional(text, "cmdb_ci"),
-        impact=_mapped(text, "impact", _LEVELS, first_word=True),
-        urgency=_mapped(text, "urgency", _LEVELS, first_word=True),
-        priority=_mapped(text, "priority", _PRIORITIES, first_word=True),
+        impact=_ranked(text, "impact", words.LEVELS),
+        urgency=_ranked(text, "urgency", words.LEVELS),
+        priority=_ranked(text, "priority", words.PRIORITIES),
+        beyond=f" as {priority}" if _number(priority) in words.BEYOND else "",
         group=_optional(text, "assignment_group"),
         agent=_optional(text, "assigned_to"),
         reassignment_count=_count(text, "reassignment_count"),
         reopen_count=_count(text, "reopen_count"),
-        made_sla=_mapped(text, "made_sla", {"true": True, "false": False}),
+        made_sla=_mapped(text, "made_sla", words.TRUTHS),
     )
 
 
@@ -192,7 +192,7 @@ def _transition(ticket_id: UUID, state: str, row: Row, statement: Row) -> Iterat
     """Yield what leads from `state` to the row's; going back to New yields nothing."""
     if row.state in {state, "new"}:
         return
-    if state in {"resolved", "closed"} and row.state != "closed":
+    if state in words.ENDS and row.state not in {"closed", "cancelled"}:
         yield TicketReopened(
             ticket_id=ticket_id, reopened_by=row.by, reason="", reopen_count=row.reopen_count
         )
@@ -200,7 +200,7 @@ def _transition(ticket_id: UUID, state: str, row: Row, statement: Row) -> Iterat
     match row.state:
         case "in_progress" if state == "new":
             yield TicketStarted(ticket_id=ticket_id, agent_id=row.agent or row.by)
-        case "in_progress" if state not in _NOT_HOLDS:
+        case "in_progress" if state not in words.NOT_HOLDS:
             yield TicketResumed(ticket_id=ticket_id)
         case "in_progress":
             return
@@ -216,6 +216,8 @@ def _transition(ticket_id: UUID, state: str, row: Row, statement: Row) -> Iterat
                 resolved_at=statement.resolved_at,
                 reopen_count=statement.reopen_count,
             )
+        case "cancelled":
+            yield TicketCancelled(ticket_id=ticket_id, cancelled_by=row.by, reason=row.code)
         case reason:
             yield TicketHeld(ticket_id=ticket_id, reason=reason)
 
@@ -234,7 +236,7 @@ def _routing(ticket_id: UUID, rows: Sequence[Row]) -> Iterator[Past]:
 
 
 def _sla(ticket_id: UUID, last: Row) -> Iterator[Past]:
-    if last.closed_at is None:
+    if last.closed_at is None or last.state == "cancelled":
         return
     outcome = SlaMet if last.made_sla else SlaMissed
     verdict = outcome(
@@ -261,7 +263,7 @@ def _disagreements(rows: Sequence[Row], intake: Sequence[Past]) -> Iterator[str]
         yield "states another resolved_at than its last change to Resolved"
     if not solved and last.resolved_at is not None:
         yield "states a resolved_at, but never went through Resolved"
-    if last.state != "closed":
+    if last.state not in {"closed", "cancelled"}:
         yield "its last row is not Closed"
     if reopened != last.reopen_count:
         yield "states another reopen_count than it has changes back from Resolved or Closed"
@@ -309,7 +311,7 @@ def _prioritized(ticket_id: UUID, row: Row) -> TicketPrioritized:
         priority=row.priority,
         impact=row.impact,
         urgency=row.urgency,
-        reasons=("stated by ServiceNow",),
+        reasons=(f"stated by ServiceNow{row.beyond}",),
         policy_version=0,
     )
 
@@ -326,29 +328,35 @@ def _assigned(ticket_id: UUID, row: Row) -> TicketAssigned:
 
 
 def _required(text: Mapping[str, str], name: str) -> str:
-    value = text.get(name, "")
-    if value in _MISSING:
+    value = _optional(text, name)
+    if value is None:
         raise InvalidInputError(f"{name} is missing", field=name)
     return value
 
 
 def _optional(text: Mapping[str, str], name: str) -> str | None:
     value = text.get(name, "")
-    return None if value in _MISSING else value
+    return None if value.lower() in words.MISSING else value
 
 
-def _instant(text: Mapping[str, str], name: str) -> datetime:
-    value = _required(text, name)
+def _state(text: Mapping[str, str]) -> str:
+    value = _required(text, "incident_state")
+    state = words.state_of(value, _optional(text, "hold_reason"))
+    if state is None:
+        raise InvalidInputError(f"incident_state is unknown: {value!r}", field="incident_state")
+    return state
+
+
+def _instant(text: Mapping[str, str], name: str, order: Order) -> datetime:
     try:
-        return datetime.strptime(value, "%d/%m/%Y %H:%M").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise InvalidInputError(
-            f"{name} is no day/month/year time: {value!r}", field=name
-        ) from error
+        return read_instant(_required(text, name), order)
+    except InvalidInputError as error:
+        told = error.detail if error.field else f"{name} {error.detail}"
+        raise InvalidInputError(told, field=name) from error
 
 
-def _optional_instant(text: Mapping[str, str], name: str) -> datetime | None:
-    return None if _optional(text, name) is None else _instant(text, name)
+def _optional_instant(text: Mapping[str, str], name: str, order: Order) -> datetime | None:
+    return None if _optional(text, name) is None else _instant(text, name, order)
 
 
 def _count(text: Mapping[str, str], name: str) -> int:
@@ -358,11 +366,19 @@ def _count(text: Mapping[str, str], name: str) -> int:
     return int(value)
 
 
-def _mapped(
-    text: Mapping[str, str], name: str, values: Mapping[str, _V], *, first_word: bool = False
-) -> _V:
+def _mapped(text: Mapping[str, str], name: str, values: Mapping[str, _V]) -> _V:
     value = _required(text, name)
-    key = value.split(" ", 1)[0] if first_word else value
+    key = words.plain(value)
     if key not in values:
         raise InvalidInputError(f"{name} is unknown: {value!r}", field=name)
     return values[key]
+
+
+def _ranked(text: Mapping[str, str], name: str, values: Mapping[str, _V]) -> _V:
+    """Return the value of `2 - Medium`, of `2` or of `Medium`."""
+    value = _required(text, name)
+    return _mapped({name: _number(value) if _number(value) in values else value}, name, values)
+
+
+def _number(text: str) -> str:
+    return words.plain(text).split(" ", 1)[0]

@@ -157,8 +157,8 @@ def test_the_real_log_is_taken_over(tmp_path: Path, real_data: Path) -> None:
     file = real_data / "uci-incident-498" / "incident_event_log.csv.gz"
     with DeskProcess(tmp_path / "desk") as desk:
         taken = desk.run("import", "servicenow", str(file), "--json")
-        assert taken.returncode == 0, taken.stderr
         report = json.loads(taken.stdout)
+        assert (taken.returncode, report["complete"]) == (1, False)  # five rows were lost
         assert (report["rows"], report["incidents"]) == (141_712, 24_918)
         assert [row["line"] for row in report["parked"]] == [115643, 115644, 124509, 124510, 124511]
         kpi = json.loads(desk.run("report", "kpi", "--json").stdout)["overall"]
