@@ -54,8 +54,9 @@ kafka: setup ## start a one-node Kafka broker on 127.0.0.1:9092 (Java 17 and Mav
 demo: setup ## play a working day on the running desk
 	@exec $(BIN)/desk demo --data $(DATA)
 
-docs: setup ## write the generated documents again: event schemas and catalogue
+docs: setup ## write the generated documents again: event schemas, catalogue, access
 	$(BIN)/python -m shared.contracts.catalogue
+	$(BIN)/python -m services.access_page
 
 folds: setup ## write the digests of folds whose version was raised
 	PYTHONPATH=tests $(BIN)/python -m support.fold_digests

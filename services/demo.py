@@ -36,11 +36,15 @@ _HOLDS: Final = ("requester", "vendor", "change")
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """How much happens, how fast, and which day it is."""
+    """How much happens, how fast, and which day it is.
+
+    `as_requester` gives a token of a requester, by their id; without it nobody rates.
+    """
 
     tickets: int
     speed: float
     seed: int
+    as_requester: Callable[[str], str] | None = None
 
 
 class Dice:
@@ -60,7 +64,10 @@ class Dice:
 
 
 async def play(client: httpx.AsyncClient, day: Day, out: Console) -> None:
-    """Play the day. Raises: UnavailableError with the desk's own words when it refuses a step."""
+    """Play the day; people rate where the day can speak as them.
+
+    Raises: UnavailableError with the desk's own words when it refuses a step.
+    """
     dice = Dice(day.seed)
     await _hire(client)
     promises = await _ask(client, "GET", "/sla/policies/standard")
@@ -100,6 +107,7 @@ async def _ticket(
     client: httpx.AsyncClient, day: Day, dice: Dice, number: int, out: Console
 ) -> None:
     name = f"demo-{day.seed}-{number}"
+    user = f"user-{int(dice.share(name, 'user') * 40)}"
 
     async def later(hours: float) -> None:
         await asyncio.sleep(hours * 3600 / day.speed)
@@ -111,7 +119,7 @@ async def _ticket(
         "POST",
         "/intake/tickets",
         {
-            "requester": {"id": f"user-{int(dice.share(name, 'user') * 40)}"},
+            "requester": {"id": user},
             "title": title,
             "kind": "service_request" if dice.share(name, "kind") < 0.2 else "incident",
             "category": category,
@@ -127,7 +135,10 @@ async def _ticket(
         await _ask(client, "POST", f"{ticket}/cancel", {"reason": "reported twice"})
         return
     await later(dice.share(name, "wait") * 0.6)
-    await _work(client, ticket, name, dice, later, solution)
+    if await _work(client, ticket, name, dice, later, solution) and day.as_requester is not None:
+        score = 1 + int((1 - dice.share(name, "score") ** 2) * 5)
+        rating = {"score": min(score, 5)}
+        await _ask(client, "POST", f"{ticket}/rate", rating, token=day.as_requester(user))
 
 
 async def _work(
@@ -137,7 +148,8 @@ async def _work(
     dice: Dice,
     later: Callable[[float], Awaitable[None]],
     solution: str,
-) -> None:
+) -> bool:
+    """Work on a ticket to its end; say whether its requester rates it."""
     await _ask(client, "POST", f"{ticket}/start", {})
     await _ask(client, "POST", f"{ticket}/comments", {"text": "We are on it."}, key=f"{name}-reply")
     if dice.share(name, "hold") < 0.25:
@@ -152,12 +164,11 @@ async def _work(
         await _ask(client, "POST", f"{ticket}/reopen", {"reason": "It came back."})
         await later(0.5)
         await _ask(client, "POST", f"{ticket}/resolve", {"resolution": f"{solution} Again."})
-    if dice.share(name, "close") < 0.85:
-        await later(0.3)
-        await _ask(client, "POST", f"{ticket}/close", {})
-        if dice.share(name, "rates") < 0.6:
-            score = 1 + int((1 - dice.share(name, "score") ** 2) * 5)
-            await _ask(client, "POST", f"{ticket}/rate", {"score": min(score, 5)})
+    if dice.share(name, "close") >= 0.85:
+        return False
+    await later(0.3)
+    await _ask(client, "POST", f"{ticket}/close", {})
+    return dice.share(name, "rates") < 0.6
 
 
 async def _write_article(client: httpx.AsyncClient, seed: int) -> None:
@@ -171,9 +182,17 @@ async def _write_article(client: httpx.AsyncClient, seed: int) -> None:
 
 
 async def _ask(
-    client: httpx.AsyncClient, method: str, path: str, body: object = None, key: str | None = None
+    client: httpx.AsyncClient,
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    key: str | None = None,
+    token: str | None = None,
 ) -> Any:  # noqa: ANN401 JSON
     headers = {} if key is None else {"Idempotency-Key": key}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
     if method == "GET":
         response = await client.get(path)
     else:

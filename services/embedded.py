@@ -113,7 +113,7 @@ async def _serve_all(
         async with running_all(dsns, house) as rooms:
             token = issuer.issue(
                 "cli",
-                [Role.ADMIN],
+                [Role.ADMIN, Role.IMPORTER],
                 services=[ALL_SERVICES],
                 expires_in=timedelta(days=_TOKEN_DAYS),
                 now=clock.now(),

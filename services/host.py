@@ -6,10 +6,10 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
 import httpx
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
@@ -23,14 +23,14 @@ from services.settings import DeskSettings
 from shared.clock import Clock
 from shared.contracts.registry import TOPICS
 from shared.errors import StartupError
+from shared.http.access import ANY_ROLE, ANYONE, Access
 from shared.http.app import ServiceInfo, create_app
 from shared.http.auth import (
+    Admitted,
     DeskState,
     LocalIssuer,
     OidcIssuer,
-    Principal,
     TokenVerifier,
-    requires,
 )
 from shared.http.health import Check, health_router, metrics_router
 from shared.http.kernel import Room, make_app, service_checks
@@ -55,6 +55,15 @@ ROOMS: Final[Mapping[str, Callable[[], Room]]] = {
 
 _FRONT: Final = "desk"
 """What belongs to the process and not to one service of it."""
+FRONT_ACCESS: Final = Access(
+    {
+        "GET /": ANY_ROLE,
+        "GET /metrics": "auditor integration admin",
+        "GET /health/live": ANYONE,
+        "GET /health/ready": ANYONE,
+    },
+    common={},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +195,13 @@ def front_door(rooms: Sequence[Running], house: House) -> ASGIApp:
         for check in service_checks(one.service)
     ]
     info = ServiceInfo(_FRONT, "Deskledger", VERSION, "Five services under one address.")
-    state = DeskState(_FRONT, house.verifier, house.clock, house.registry.for_service(_FRONT))
+    state = DeskState(
+        _FRONT, house.verifier, house.clock, house.registry.for_service(_FRONT), FRONT_ACCESS
+    )
     index = APIRouter()
 
     @index.get("/", include_in_schema=False)
-    async def services_here(_: Annotated[Principal, Depends(requires())]) -> dict[str, str]:
+    async def services_here(_: Admitted) -> dict[str, str]:
         return {one.room.info.name: f"/{one.room.info.name}/docs" for one in rooms}
 
     probes = [health_router(checks), metrics_router(house.registry)]

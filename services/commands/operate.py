@@ -1,5 +1,8 @@
 """`desk migrate`, `desk topics`, `desk demo`."""
 
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -100,6 +103,28 @@ def _named(kafka: str | None) -> str:
     return kafka
 
 
+def _requesters(data: Path) -> Callable[[str], str] | None:
+    """Return what gives a requester's token, where the desk's key is at hand."""
+    from services.embedded import key_file
+    from shared.clock import SystemClock
+    from shared.http.auth import ALL_SERVICES, LocalIssuer, Role
+
+    if not key_file(data).exists():
+        return None
+    issuer = LocalIssuer.load_or_create(key_file(data))
+
+    def token(subject: str) -> str:
+        return issuer.issue(
+            subject,
+            [Role.REQUESTER],
+            services=[ALL_SERVICES],
+            expires_in=timedelta(minutes=5),
+            now=SystemClock().now(),
+        )
+
+    return token
+
+
 def demo(
     data: Data = DEFAULT_DATA,
     url: Url = None,
@@ -116,8 +141,10 @@ def demo(
     """
     from services.demo import Day, play
 
+    day = Day(tickets=tickets, speed=speed, seed=seed, as_requester=_requesters(data))
+
     async def work() -> None:
         async with desk_client(Target(data, url, token)) as client:
-            await play(client, Day(tickets=tickets, speed=speed, seed=seed), out)
+            await play(client, day, out)
 
     run(work())

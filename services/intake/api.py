@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.intake import queries, schemas
+from services.intake.access import door_of, may_split, relations
 from services.intake.domain.commands import (
     CancelTicket,
     CloseTicket,
@@ -31,7 +32,7 @@ from shared.errors import DeskError, ForbiddenError, NotFoundError
 from shared.faults import from_undecodable
 from shared.http import cloudevents, idempotency, preferences
 from shared.http.answers import answer, item_error, settle
-from shared.http.auth import Principal, Role, requires
+from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
 from shared.http.conditional import refuse_if_match
@@ -42,14 +43,15 @@ from shared.postgres.pool import Pool
 from shared.telemetry.context import lineage
 
 _NO_TICKET: Final = UUID(int=0)
-_Anyone = Annotated[Principal, Depends(requires())]
-_Door = Annotated[
-    Principal, Depends(requires(Role.INTEGRATION, Role.AGENT, Role.MANAGER, Role.REQUESTER))
-]
-_Agent = Annotated[Principal, Depends(requires(Role.AGENT, Role.MANAGER))]
 
 
-_WORK: Final = (Role.AGENT, Role.MANAGER, Role.INTEGRATION)
+def _starter(body: schemas.Start, caller: Caller) -> str:
+    agent_id = body.agent_id or caller.subject
+    if agent_id != caller.subject and not caller.may("start for another agent"):
+        raise ForbiddenError("an agent starts work of their own", field="/agent_id")
+    return agent_id
+
+
 _VERBS: Final = (
     Verb[TicketCommand](
         "",
@@ -65,7 +67,6 @@ _VERBS: Final = (
             category=body.category,
             service=body.service,
         ),
-        _WORK,
         "Correct the record",
         "PATCH",
     ),
@@ -73,8 +74,7 @@ _VERBS: Final = (
         "start",
         schemas.Start,
         schemas.Start(agent_id="bo"),
-        lambda body, ticket, actor: StartTicket(ticket, body.agent_id or actor),
-        _WORK,
+        lambda body, ticket, caller: StartTicket(ticket, _starter(body, caller)),
         "Take up the work",
     ),
     Verb[TicketCommand](
@@ -82,7 +82,6 @@ _VERBS: Final = (
         schemas.Hold,
         schemas.Hold(reason="vendor", note="waits for a spare part"),
         lambda body, ticket, _: HoldTicket(ticket, body.reason, body.note),
-        _WORK,
         "Wait for something outside the desk's hands",
     ),
     Verb[TicketCommand](
@@ -90,55 +89,48 @@ _VERBS: Final = (
         schemas.Resume,
         schemas.Resume(),
         lambda _, ticket, __: ResumeTicket(ticket),
-        _WORK,
         "Go on after a hold",
     ),
     Verb[TicketCommand](
         "resolve",
         schemas.Resolve,
         schemas.Resolve(resolution="Replaced the certificate."),
-        lambda body, ticket, actor: ResolveTicket(ticket, actor, body.resolution),
-        _WORK,
+        lambda body, ticket, caller: ResolveTicket(ticket, caller.subject, body.resolution),
         "Supply a solution",
     ),
     Verb[TicketCommand](
         "close",
         schemas.Close,
         schemas.Close(),
-        lambda body, ticket, actor: CloseTicket(ticket, actor, body.code),
-        (*_WORK, Role.REQUESTER),
+        lambda body, ticket, caller: CloseTicket(ticket, caller.subject, body.code),
         "Confirm the solution; nothing is left to do",
     ),
     Verb[TicketCommand](
         "reopen",
         schemas.Reason,
         schemas.Reason(reason="It dropped again."),
-        lambda body, ticket, actor: ReopenTicket(ticket, actor, body.reason),
-        (*_WORK, Role.REQUESTER),
+        lambda body, ticket, caller: ReopenTicket(ticket, caller.subject, body.reason),
         "The solution did not hold",
     ),
     Verb[TicketCommand](
         "cancel",
         schemas.Reason,
         schemas.Reason(reason="Reported twice."),
-        lambda body, ticket, actor: CancelTicket(ticket, actor, body.reason),
-        (*_WORK, Role.REQUESTER),
+        lambda body, ticket, caller: CancelTicket(ticket, caller.subject, body.reason),
         "Withdraw the ticket",
     ),
     Verb[TicketCommand](
         "merge",
         schemas.Merge,
         schemas.Merge(into=UUID(int=4711), reason="Same outage."),
-        lambda body, ticket, actor: MergeTicket(ticket, body.into, actor, body.reason),
-        _WORK,
+        lambda body, ticket, caller: MergeTicket(ticket, body.into, caller.subject, body.reason),
         "The work goes on in another ticket",
     ),
     Verb[TicketCommand](
         "rate",
         schemas.Rate,
         schemas.Rate(score=5, comment="Quick!"),
-        lambda body, ticket, actor: RateTicket(ticket, actor, body.score, body.comment),
-        (Role.REQUESTER,),
+        lambda body, ticket, caller: RateTicket(ticket, caller.subject, body.score, body.comment),
         "Say how satisfied the requester is",
     ),
 )
@@ -220,12 +212,12 @@ class Intake:
         self._commands.add(router, "/tickets/{id}", _VERBS)
         return router
 
-    async def create(self, request: Request, principal: _Door) -> Response:
+    async def create(self, request: Request, caller: Admitted) -> Response:
         """Make one ticket. 201 with its id and number; 200 if the same report came before."""
         refuse_if_match(request)
         record = await read_struct(request, TicketReported)
-        ticket_id = record.ticket_id or creation_id(request, principal)
-        opened = await self._tickets.open(self._report(record, ticket_id, principal))
+        ticket_id = record.ticket_id or creation_id(request, caller)
+        opened = await self._tickets.open(self._report(record, ticket_id, caller))
         shown = partial(queries.board_sequence, self._pool, ticket_id)
         headers = await settle(request, shown, opened.sequence)
         return answer(
@@ -235,7 +227,7 @@ class Intake:
             headers={"Location": f"{request.url.path}/{ticket_id}", **headers},
         )
 
-    async def create_batch(self, request: Request, principal: _Door) -> Response:
+    async def create_batch(self, request: Request, caller: Admitted) -> Response:
         """Make many tickets; 200 with one result per report."""
         refuse_if_match(request)
         batch = await read_struct(request, schemas.NewTickets)
@@ -243,19 +235,19 @@ class Intake:
         reports = [
             self._report(
                 record,
-                record.ticket_id or _item_id(principal.subject, key, place),
-                principal,
+                record.ticket_id or _item_id(caller.subject, key, place),
+                caller,
             )
             for place, record in enumerate(batch.tickets)
         ]
         return answer(_batch_answer(await self._tickets.open_all(reports)))
 
-    async def take_events(self, request: Request, principal: _Door) -> Response:
+    async def take_events(self, request: Request, caller: Admitted) -> Response:
         """Make a ticket of each event of type `ticket.reported`; source and id say which it is."""
         refuse_if_match(request)
         events = await cloudevents.read_cloudevents(request)
         reports = [
-            self._event_report(event, place if len(events) > 1 else None, principal)
+            self._event_report(event, place if len(events) > 1 else None, caller)
             for place, event in enumerate(events)
         ]
         results = await self._tickets.open_all(reports)
@@ -269,7 +261,7 @@ class Intake:
     async def list_tickets(
         self,
         request: Request,
-        principal: _Anyone,
+        caller: Admitted,
         window: Annotated[Page, Depends(page)],
         asked: Annotated[queries.TicketFilter, Depends(_asked)],
         sort: queries.Sort = "newest",
@@ -277,8 +269,8 @@ class Intake:
         """Return tickets: the newest first, or by priority and age; a requester sees their own."""
         wanted = (
             asked
-            if _sees_all(principal)
-            else msgspec.structs.replace(asked, requester_id=principal.subject)
+            if caller.grant.is_whole
+            else msgspec.structs.replace(asked, requester_id=caller.subject)
         )
         key = queries.NewestKey if sort == "newest" else queries.PriorityKey
         tickets = await queries.list_tickets(
@@ -287,60 +279,64 @@ class Intake:
         headers = next_headers(request, window, tickets, lambda last: queries.sort_key(last, sort))
         return answer({"tickets": tickets}, headers=headers)
 
-    async def read(self, id: UUID, principal: _Anyone) -> Response:
+    async def read(self, id: UUID, caller: Admitted) -> Response:
         """Return one ticket with its ETag."""
+        await self._admit(caller, id)
         ticket = await queries.read_ticket(self._pool, id)
-        if not _sees_all(principal) and ticket.requester_id != principal.subject:
-            raise NotFoundError(f"no ticket {id}")
         return answer(ticket, sequence=ticket.sequence)
 
     async def comments(
-        self, request: Request, id: UUID, principal: _Anyone, window: Annotated[Page, Depends(page)]
+        self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
     ) -> Response:
-        """Return what was said, the oldest first; a requester sees the public part."""
-        await self._admit(principal, id)
+        """Return what was said, the oldest first; who is no agent sees the public part."""
+        await self._admit(caller, id)
         (after,) = window.after(tuple[int]) or (0,)
         found = await queries.list_comments(
-            self._pool, id, public_only=not _sees_all(principal), limit=window.limit, after=after
+            self._pool,
+            id,
+            public_only=not caller.may("read internal comments"),
+            limit=window.limit,
+            after=after,
         )
         headers = next_headers(request, window, found, lambda last: (last.sequence,))
         return answer({"comments": found}, headers=headers)
 
     async def links(
-        self, request: Request, id: UUID, principal: _Anyone, window: Annotated[Page, Depends(page)]
+        self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
     ) -> Response:
         """Return the tickets it was merged with or split off from, by id."""
-        await self._admit(principal, id)
+        await self._admit(caller, id)
         (after,) = window.after(tuple[UUID]) or (_NO_TICKET,)
         found = await queries.list_links(self._pool, id, limit=window.limit, after=after)
         headers = next_headers(request, window, found, lambda last: (last.ticket_id,))
         return answer({"links": found}, headers=headers)
 
-    async def comment(self, request: Request, id: UUID, principal: _Door) -> Response:
+    async def comment(self, request: Request, id: UUID, caller: Admitted) -> Response:
         """Add a comment; only agents may write internal ones."""
         body = await read_struct(request, schemas.NewComment)
-        await self._admit(principal, id)
-        is_agent = _sees_all(principal)
-        if body.visibility == "internal" and not is_agent:
-            raise ForbiddenError("only agents write internal comments", field="/visibility")
+        await self._admit(caller, id)
+        if body.visibility == "internal":
+            await self._require_internal(caller, id)
         command = CommentTicket(
             id,
-            body.comment_id or creation_id(request, principal),
-            principal.subject,
-            "agent" if is_agent else "requester",
+            body.comment_id or creation_id(request, caller),
+            caller.subject,
+            "agent" if caller.may("answer for the desk") else "requester",
             body.visibility,
             body.text,
         )
         return await self._commands.run(request, id, command, status=201)
 
-    def _report(self, record: TicketReported, ticket_id: UUID, principal: Principal) -> Report:
-        if not _sees_all(principal) and record.requester.id != principal.subject:
+    def _report(self, record: TicketReported, ticket_id: UUID, caller: Caller) -> Report:
+        if not caller.grant.covers({"own"} if record.requester.id == caller.subject else ()):
             raise ForbiddenError("a requester reports for themselves", field="/requester/id")
-        origin = f"/http/{principal.subject}"
-        return Report(ticket_id, record, self._clock.now(), origin, lineage())
+        origin = door_of(caller)
+        return Report(
+            ticket_id, record, self._clock.now(), origin, lineage(), partial(may_split, caller)
+        )
 
     def _event_report(
-        self, event: cloudevents.InboundEvent, place: int | None, principal: Principal
+        self, event: cloudevents.InboundEvent, place: int | None, caller: Caller
     ) -> Report:
         envelope = Envelope(
             specversion="1.0",
@@ -356,20 +352,23 @@ class Intake:
             base = "" if place is None else f"/{place}"
             raise from_undecodable(error, event.data, TicketReported, base) from error
         ticket_id = record.ticket_id or reported_ticket_id(event.source, event.id)
-        report = self._report(record, ticket_id, principal)
+        report = self._report(record, ticket_id, caller)
         return msgspec.structs.replace(report, origin=f"{event.source}#{event.id}")
 
-    async def _admit(self, principal: Principal, ticket_id: UUID) -> None:
-        """Raise NotFoundError where a requester asks for somebody else's ticket."""
-        if _sees_all(principal):
+    async def _admit(self, caller: Caller, ticket_id: UUID) -> None:
+        """Raise NotFoundError where the row does not cover this ticket, as for one that is not."""
+        if caller.grant.is_whole:
             return
-        ticket = await self._tickets.state(ticket_id)
-        if ticket.created is None or ticket.created.requester.id != principal.subject:
+        if not caller.grant.covers(relations(await self._tickets.state(ticket_id), caller)):
             raise NotFoundError(f"no ticket {ticket_id}")
 
-
-def _sees_all(principal: Principal) -> bool:
-    return principal.has(*_WORK, Role.AUDITOR)
+    async def _require_internal(self, caller: Caller, ticket_id: UUID) -> None:
+        related = relations(await self._tickets.state(ticket_id), caller)
+        if related and not caller.may("write internal comments", related):
+            raise ForbiddenError(
+                "only agents write internal comments, and not on tickets of their own",
+                field="/visibility",
+            )
 
 
 def _item_id(owner: str, key: str | None, place: int) -> UUID:

@@ -1,6 +1,6 @@
 """Intake's commands: from what a caller wants to events in the journal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -34,6 +34,7 @@ class Report(Struct, frozen=True):
     reported_at: datetime
     origin: str
     lineage: Lineage
+    may_split: Callable[[Ticket], bool]
 
 
 class Opened(Struct, frozen=True):
@@ -93,7 +94,7 @@ class Tickets:
         intents: dict[int, Intent[TicketCommand]] = {}
         for place, (report, number) in enumerate(zip(reports, numbers, strict=True)):
             try:
-                await self._require_whole(report.record.split_from)
+                await self._require_whole(report)
                 intents[place] = self._intent(report, number)
             except DeskError as error:
                 results[place] = error
@@ -128,8 +129,13 @@ class Tickets:
 
         return await self._merging.run(merge)
 
-    async def _require_whole(self, ticket_id: UUID | None) -> None:
-        if ticket_id is not None and (await self.state(ticket_id)).created is None:
+    async def _require_whole(self, report: Report) -> None:
+        """Raise InvalidInputError, the same for a ticket that is not there and one not for them."""
+        ticket_id = report.record.split_from
+        if ticket_id is None:
+            return
+        whole = await self.state(ticket_id)
+        if whole.created is None or not report.may_split(whole):
             raise InvalidInputError(f"no ticket {ticket_id}", field="/split_from")
 
     async def _require_survivor(self, command: MergeTicket) -> None:

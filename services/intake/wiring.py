@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
+from services.intake.access import ACCESS
 from services.intake.api import Intake
 from services.intake.handlers import DECIDER, Tickets, given, pass_given
 from services.intake.projections import READ_MODEL
@@ -43,6 +44,7 @@ def room() -> Room:
             before_past=pass_given,
         ),
         routers,
+        ACCESS,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
+from services.knowledge.access import ACCESS
 from services.knowledge.api import Knowledge
 from services.knowledge.handlers import Articles
 from services.knowledge.projections import READ_MODEL
@@ -25,4 +26,5 @@ def room() -> Room:
         ServiceInfo("knowledge", "Deskledger knowledge", VERSION, "Articles and search."),
         Spec(name="knowledge", topics=topics_of("knowledge"), read_model=READ_MODEL),
         routers,
+        ACCESS,
     )

@@ -9,15 +9,12 @@ from services.reporting import queries
 from services.reporting.domain.kpi import GroupBy
 from services.reporting.handlers import Auditor
 from services.reporting.settings import ReportingSettings
-from shared.errors import InvalidInputError
+from shared.errors import InvalidInputError, NotFoundError
 from shared.http.answers import answer
-from shared.http.auth import Principal, Role, requires
+from shared.http.auth import Admitted
 from shared.http.pagination import Page, next_link, page
 from shared.http.period import From, To, period_of, zone_of
 from shared.runtime.service import Service
-
-_Reader = Annotated[Principal, Depends(requires(Role.MANAGER, Role.AUDITOR, Role.AGENT))]
-_Auditor = Annotated[Principal, Depends(requires(Role.AUDITOR))]
 
 
 class Reporting:
@@ -43,7 +40,7 @@ class Reporting:
 
     async def kpi(
         self,
-        _: _Reader,
+        _: Admitted,
         *,
         start: From = None,
         end: To = None,
@@ -64,19 +61,29 @@ class Reporting:
         return answer(await queries.kpis(self._service.pool, measures))
 
     async def timeline(
-        self, request: Request, id: UUID, _: _Reader, window: Annotated[Page, Depends(page)]
+        self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
     ) -> Response:
-        """Return a ticket's complete timeline, imported events included, page by page."""
+        """Return a ticket's timeline, imported events included, page by page.
+
+        Its requester sees what intake recorded, without what agents say among themselves.
+        """
+        is_whole = caller.grant.is_whole
+        if not is_whole:
+            requester = await queries.requester_of(self._service.pool, id)
+            if not caller.grant.covers({"own"} if requester == caller.subject else ()):
+                raise NotFoundError(f"no ticket {id}")
         after = window.after(tuple[int, ...]) or (0,) * len(queries.WRITERS)
         if len(after) != len(queries.WRITERS):
             raise InvalidInputError("The cursor is not one of this list.", field="cursor")
         moments, last = await queries.timeline(
             self._service.pool, id, limit=window.limit, after=after
         )
+        if not is_whole:
+            moments = [shown for one in moments if (shown := queries.public_part(one)) is not None]
         headers = {} if last is None else {"Link": next_link(request, last)}
         return answer({"timeline": moments}, headers=headers)
 
-    async def audit(self, _: _Auditor) -> Response:
+    async def audit(self, _: Admitted) -> Response:
         """Return, per partition, whether the archive still has the root it had while it grew."""
         async with (
             self._service.pool.acquire() as connection,
@@ -84,6 +91,6 @@ class Reporting:
         ):
             return answer({"partitions": await queries.audit(connection)})
 
-    async def checkpoint(self, _: _Auditor) -> Response:
+    async def checkpoint(self, _: Admitted) -> Response:
         """Publish `audit.checkpointed` for every partition that has grown since the last time."""
         return answer({"checkpoints": await self._auditor.checkpoint()}, status=201)

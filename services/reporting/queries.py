@@ -21,7 +21,8 @@ from services.reporting.domain.tally import TicketRow
 from shared.buckets import Span
 from shared.calendar import WorkingCalendar, instant, microseconds
 from shared.contracts.envelope import Envelope
-from shared.contracts.registry import EVENTS, UndecodableError, decode_envelope
+from shared.contracts.intake import TicketCreated, TicketHeld
+from shared.contracts.registry import EVENTS, UndecodableError, decode_data, decode_envelope
 from shared.contracts.sla import SlaCalendarPublished
 from shared.errors import InvalidInputError, NotFoundError
 from shared.postgres.pool import Connection, Pool
@@ -235,6 +236,29 @@ async def timeline(
     moments = [_moment(event, events) for event in events.values()]
     moments.sort(key=lambda moment: (str(moment.time), moment.writer, moment.sequence))
     return moments, tuple(seen.values()) if len(rows) > len(page) else None
+
+
+async def requester_of(pool: Pool, ticket_id: UUID) -> str | None:
+    """Return whose ticket it is, None if the archive does not say."""
+    rows = await pool.fetch(_HAPPENED, str(ticket_id), ["intake"], [0], 1)
+    for row in rows:
+        event = _readable(row["value"])
+        if event is not None and event.type == TicketCreated.TYPE:
+            created = decode_data(event.type, row["value"])
+            return created.requester.id if isinstance(created, TicketCreated) else None
+    return None
+
+
+def public_part(moment: Moment) -> Moment | None:
+    """Return what a ticket's requester sees of a moment, None if nothing.
+
+    Intake's events are theirs but for internal comments; what is noted on a hold is for agents.
+    """
+    if moment.writer != "intake" or moment.what.get("visibility") == "internal":
+        return None
+    if moment.type == TicketHeld.TYPE:
+        return msgspec.structs.replace(moment, why=moment.why[:1])
+    return moment
 
 
 def _readable(value: bytes) -> Envelope | None:

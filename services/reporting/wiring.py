@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fastapi import APIRouter
 
+from services.reporting.access import ACCESS
 from services.reporting.api import Reporting
 from services.reporting.handlers import archive
 from services.reporting.projections import READ_MODEL
@@ -36,4 +37,5 @@ def room() -> Room:
             migrations={"reporting": Path(__file__).parent / "migrations"},
         ),
         routers,
+        ACCESS,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fastapi import APIRouter
 
+from services.routing.access import ACCESS
 from services.routing.api import Routing
 from services.routing.handlers.dispatch import Dispatch
 from services.routing.projections import READ_MODEL
@@ -49,4 +50,5 @@ def room() -> Room:
             migrations={"routing": Path(__file__).parent / "migrations"},
         ),
         routers,
+        ACCESS,
     )

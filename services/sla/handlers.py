@@ -269,7 +269,7 @@ class Agreements:
         """Return an agreement and its stream's sequence. Raises: NotFoundError."""
         found, sequence = await self._handler.state(agreement_id)
         if not found.versions:
-            raise NotFoundError(f"no agreement {agreement_id!r} is published")
+            raise no_agreement(agreement_id)
         return found, sequence
 
     async def review(self, agreement_id: str, name: str) -> ReviewResult:
@@ -356,3 +356,8 @@ class Agreements:
             services=due.document.services,
         )
         return attained(await read_attainment(connection, asked, now))
+
+
+def no_agreement(agreement_id: str) -> NotFoundError:
+    """Return what is said of an agreement that is not there, or not for the caller to see."""
+    return NotFoundError(f"no agreement {agreement_id!r} is published")

@@ -36,7 +36,6 @@ from shared.contracts.availability import (
 from shared.contracts.base import Count, Instant, Key, Name
 from shared.contracts.promises import AppliesTo, Targets
 from shared.contracts.sla import Holidays, SpecialDays, Weekly
-from shared.http.auth import Role
 from shared.http.commands import Body
 from shared.http.documents import Document
 from shared.http.period import From, To
@@ -144,14 +143,12 @@ class AskedVerdicts:
         self.customers, self.services = customer or (), service or ()
 
 
-_TELLERS: Final = (Role.AGENT, Role.MANAGER, Role.INTEGRATION)
 SERVICE_DOCUMENTS: Final[list[Document[ServiceEvent]]] = [
     Document(
         "/outages/{id:path}",
         NewOutage,
         OUTAGE_EXAMPLE,
         lambda body, key: OutageRecorded(outage_id=key, **asdict(body)),
-        _TELLERS,
         "Record an outage, or what is known of it now",
     ),
     Document(
@@ -159,7 +156,6 @@ SERVICE_DOCUMENTS: Final[list[Document[ServiceEvent]]] = [
         NewMaintenance,
         MAINTENANCE_EXAMPLE,
         lambda body, key: MaintenanceScheduled(maintenance_id=key, **asdict(body)),
-        _TELLERS,
         "Schedule a maintenance, or cancel it",
     ),
     Document(
@@ -167,7 +163,6 @@ SERVICE_DOCUMENTS: Final[list[Document[ServiceEvent]]] = [
         NewAvailability,
         NewAvailability(share_min=0.999),
         lambda body, key: AvailabilityPromised(service=key, **asdict(body)),
-        (Role.MANAGER,),
         "Promise how available a service shall be",
     ),
 ]
@@ -244,7 +239,6 @@ AGREEMENT_DOCUMENTS: Final[list[Document[AgreementWord]]] = [
         NewAgreement,
         _AGREEMENT_EXAMPLE,
         lambda body, key: (AgreementPublished(agreement_id=key, **asdict(body)), None),
-        (Role.MANAGER,),
         "Publish a version of an agreement",
     ),
     Document(
@@ -257,7 +251,6 @@ AGREEMENT_DOCUMENTS: Final[list[Document[AgreementWord]]] = [
             ),
             body.signed_at,
         ),
-        (Role.MANAGER,),
         "Sign a version for a party",
         method="POST",
     ),

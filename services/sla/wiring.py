@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
+from services.sla.access import ACCESS
 from services.sla.api import AgreementRoutes, ClockRoutes, RuleRoutes, ServiceRoutes
 from services.sla.handlers import Agreements, Rulebook, ServiceRecords
 from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
@@ -55,4 +56,5 @@ def room() -> Room:
             turning_points=frozenset({SlaPolicyPublished.TYPE}),
         ),
         routers,
+        ACCESS,
     )

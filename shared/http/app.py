@@ -1,13 +1,14 @@
 """The FastAPI app of a service: the same doors, errors and documents for all five."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 
 from shared.http import problem
-from shared.http.auth import DeskState
+from shared.http.auth import DeskState, admission
 from shared.http.edge import BodyLimits, Edge
 from shared.http.parameters import refuse_unknown_parameters
 
@@ -55,8 +56,9 @@ def create_app(
     """Return the app of one service, with the OpenAPI document at /openapi.json and /docs.
 
     `routers` carry their own prefixes. `probes` are what machines look at (health, metrics), and
-    answer whatever parameters they are sent. The document and its page need no token: they hold no
-    record of anybody's; `has_docs` False removes both.
+    answer whatever parameters they are sent; they ask for a token themselves where they need one.
+    The document and its page need no token: they hold no record of anybody's; `has_docs` False
+    removes both. Raises: StartupError for a route that no row of the access table is of.
     """
     app = DeskApp(
         title=service.title,
@@ -75,7 +77,19 @@ def create_app(
     )
     for router in probes:
         app.include_router(router, responses=_PROBLEM_RESPONSE)
-    strict = [Depends(refuse_unknown_parameters)]
+    state.access.require_rows(_routes([*probes, *routers], has_docs=has_docs))
+    strict = [admission, Depends(refuse_unknown_parameters)]
     for router in routers:
         app.include_router(router, responses=_PROBLEM_RESPONSE, dependencies=strict)
     return app
+
+
+def _routes(routers: Sequence[APIRouter], *, has_docs: bool) -> Iterator[str]:
+    """Yield every route as the access table names it; who may GET may ask for the head."""
+    if has_docs:
+        yield from ("GET /openapi.json", "GET /docs")
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                for method in sorted((route.methods or set()) - {"HEAD"}):
+                    yield f"{method} {route.path}"

@@ -3,12 +3,13 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeGuard, cast
+from typing import Annotated, Any, Final, NamedTuple, TypeGuard, cast
 
 import httpx
 import msgspec
+from fastapi import Depends
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from joserfc import jwt
@@ -17,6 +18,7 @@ from starlette.requests import HTTPConnection
 
 from shared.clock import Clock
 from shared.errors import ForbiddenError, StartupError, UnauthenticatedError
+from shared.http.access import Access, Grant
 from shared.http.issuers import (
     ALL_SERVICES,
     AUDIENCE,
@@ -32,13 +34,15 @@ from shared.telemetry.metrics import ServiceMetrics
 
 __all__ = [
     "ALL_SERVICES",
+    "Admitted",
+    "Caller",
     "DeskState",
     "LocalIssuer",
     "OidcIssuer",
     "Principal",
     "Role",
     "TokenVerifier",
-    "requires",
+    "admission",
     "state_of",
 ]
 
@@ -57,10 +61,6 @@ class Principal:
     subject: str
     roles: frozenset[Role]
     services: frozenset[str]
-
-    def has(self, *roles: Role) -> bool:
-        """Say whether the caller has one of `roles`; an admin has them all."""
-        return Role.ADMIN in self.roles or not self.roles.isdisjoint(roles)
 
     def reaches(self, service: str) -> bool:
         """Say whether the caller's token is meant for `service`."""
@@ -243,6 +243,7 @@ class DeskState:
     verifier: TokenVerifier
     clock: Clock
     metrics: ServiceMetrics
+    access: Access
 
 
 def state_of(request: HTTPConnection) -> DeskState:
@@ -250,24 +251,49 @@ def state_of(request: HTTPConnection) -> DeskState:
     return cast("DeskState", request.app.state.desk)
 
 
-class _Requires(SecurityBase):
+class Caller(NamedTuple):
+    """Who calls a route, and what the route's row gives them."""
+
+    principal: Principal
+    access: Access
+    grant: Grant
+
+    @property
+    def subject(self) -> str:
+        """Who it is."""
+        return self.principal.subject
+
+    def may(self, right: str, relations: Collection[str] = ()) -> bool:
+        """Say whether a finer right is theirs, with an object that relates to them so."""
+        return self.access.allows(right, self.principal.roles, relations)
+
+
+_NOBODY: Final = Principal("", frozenset(), frozenset())
+"""Who calls a route that is open, whatever token they sent."""
+
+
+class _Admission(SecurityBase):
     """A dependency that is its own OpenAPI scheme, so that FastAPI solves one thing, not two."""
 
-    def __init__(self, roles: frozenset[Role]) -> None:
+    def __init__(self) -> None:
         self.model = HTTPBearer(bearerFormat="JWT", description="A token of a trusted issuer.")
         self.scheme_name = "bearer"
-        self._roles = roles
 
-    async def __call__(self, request: HTTPConnection) -> Principal:
+    async def __call__(self, request: HTTPConnection) -> Caller:
         state = state_of(request)
+        row = _row_of(request)
+        if state.access.rows[row].is_open:
+            return Caller(_NOBODY, state.access, Grant(is_whole=False))
         principal = await state.verifier.verify(_bearer(request.headers.get("authorization")))
-        if self._roles and not principal.has(*self._roles):
-            wanted = ", ".join(sorted(self._roles))
-            raise ForbiddenError(f"This needs one of the roles {wanted}.")
+        grant = state.access.grant(row, principal.roles)
         if not principal.reaches(state.service):
             raise ForbiddenError(f"The token's scope does not reach service {state.service}.")
         act_as(principal.subject)
-        return principal
+        return Caller(principal, state.access, grant)
+
+
+def _row_of(request: HTTPConnection) -> str:
+    return f"{request.scope['method']} {request.scope['route'].path}"
 
 
 def _bearer(header: str | None) -> str:
@@ -279,10 +305,7 @@ def _bearer(header: str | None) -> str:
     return token.strip()
 
 
-def requires(*roles: Role) -> _Requires:
-    """Return a FastAPI dependency that yields the Principal: `Depends(requires(Role.AGENT))`.
-
-    Any of `roles` will do, none named means any caller with a valid token. In every case the
-    token's scope must reach the service.
-    """
-    return _Requires(frozenset(roles))
+admission: Final = Depends(_Admission())
+"""Every route but probes depends on it: who has no row's leave comes no further."""
+Admitted = Annotated[Caller, admission]
+"""The caller of a route, who may call it; whether with this object, the route asks `grant`."""

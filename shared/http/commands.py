@@ -2,15 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from shared.http import conditional, preferences
 from shared.http.answers import answer, settle
-from shared.http.auth import Principal, Role, requires
+from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.journal.handler import Intent, Written
 from shared.telemetry.context import lineage
@@ -34,15 +34,14 @@ class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class Verb(Generic[C]):
     """A command as a route: last path segment, body, and how both become the command.
 
-    `command` is given the body, the id in the path and the caller's name. An empty `name` with
+    `command` is given the body, the id in the path and the caller. An empty `name` with
     another `method` is a command on the thing itself, such as PATCH.
     """
 
     name: str
     body: type[Any]
     example: Any
-    command: Callable[[Any, UUID, str], C]
-    roles: tuple[Role, ...]
+    command: Callable[[Any, UUID, Caller], C]
     summary: str
     method: str = "POST"
 
@@ -57,7 +56,7 @@ class CommandRoutes(Generic[C]):
 
     now: Callable[[], Any]
     carry_out: Callable[[Intent[C]], Awaitable[Written]]
-    admit: Callable[[Principal, UUID], Awaitable[None]]
+    admit: Callable[[Caller, UUID], Awaitable[None]]
     shown: Callable[[UUID], Awaitable[int]]
 
     def add(self, router: APIRouter, path: str, verbs: Sequence[Verb[C]]) -> None:
@@ -80,11 +79,11 @@ class CommandRoutes(Generic[C]):
         async def route(
             request: Request,
             id: UUID,  # noqa: A002 the path says {id}
-            principal: Annotated[Principal, Depends(requires(*verb.roles))],
+            caller: Admitted,
         ) -> Response:
             body = await read_struct(request, verb.body)
-            await self.admit(principal, id)
-            return await self.run(request, id, verb.command(body, id, principal.subject))
+            await self.admit(caller, id)
+            return await self.run(request, id, verb.command(body, id, caller))
 
         return route
 

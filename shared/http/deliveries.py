@@ -3,32 +3,30 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from shared.deliveries.letters import REDRIVEN_MAX, Letters, Shown
 from shared.errors import NotFoundError
 from shared.http.answers import answer
-from shared.http.auth import Principal, Role, requires
+from shared.http.auth import Admitted
 from shared.runtime.service import Service
-
-_Operator = Annotated[Principal, Depends(requires(Role.ADMIN))]
 
 
 def deliveries_router(service: Service) -> APIRouter:
-    """Return the routes; all of them need the role admin."""
+    """Return the routes."""
     router = APIRouter(tags=["deliveries"])
     letters = Letters(service.pool)
 
     @router.get("/deliveries", summary="What is to leave the desk, has left it, or could not")
     async def listed(
-        _: _Operator,
+        _: Admitted,
         state: Shown = "dead",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> Response:
         return answer({"deliveries": await letters.list(state, limit)})
 
     @router.get("/deliveries/{delivery_id}", summary="One delivery")
-    async def one(_: _Operator, delivery_id: UUID) -> Response:
+    async def one(_: Admitted, delivery_id: UUID) -> Response:
         found = await letters.show(delivery_id)
         if found is None:
             raise NotFoundError(f"no delivery {delivery_id}")
@@ -37,19 +35,19 @@ def deliveries_router(service: Service) -> APIRouter:
     @router.post(
         "/deliveries/redrive", summary="Send the dead ones of a URL again, 1,000 at a time"
     )
-    async def redrive_all(_: _Operator, target: str) -> Response:
+    async def redrive_all(_: Admitted, target: str) -> Response:
         count = await letters.redrive(service.clock.now(), target=target)
         return answer({"redriven": count, "has_more": count == REDRIVEN_MAX})
 
     @router.post("/deliveries/{delivery_id}/redrive", summary="Send a dead one again")
-    async def redrive(_: _Operator, delivery_id: UUID) -> Response:
+    async def redrive(_: Admitted, delivery_id: UUID) -> Response:
         count = await letters.redrive(service.clock.now(), delivery_id=delivery_id)
         if not count:
             raise NotFoundError(f"no dead delivery {delivery_id}")
         return answer({"redriven": count})
 
     @router.post("/deliveries/{delivery_id}/discard", summary="Give a dead one up")
-    async def discard(_: _Operator, delivery_id: UUID) -> Response:
+    async def discard(_: Admitted, delivery_id: UUID) -> Response:
         if not await letters.discard(delivery_id, service.clock.now()):
             raise NotFoundError(f"no dead delivery {delivery_id}")
         return answer({"discarded": 1})

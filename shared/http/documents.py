@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from shared.contracts.base import KEY_PATTERN
 from shared.http import conditional, preferences
 from shared.http.answers import answer, settle
-from shared.http.auth import Principal, Role, requires
+from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.journal.handler import Written
 
@@ -27,7 +27,6 @@ class Document(Generic[C]):
     body: type[Any]
     example: Any
     command: Callable[[Any, str], C]
-    roles: tuple[Role, ...]
     summary: str
     method: str = "PUT"
 
@@ -40,7 +39,7 @@ class DocumentRoutes(Generic[C]):
     caller; `shown` tells up to which sequence the read model knows the stream of such a command.
     """
 
-    carry_out: Callable[[C, int | None, Principal], Awaitable[Written]]
+    carry_out: Callable[[C, int | None, Caller], Awaitable[Written]]
     shown: Callable[[C], Awaitable[int]]
 
     def add(self, router: APIRouter, documents: Sequence[Document[C]]) -> None:
@@ -60,11 +59,11 @@ class DocumentRoutes(Generic[C]):
         async def route(
             request: Request,
             id: Annotated[str, Path(min_length=1, max_length=200, pattern=KEY_PATTERN)],  # noqa: A002 as in the path
-            principal: Annotated[Principal, Depends(requires(*document.roles))],
+            caller: Admitted,
         ) -> Response:
             command = document.command(await read_struct(request, document.body), id)
             expected = conditional.if_match(request)
-            written = await self.carry_out(command, expected, principal)
+            written = await self.carry_out(command, expected, caller)
 
             async def shown() -> int:
                 return await self.shown(command)

@@ -11,7 +11,7 @@ from uuid import UUID
 from starlette.requests import Request
 
 from shared.errors import InvalidInputError
-from shared.http.auth import Principal
+from shared.http.auth import Caller
 from shared.ids import keyed_id, random_id
 
 HEADER: Final = "Idempotency-Key"
@@ -52,10 +52,10 @@ def parse_key(headers: list[str]) -> str | None:
     return key
 
 
-def creation_id(request: Request, principal: Principal) -> UUID:
+def creation_id(request: Request, caller: Caller) -> UUID:
     """Return the id of what this request creates: fixed by the caller's key, else a fresh one.
 
     Keys of different callers never meet. Raises: InvalidInputError as `parse_key`.
     """
     key = parse_key(request.headers.getlist(HEADER))
-    return random_id() if key is None else keyed_id(principal.subject, key)
+    return random_id() if key is None else keyed_id(caller.subject, key)

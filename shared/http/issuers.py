@@ -37,7 +37,7 @@ _log = get_logger(__name__)
 
 
 class Role(StrEnum):
-    """What a caller is to the desk. An admin may do all."""
+    """What a caller is to the desk; what each may do stands in the access tables."""
 
     REQUESTER = "requester"
     AGENT = "agent"
@@ -45,6 +45,8 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     ADMIN = "admin"
     INTEGRATION = "integration"
+    IMPORTER = "importer"
+    CUSTOMER = "customer"
 
 
 class AllowList(JWSRegistry):

@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.middleware import Middleware
 
 from shared.errors import NotFoundError
+from shared.http.access import Access
 from shared.http.answers import ItemError, answer, item_error
 from shared.http.app import DeskApp, ServiceInfo, create_app
-from shared.http.auth import DeskState, Principal, Role, TokenVerifier, requires
+from shared.http.auth import Admitted, DeskState, TokenVerifier
 from shared.http.body import openapi_body, read_struct
 from shared.http.deliveries import deliveries_router
 from shared.http.gate import Gate
@@ -38,8 +39,6 @@ _PAST_EXAMPLE: Final[dict[str, Any]] = {
         }
     ],
 }
-_Importer = Annotated[Principal, Depends(requires(Role.INTEGRATION, Role.ADMIN))]
-_Operator = Annotated[Principal, Depends(requires(Role.ADMIN))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,7 @@ class Room:
     info: ServiceInfo
     spec: Spec
     routers: Callable[[Service], Sequence[APIRouter]]
+    access: Access
 
 
 class ParkedView(msgspec.Struct, frozen=True):
@@ -107,7 +107,7 @@ def service_checks(service: Service) -> list[Check]:
 def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
     """Return the HTTP side of a running service."""
     metrics = service.around.metrics
-    state = DeskState(room.info.name, verifier, service.clock, metrics)
+    state = DeskState(room.info.name, verifier, service.clock, metrics, room.access)
     probes = [health_router(service_checks(service)), metrics_router(metrics.registry)]
     routers = [
         *room.routers(service),
@@ -135,7 +135,7 @@ def _history_router(service: Service) -> APIRouter:
         summary="Take over the past of streams from another system; nobody reacts to it",
         openapi_extra=openapi_body(PastBatch, _PAST_EXAMPLE),
     )
-    async def take_over(request: Request, _: _Importer) -> Response:
+    async def take_over(request: Request, _: Admitted) -> Response:
         results = await door.take_over(await read_struct(request, PastBatch))
         return answer({"results": [_taken_over(one) for one in results]})
 
@@ -160,7 +160,7 @@ def _quarantine_router(service: Service) -> APIRouter:
 
     @router.get("/quarantine", summary="Records that could not be applied")
     async def parked(
-        _: _Operator, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: int = 0
+        _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: int = 0
     ) -> Response:
         rows = await service.pool.fetch(
             f"SELECT {columns} FROM kernel.quarantine WHERE id > $1 ORDER BY id LIMIT $2",  # noqa: S608 constant
@@ -172,7 +172,7 @@ def _quarantine_router(service: Service) -> APIRouter:
     _add_timer_routes(router, service)
 
     @router.get("/quarantine/{number}", summary="One such record")
-    async def parked_one(_: _Operator, number: int) -> Response:
+    async def parked_one(_: Admitted, number: int) -> Response:
         row = await service.pool.fetchrow(
             f"SELECT {columns} FROM kernel.quarantine WHERE id = $1",  # noqa: S608 constant
             number,
@@ -182,7 +182,7 @@ def _quarantine_router(service: Service) -> APIRouter:
         return answer(ParkedView(*row))
 
     @router.post("/quarantine/{number}/redrive", summary="Try to apply it again")
-    async def redrive(_: _Operator, number: int) -> Response:
+    async def redrive(_: Admitted, number: int) -> Response:
         verdicts = await service.consumer.redrive([number])
         if number not in verdicts:
             raise NotFoundError(f"nothing in quarantine waits under number {number}")
@@ -195,7 +195,7 @@ def _quarantine_router(service: Service) -> APIRouter:
 def _add_timer_routes(router: APIRouter, service: Service) -> None:
     @router.get("/quarantine/timers", summary="Timers whose decision always failed")
     async def timers(
-        _: _Operator, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: int = 0
+        _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: int = 0
     ) -> Response:
         rows = await service.pool.fetch(
             "SELECT id, stream_id, name, due_at, reason, detail, parked_at"
@@ -206,7 +206,7 @@ def _add_timer_routes(router: APIRouter, service: Service) -> None:
         return answer({"timers": [ParkedTimerView(*row) for row in rows]})
 
     @router.post("/quarantine/timers/{number}/redrive", summary="Let it fire again")
-    async def redrive(_: _Operator, number: int) -> Response:
+    async def redrive(_: Admitted, number: int) -> Response:
         if not await redrive_timer(service.pool, number, service.clock.now()):
             raise NotFoundError(f"no timer waits under number {number}")
         return answer({"armed": True})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from services import access_page
 from shared.contracts import catalogue
 from shared.contracts.registry import EVENTS, TOPICS
 
@@ -16,6 +17,7 @@ ROOMS = {
     "README.md",
     "__init__",
     "api",
+    "access",
     "cli",
     "domain",
     "handlers",
@@ -48,7 +50,7 @@ def test_a_service_has_no_room_the_others_do_not_know(service: str) -> None:
     paths = list((ROOT / "services" / service).iterdir())
     found = {path.name.removesuffix(".py") for path in paths} - {"__pycache__"}
     assert found <= ROOMS
-    assert {"README.md", "domain", "tables", "projections", "wiring", "api"} <= found
+    assert {"README.md", "access", "domain", "tables", "projections", "wiring", "api"} <= found
 
 
 @pytest.mark.parametrize("path", list(sources("services", "shared")), ids=str)
@@ -75,6 +77,10 @@ def test_what_is_generated_from_the_contracts_is_up_to_date() -> None:
     written = {path: path.read_text() for path in wanted if path.exists()}
     assert written == wanted, "run `make docs`"
     assert set(catalogue.SCHEMAS.glob("*.json")) <= wanted.keys()
+
+
+def test_the_page_about_access_is_up_to_date() -> None:
+    assert access_page.DOCUMENT.read_text() == access_page.document(), "run `make docs`"
 
 
 def test_each_event_has_one_writer_and_one_topic() -> None:

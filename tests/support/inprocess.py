@@ -108,7 +108,7 @@ async def in_process_desk(
     await base.create_topics(TOPICS, PARTITIONS)
     databases = dict(dsns or {name: make_database(name) for name in services})
     issuer = LocalIssuer.load_or_create(keys / "signing-key.json")
-    token = _token(issuer, used_clock, "test", Role.ADMIN)
+    token = _token(issuer, used_clock, "test", Role.ADMIN, Role.IMPORTER)
     settings = DeskSettings()
     async with httpx.AsyncClient() as outside:
         verifier = make_verifier(settings, used_clock, issuer, outside)

@@ -94,6 +94,7 @@ class Ticket(msgspec.Struct, frozen=True):
     comments: Mapping[UUID, TicketCommented] = field(default_factory=dict[UUID, TicketCommented])
     links: frozenset[TicketLinked] = frozenset()
     resolved_at: datetime | None = None
+    resolved_by: str | None = None
     reopen_count: int = 0
 
     @property
@@ -142,13 +143,20 @@ def evolve(  # noqa: PLR0911 one return per kind of fact
         case TicketRated():
             return replace(ticket, rating=event)
         case TicketResolved():
-            return replace(ticket, status=Status.RESOLVED, latest=event, resolved_at=at)
+            return replace(
+                ticket,
+                status=Status.RESOLVED,
+                latest=event,
+                resolved_at=at,
+                resolved_by=event.resolved_by,
+            )
         case TicketReopened():
             return replace(
                 ticket,
                 status=Status.IN_PROGRESS,
                 latest=event,
                 resolved_at=None,
+                resolved_by=None,
                 rating=None,
                 reopen_count=event.reopen_count,
             )

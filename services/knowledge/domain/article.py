@@ -79,11 +79,15 @@ _ALLOWED: Final[Mapping[type[ArticleCommand], frozenset[Status]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """Only what `decide` needs; `content` is title, text and tags as they stand."""
+    """Only what `decide` needs; `content` is title, text and tags as they stand.
+
+    `authors` are who drafted it and who revised it last, whose words these are.
+    """
 
     status: Status = Status.UNKNOWN
     drafted: ArticleDrafted | None = None
     content: tuple[str, str, tuple[str, ...]] | None = None
+    authors: frozenset[str] = frozenset()
 
 
 def number_of(number: int) -> str:
@@ -130,9 +134,12 @@ def evolve(article: Article, event: ArticleEvent, _at: datetime) -> Article:
     match event:
         case ArticleDrafted():
             content = (event.title, event.text, event.tags)
-            return Article(Status.DRAFT, event, content)
+            return Article(Status.DRAFT, event, content, frozenset({event.author_id}))
         case ArticleRevised():
-            return replace(article, content=(event.title, event.text, event.tags))
+            content = (event.title, event.text, event.tags)
+            drafted_by = article.drafted and article.drafted.author_id
+            authors = frozenset({drafted_by or event.revised_by, event.revised_by})
+            return replace(article, content=content, authors=authors)
         case ArticlePublished():
             return replace(article, status=Status.PUBLISHED)
         case ArticleRetired():

@@ -5,13 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from services.sla import queries, schemas
-from services.sla.api.asking import Id, Limit, Manager, Reader
+from services.sla.api.asking import Id, Limit
+from services.sla.domain.agreements import Agreement, Versions
 from services.sla.domain.views import agreement_view
-from services.sla.handlers import Agreements
+from services.sla.handlers import Agreements, no_agreement
 from services.sla.tables import AGREEMENTS
 from shared.calendar import microseconds
+from shared.contracts.agreements import AgreementSigned
+from shared.errors import ForbiddenError
 from shared.http.answers import answer
-from shared.http.auth import Principal
+from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.http.documents import DocumentRoutes
 from shared.journal.handler import Written
@@ -42,43 +45,67 @@ class AgreementRoutes:
         )(self.review)
         return router
 
-    async def agreements(self, _: Reader) -> Response:
-        """Return every agreement."""
+    async def agreements(self, caller: Admitted) -> Response:
+        """Return every agreement; a customer sees their own."""
         now_us = microseconds(self._service.clock.now())
         found = await queries.read_versions(self._service.pool)
-        views = [agreement_view(*one, now_us) for one in found.items()]
+        views = [
+            agreement_view(name, versions, now_us)
+            for name, versions in found.items()
+            if caller.grant.covers(_relations(versions, caller))
+        ]
         return answer({"agreements": views})
 
-    async def agreement(self, id: Id, _: Reader) -> Response:
+    async def agreement(self, id: Id, caller: Admitted) -> Response:
         """Return an agreement with its ETag."""
-        found, sequence = await self._agreements.agreement(id)
+        found, sequence = await self._admitted(id, caller)
         now_us = microseconds(self._service.clock.now())
         return answer(agreement_view(id, found.versions, now_us), sequence=sequence)
 
     async def remedies(
         self,
         id: Id,
-        _: Reader,
+        caller: Admitted,
         limit: Limit = 200,
         revisions: Annotated[bool, Query(description="all, not only the highest")] = False,  # noqa: FBT002 a switch of the query
     ) -> Response:
         """Return what was due for each period, 0 included."""
-        versions = (await self._agreements.agreement(id))[0].versions
+        versions = (await self._admitted(id, caller))[0].versions
         zone = next(iter(versions.values())).document.zone  # all versions have the same
         found = await queries.list_remedies(
             self._service.pool, id, is_every_revision=revisions, limit=limit
         )
         return answer({"zone": zone, "remedies": found})
 
-    async def review(self, id: Id, request: Request, _: Manager) -> Response:
+    async def review(self, id: Id, request: Request, _: Admitted) -> Response:
         """Review a period; tell a further revision if late facts changed anything."""
         body = await read_struct(request, schemas.NewReview)
         return answer(await self._agreements.review(id, body.period))
 
     async def _tell(
-        self, word: schemas.AgreementWord, expected: int | None, _: Principal
+        self, word: schemas.AgreementWord, expected: int | None, caller: Caller
     ) -> Written:
+        if isinstance(word[0], AgreementSigned):
+            await self._require_party(word[0], caller)
         return await self._agreements.tell(word, expected)
+
+    async def _admitted(self, id: str, caller: Caller) -> tuple[Agreement, int]:
+        """Return an agreement that the caller may see. Raises: NotFoundError."""
+        found = await self._agreements.agreement(id)
+        if not caller.grant.covers(_relations(found[0].versions, caller)):
+            raise no_agreement(id)
+        return found
+
+    async def _require_party(self, signed: AgreementSigned, caller: Caller) -> None:
+        """Raise ForbiddenError for who signs for a party that they are not."""
+        found, _ = await self._admitted(signed.agreement_id, caller)
+        if not caller.may(f"sign for the {signed.party}", _relations(found.versions, caller)):
+            raise ForbiddenError(f"the {signed.party} signs for themselves", field="/party")
 
     async def _shown(self, word: schemas.AgreementWord) -> int:
         return await shown(self._service.pool, AGREEMENTS, word[0].stream_id)
+
+
+def _relations(versions: Versions, caller: Caller) -> frozenset[str]:
+    customers = {version.document.customer for version in versions.values()}
+    return frozenset({"own"} if customers == {caller.subject} else ())

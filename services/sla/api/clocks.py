@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from msgspec.structs import asdict
 
 from services.sla import queries, schemas
-from services.sla.api.asking import At, Reader, ReaderOrRequester, sees_all
+from services.sla.api.asking import At
 from services.sla.domain.attainment import Asked
 from services.sla.domain.explain import Readings, explain, readings
 from services.sla.domain.export import scenario_of
@@ -18,6 +18,7 @@ from services.sla.domain.views import AtRiskAsked, promised_clocks
 from shared.calendar import instant, microseconds
 from shared.errors import InvalidInputError
 from shared.http.answers import answer
+from shared.http.auth import Admitted
 from shared.http.period import period_of, zone_of
 from shared.postgres.pool import Connection
 from shared.runtime.service import Service
@@ -53,23 +54,23 @@ class ClockRoutes:
         )
         return router
 
-    async def clocks(self, id: UUID, principal: ReaderOrRequester, at: At = None) -> Response:
+    async def clocks(self, id: UUID, caller: Admitted, at: At = None) -> Response:
         """Return every clock the ticket has or had, read now, or as it was known at an instant.
 
-        A requester sees what was promised to them, on their own tickets.
+        Who asks and who reported see what was promised to them, on their own tickets.
         """
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
-            if not sees_all(principal):
-                found.ticket.require_requester(principal.subject)
+            found.ticket.require_seen(caller.grant, caller.subject)
             if found.ticket.is_foreign:
                 shown = Readings(await queries.read_foreign(connection, id))
             else:
                 shown = readings(found.ticket.facts, found.rules.rulebook, found.at_us)
-        fields = asdict(shown) if sees_all(principal) else {"clocks": promised_clocks(shown.clocks)}
+        is_whole = caller.grant.is_whole
+        fields = asdict(shown) if is_whole else {"clocks": promised_clocks(shown.clocks)}
         return answer({"ticket_id": id, "read_at": instant(found.at_us), **fields})
 
-    async def explain(self, id: UUID, _: Reader, at: At = None) -> Response:
+    async def explain(self, id: UUID, _: Admitted, at: At = None) -> Response:
         """Return why each deadline is where it is: rule, version, windows, pauses."""
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
@@ -77,7 +78,7 @@ class ClockRoutes:
         shown = explain(facts, found.rules.rulebook, found.at_us)
         return answer({"ticket_id": id, "read_at": instant(found.at_us), **asdict(shown)})
 
-    async def scenario(self, id: UUID, _: Reader, at: At = None) -> Response:
+    async def scenario(self, id: UUID, _: Admitted, at: At = None) -> Response:
         """Return the ticket as a scenario for `desk sla simulate`, its clocks expected."""
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
@@ -95,7 +96,9 @@ class ClockRoutes:
         )
         return _Known(rules, ticket, microseconds(read_at))
 
-    async def running(self, _: Reader, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
+    async def running(
+        self, _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50
+    ) -> Response:
         """Return clocks that run towards a due time."""
         async with self._service.pool.acquire() as connection:
             clocks = await queries.list_running(connection, limit=limit)
@@ -104,7 +107,7 @@ class ClockRoutes:
 
     async def at_risk(
         self,
-        _: Reader,
+        _: Admitted,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         group: str | None = None,
         priority: str | None = None,
@@ -127,9 +130,12 @@ class ClockRoutes:
         return answer({"read_at": asked.at, "clocks": named})
 
     async def attainment(
-        self, _: Reader, query: Annotated[schemas.AskedVerdicts, Depends()]
+        self, caller: Admitted, query: Annotated[schemas.AskedVerdicts, Depends()]
     ) -> Response:
-        """Return the verdicts of [from, to) by target, who judged, and what is asked for."""
+        """Return the verdicts of [from, to) by target, who judged, and what is asked for.
+
+        A customer sees those of their own tickets.
+        """
         zone = zone_of(query.zone)
         start, end = period_of(query.start, query.end, zone)
         asked = Asked(
@@ -139,7 +145,7 @@ class ClockRoutes:
             zone=zone.key,
             targets=query.targets,
             priorities=query.priorities,
-            customers=query.customers,
+            customers=query.customers if caller.grant.is_whole else (caller.subject,),
             services=query.services,
         )
         now = self._service.clock.now()

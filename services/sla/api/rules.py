@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from services.sla import queries, schemas
-from services.sla.api.asking import Id, Manager, Reader
+from services.sla.api.asking import Id
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
 from services.sla.domain.published import Publication, versions_of, with_states
 from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted, alone, of_one_rule
@@ -16,6 +16,7 @@ from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError, NotFoundError
 from shared.http import conditional
 from shared.http.answers import answer
+from shared.http.auth import Admitted
 from shared.http.body import openapi_body, read_struct
 from shared.http.conditional import if_match, refuse_if_match
 from shared.runtime.service import Service
@@ -79,13 +80,13 @@ class RuleRoutes:
         )(self.declare_peak)
         return router
 
-    async def rules(self, _: Reader) -> Response:
+    async def rules(self, _: Admitted) -> Response:
         """Return every version of every policy and calendar, and whether a peak is declared."""
         async with self._service.pool.acquire() as connection:
             published = await queries.read_publications(connection, self._service.journal)
         return answer(versions_of(published, microseconds(self._service.clock.now())))
 
-    async def rule(self, id: Id, _: Reader) -> Response:
+    async def rule(self, id: Id, _: Admitted) -> Response:
         """Return the newest version with its ETag; a policy's also says whether it is in force."""
         async with self._service.pool.acquire() as connection:
             events = (await self._service.journal.read(connection, [id]))[id]
@@ -98,7 +99,7 @@ class RuleRoutes:
         now_us = microseconds(self._service.clock.now())
         return answer(list(with_states(versions, now_us))[-1], sequence=len(events))
 
-    async def publish_policy(self, id: Id, request: Request, _: Manager) -> Response:
+    async def publish_policy(self, id: Id, request: Request, _: Admitted) -> Response:
         """Publish the next version; the same content again changes nothing."""
         body = await read_struct(request, schemas.NewPolicy)
         wanted = PolicyWanted(
@@ -109,7 +110,7 @@ class RuleRoutes:
         )
         return await self._publish(id, request, RulesWanted(policies=(wanted,)))
 
-    async def publish_calendar(self, id: Id, request: Request, _: Manager) -> Response:
+    async def publish_calendar(self, id: Id, request: Request, _: Admitted) -> Response:
         """Publish the next version; cycles that are open keep theirs."""
         if id == ROUND_THE_CLOCK:
             raise InvalidInputError(f"{id} is built in", field="id")
@@ -123,19 +124,19 @@ class RuleRoutes:
         )
         return await self._publish(id, request, RulesWanted(calendars=(wanted,)))
 
-    async def publish_rules(self, request: Request, _: Manager) -> Response:
+    async def publish_rules(self, request: Request, _: Admitted) -> Response:
         """Publish what differs from what is in force; calendars first."""
         refuse_if_match(request)
         wanted = await read_struct(request, RulesWanted)
         published = await self._rulebook.publish(wanted)
         return answer({"published": published, "warnings": await self._rulebook.warnings(wanted)})
 
-    async def check_rules(self, request: Request, _: Manager) -> Response:
+    async def check_rules(self, request: Request, _: Admitted) -> Response:
         """Publish nothing; say what `POST /rules` would do."""
         wanted = await read_struct(request, RulesWanted)
         return answer(await self._rulebook.check(wanted))
 
-    async def declare_peak(self, request: Request, _: Manager) -> Response:
+    async def declare_peak(self, request: Request, _: Admitted) -> Response:
         """Say that service requests created from now on are a peak's, or no longer."""
         body = await read_struct(request, schemas.Peak)
         written = await self._rulebook.declare_peak(

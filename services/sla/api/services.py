@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from services.sla import queries, schemas
-from services.sla.api.asking import Limit, Reader
+from services.sla.api.asking import Limit
 from services.sla.domain.availability import Question
 from services.sla.domain.periods import YEAR_US, By, span_asked
 from services.sla.handlers import ServiceRecords
@@ -13,7 +13,7 @@ from services.sla.tables import DOCUMENTS
 from shared.calendar import instant, microseconds
 from shared.contracts.availability import ServiceEvent
 from shared.http.answers import answer
-from shared.http.auth import Principal, Role
+from shared.http.auth import Admitted, Caller
 from shared.http.documents import DocumentRoutes
 from shared.http.period import period_of, zone_of
 from shared.journal.handler import Written
@@ -43,19 +43,19 @@ class ServiceRoutes:
         router.get("/availability", summary="How available services were")(self.availability)
         return router
 
-    async def outages(self, _: Reader, asked: _Asked, limit: Limit = 200) -> Response:
+    async def outages(self, _: Admitted, asked: _Asked, limit: Limit = 200) -> Response:
         """Return outages that touch the time, also those withdrawn."""
         question = self._question(asked)
         found = await queries.list_outages(self._service.pool, question, limit=limit)
         return answer({"outages": found})
 
-    async def maintenance(self, _: Reader, asked: _Asked, limit: Limit = 200) -> Response:
+    async def maintenance(self, _: Admitted, asked: _Asked, limit: Limit = 200) -> Response:
         """Return maintenance that touches the time, by default the year to come."""
         question = self._question(asked, ahead_us=YEAR_US)
         found = await queries.list_maintenance(self._service.pool, question, limit=limit)
         return answer({"maintenance": found})
 
-    async def availability(self, _: Reader, asked: _Asked, by: _By = None) -> Response:
+    async def availability(self, _: Admitted, asked: _Asked, by: _By = None) -> Response:
         """Return availability, failures, MTBF and MTTRS, as far as the time has come."""
         at_us = self._now_us()
         question = self._question(asked, by)
@@ -77,9 +77,9 @@ class ServiceRoutes:
         return microseconds(self._service.clock.now())
 
     async def _record(
-        self, document: ServiceEvent, expected: int | None, principal: Principal
+        self, document: ServiceEvent, expected: int | None, caller: Caller
     ) -> Written:
-        is_managers = principal.has(Role.MANAGER)
+        is_managers = caller.may("plan maintenance that has begun")
         return await self._records.record(document, expected, is_managers=is_managers)
 
     async def _shown(self, document: ServiceEvent) -> int:

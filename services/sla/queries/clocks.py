@@ -15,7 +15,9 @@ from services.sla.domain.survival import AtRisk, Curves, Lifetime, at_risk, life
 from services.sla.domain.views import AtRiskAsked, ClockView
 from services.sla.domain.voice import hear
 from shared.calendar import SECOND_US, microseconds
+from shared.contracts.intake import TicketCreated
 from shared.errors import NotFoundError
+from shared.http.access import Grant
 from shared.journal.journal import Journal
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.read_model import read_histories
@@ -81,10 +83,14 @@ class TicketFacts:
     at: datetime
     facts: list[Fact]
     is_foreign: bool
+    reporter: str | None = None
 
-    def require_requester(self, subject: str) -> None:
-        """Raise NotFoundError, as for an unknown ticket, unless it is this requester's."""
-        if last_value(self.facts, "requester") != subject:
+    def require_seen(self, grant: Grant, subject: str) -> None:
+        """Raise NotFoundError, as for an unknown ticket, unless the caller may see this one."""
+        is_own = last_value(self.facts, "requester") == subject
+        is_reported = self.reporter == subject
+        names = {"own": is_own, "reported": is_reported}
+        if not grant.covers([name for name, holds in names.items() if holds]):
             raise _unknown(self.ticket_id, self.at)
 
 
@@ -101,7 +107,9 @@ async def read_facts(
     if not known:
         raise _unknown(ticket_id, at)
     heard = hear(event for event in known if event.writer == journal.writer)
-    return TicketFacts(ticket_id, at, in_order(facts_of(known, rules.peaks)), heard.is_foreign)
+    facts = in_order(facts_of(known, rules.peaks))
+    reporter = next((event.actor for event in known if type(event.data) is TicketCreated), None)
+    return TicketFacts(ticket_id, at, facts, heard.is_foreign, reporter)
 
 
 async def read_foreign(connection: Connection, ticket_id: UUID) -> list[ClockReading]:

@@ -1,0 +1,67 @@
+"""Who may do what at intake."""
+
+from typing import Final
+
+from services.intake.domain.ticket import Ticket
+from shared.http.access import Access
+from shared.http.auth import Caller
+
+ACCESS: Final = Access(
+    {
+        "POST /tickets": "requester:own integration agent manager admin",
+        "POST /tickets:batch": "requester:own integration agent manager admin",
+        "POST /events": "requester:own integration agent manager admin",
+        "GET /tickets": "requester:own agent manager auditor admin",
+        "GET /tickets/{id}": "requester:own integration:reported agent manager auditor admin",
+        "GET /tickets/{id}/comments": (
+            "requester:own integration:reported agent manager auditor admin"
+        ),
+        "GET /tickets/{id}/links": "requester:own integration:reported agent manager auditor admin",
+        "POST /tickets/{id}/comments": "requester:own integration:reported agent manager admin",
+        "PATCH /tickets/{id}": "integration:reported agent manager admin",
+        "POST /tickets/{id}/start": "agent manager admin",
+        "POST /tickets/{id}/hold": "agent manager admin",
+        "POST /tickets/{id}/resume": "agent manager admin",
+        "POST /tickets/{id}/resolve": "agent manager admin",
+        "POST /tickets/{id}/close": "requester:own agent manager admin",
+        "POST /tickets/{id}/reopen": "requester:own integration:reported agent manager admin",
+        "POST /tickets/{id}/cancel": "requester:own integration:reported agent manager admin",
+        "POST /tickets/{id}/merge": "agent manager admin",
+        "POST /tickets/{id}/rate": "requester:unworked",
+        "read internal comments": "agent manager auditor admin",
+        "write internal comments": "agent:others manager:others admin:others",
+        "answer for the desk": "agent manager admin",
+        "start for another agent": "manager admin",
+        "split off from a ticket": "requester:own integration:reported agent manager admin",
+    },
+    {
+        "own": "tickets whose requester they are",
+        "others": "tickets whose requester is somebody else",
+        "reported": "tickets that they reported",
+        "unworked": "tickets whose requester they are, and which they did not solve themselves",
+    },
+)
+
+
+def relations(ticket: Ticket, caller: Caller) -> frozenset[str]:
+    """Return what a ticket is to the caller, in the table's words; nothing, if it is not there."""
+    if ticket.created is None:
+        return frozenset()
+    is_own = ticket.created.requester.id == caller.subject
+    holds = {
+        "own": is_own,
+        "others": not is_own,
+        "reported": ticket.created.origin == door_of(caller),
+        "unworked": is_own and ticket.resolved_by != caller.subject,
+    }
+    return frozenset(word for word, is_so in holds.items() if is_so)
+
+
+def door_of(caller: Caller) -> str:
+    """Return the origin of what a caller reports over HTTP."""
+    return f"/http/{caller.subject}"
+
+
+def may_split(caller: Caller, whole: Ticket) -> bool:
+    """Say whether the caller may report a part of this ticket."""
+    return caller.may("split off from a ticket", relations(whole, caller))
