@@ -1,8 +1,9 @@
 """Who may do what at intake."""
 
-from typing import Final
+from typing import Final, Literal
 
 from services.intake.domain.ticket import Ticket
+from shared.errors import ForbiddenError
 from shared.http.access import Access
 from shared.http.auth import Caller
 
@@ -31,6 +32,7 @@ ACCESS: Final = Access(
         "read internal comments": "agent manager auditor admin",
         "write internal comments": "agent:others manager:others admin:others",
         "answer for the desk": "agent manager admin",
+        "pass on what somebody said": "integration agent manager admin",
         "start for another agent": "manager admin",
         "split off from a ticket": "requester:own integration:reported agent manager admin",
     },
@@ -65,3 +67,24 @@ def door_of(caller: Caller) -> str:
 def may_split(caller: Caller, whole: Ticket) -> bool:
     """Say whether the caller may report a part of this ticket."""
     return caller.may("split off from a ticket", relations(whole, caller))
+
+
+def starter(agent_id: str | None, caller: Caller) -> str:
+    """Return who takes up the work. Raises: ForbiddenError for a colleague, unless by a manager."""
+    starts = agent_id or caller.subject
+    if starts != caller.subject and not caller.may("start for another agent"):
+        raise ForbiddenError("an agent starts work of their own", field="/agent_id")
+    return starts
+
+
+def speaker(author_id: str | None, caller: Caller) -> tuple[str, Literal["requester", "agent"]]:
+    """Return whose words a comment is, and for which side they count unless they are the asker's.
+
+    What is passed on, and what a system says, never counts as an answer of the desk.
+    """
+    speaks = author_id or caller.subject
+    is_passed_on = speaks != caller.subject
+    if is_passed_on and not caller.may("pass on what somebody said"):
+        raise ForbiddenError("a requester speaks for themselves", field="/author_id")
+    is_answer = not is_passed_on and caller.may("answer for the desk")
+    return speaks, "agent" if is_answer else "requester"

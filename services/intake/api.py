@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.intake import queries, schemas
-from services.intake.access import door_of, may_split, relations
+from services.intake.access import door_of, may_split, relations, speaker, starter
 from services.intake.domain.commands import (
     CancelTicket,
     CloseTicket,
@@ -45,13 +45,6 @@ from shared.telemetry.context import lineage
 _NO_TICKET: Final = UUID(int=0)
 
 
-def _starter(body: schemas.Start, caller: Caller) -> str:
-    agent_id = body.agent_id or caller.subject
-    if agent_id != caller.subject and not caller.may("start for another agent"):
-        raise ForbiddenError("an agent starts work of their own", field="/agent_id")
-    return agent_id
-
-
 _VERBS: Final = (
     Verb[TicketCommand](
         "",
@@ -74,7 +67,7 @@ _VERBS: Final = (
         "start",
         schemas.Start,
         schemas.Start(agent_id="bo"),
-        lambda body, ticket, caller: StartTicket(ticket, _starter(body, caller)),
+        lambda body, ticket, caller: StartTicket(ticket, starter(body.agent_id, caller)),
         "Take up the work",
     ),
     Verb[TicketCommand](
@@ -315,13 +308,14 @@ class Intake:
         """Add a comment; only agents may write internal ones."""
         body = await read_struct(request, schemas.NewComment)
         await self._admit(caller, id)
+        author_id, side = speaker(body.author_id, caller)
         if body.visibility == "internal":
             await self._require_internal(caller, id)
         command = CommentTicket(
             id,
             body.comment_id or creation_id(request, caller),
-            caller.subject,
-            "agent" if caller.may("answer for the desk") else "requester",
+            author_id,
+            side,
             body.visibility,
             body.text,
         )

@@ -37,11 +37,17 @@ class NewTickets(Body, frozen=True):
 
 
 class NewComment(Body, frozen=True):
-    """Something to say. `comment_id` makes a repetition harmless."""
+    """Something to say. `comment_id` makes a repetition harmless.
+
+    `author_id` is whose words these are, if not the caller's own: a gateway passes on a mail, an
+    agent what was said on the telephone. They then count as said by those who asked, never as an
+    answer of the desk.
+    """
 
     text: Annotated[str, Meta(min_length=1, max_length=65_536)]
     visibility: Literal["public", "internal"] = "public"
     comment_id: UUID | None = None
+    author_id: Key | None = None
 
 
 class Correction(Body, frozen=True):

@@ -390,3 +390,42 @@ async def test_many_who_publish_at_once_leave_rules_that_are_sound(desk: InProce
     await desk.settle()
     assert {clock["target"] for clock in await clocks(desk, ticket)} >= {"new"}
     assert (await put("/policies/new", json=body(2 * HOUR))).is_success
+
+
+async def test_the_first_response_is_the_desks_whoever_holds_the_token(desk: InProcessDesk) -> None:
+    response = {**promise(HOUR), "name": "answered", "stop": ["agent_reply"]}
+    await publish(desk, response)
+    await desk.settle()
+    bo, mon = desk.bearer("bo", Role.AGENT), desk.bearer("mon", Role.INTEGRATION)
+    said: list[tuple[str, str]] = []
+
+    async def outcome(ticket: str, headers: dict[str, str], **comment: str) -> str:
+        path = f"/tickets/{ticket}/comments"
+        answer = await desk.clients["intake"].post(path, json=comment, headers=headers)
+        assert answer.status_code == 201, answer.text
+        await desk.settle()
+        (last,) = (await desk.clients["intake"].get(path)).json()["comments"][-1:]
+        said.append((last["author_id"], last["author_role"]))
+        (clock,) = await clocks(desk, ticket)
+        return clock["outcome"]
+
+    async def reported(requester: str, headers: dict[str, str]) -> str:
+        body = {"requester": {"id": requester}, "title": "my laptop"}
+        answer = await desk.clients["intake"].post("/tickets", json=body, headers=headers)
+        return answer.json()["ticket_id"]
+
+    mine, passed_on = await reported("bo", bo), await reported("eve", mon)
+    assert await outcome(mine, bo, text="It is the left hinge.") == "open"
+    assert await outcome(passed_on, mon, text="(the second mail)") == "open"
+    assert await outcome(passed_on, mon, text="It drips.", author_id="eve") == "open"
+    assert await outcome(passed_on, bo, text="She rang: it drips.", author_id="eve") == "open"
+    assert said == [("bo", "requester"), ("mon", "requester"), *[("eve", "requester")] * 2]
+    assert await outcome(passed_on, bo, text="We are on it.") == "met"
+    eve = desk.bearer("eve", Role.REQUESTER)
+    body = {"text": "The desk agrees.", "author_id": "bo"}
+    path = f"/tickets/{passed_on}/comments"
+    answer = await desk.clients["intake"].post(path, json=body, headers=eve)
+    assert (answer.status_code, answer.json()["field"]) == (403, "/author_id")
+    secret = {"text": "psst", "visibility": "internal"}
+    answer = await desk.clients["intake"].post(f"/tickets/{mine}/comments", json=secret, headers=bo)
+    assert answer.status_code == 403, "bo is who asks here"

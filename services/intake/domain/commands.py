@@ -47,7 +47,10 @@ class UpdateTicket(Struct, frozen=True):
 
 
 class CommentTicket(Struct, frozen=True):
-    """Say something on the ticket."""
+    """Say something on the ticket.
+
+    `author_role` is the side that an author speaks for who is not the ticket's requester.
+    """
 
     ticket_id: UUID
     comment_id: UUID

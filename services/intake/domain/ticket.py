@@ -237,11 +237,12 @@ def _event(command: TicketCommand, ticket: Ticket, record: TicketUpdated) -> Tic
         case UpdateTicket():
             return _corrected(command, record)
         case CommentTicket():
+            is_own = ticket.created is not None and command.author_id == ticket.created.requester.id
             return TicketCommented(
                 ticket_id=ticket_id,
                 comment_id=command.comment_id,
                 author_id=command.author_id,
-                author_role=command.author_role,
+                author_role="requester" if is_own else command.author_role,
                 visibility=command.visibility,
                 text=command.text,
             )
