@@ -21,7 +21,11 @@ _BELOW: Final = re.compile(r"(?s)((?:/[^/: ]+)+): (.*)")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _ANY: Final = "..."
 _STAR: Final = "*"
-_ATTRIBUTES: Final = {"unknown_type": "/type", "newer_version": "/dataschema"}
+_ATTRIBUTES: Final = {
+    "unknown_type": "/type",
+    "dataschema": "/dataschema",
+    "newer_version": "/dataschema",
+}
 _SEARCH_BYTES_MAX: Final = 4_000_000
 
 

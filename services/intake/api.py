@@ -1,5 +1,6 @@
 """Intake over HTTP: reports in, a ticket's life, the board."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
@@ -33,7 +34,7 @@ from shared.faults import from_undecodable
 from shared.http import cloudevents, idempotency, preferences
 from shared.http.answers import answer, item_error, settle
 from shared.http.auth import Admitted, Caller
-from shared.http.body import openapi_body, read_struct
+from shared.http.body import openapi_body, read_batch, read_items, read_struct
 from shared.http.commands import CommandRoutes, Verb
 from shared.http.conditional import refuse_if_match
 from shared.http.idempotency import creation_id
@@ -223,30 +224,34 @@ class Intake:
     async def create_batch(self, request: Request, caller: Admitted) -> Response:
         """Make many tickets; 200 with one result per report."""
         refuse_if_match(request)
-        batch = await read_struct(request, schemas.NewTickets)
+        _, items = await read_batch(request, schemas.RawTickets, lambda batch: batch.tickets)
         key = idempotency.parse_key(request.headers.getlist(idempotency.HEADER))
-        reports = [
-            self._report(
-                record,
-                record.ticket_id or _item_id(caller.subject, key, place),
-                caller,
-            )
-            for place, record in enumerate(batch.tickets)
-        ]
+        reports: list[Report | DeskError] = []
+        for place, record in enumerate(read_items(items, TicketReported)):
+            if isinstance(record, DeskError):
+                reports.append(record)
+                continue
+            ticket_id = record.ticket_id or _item_id(caller.subject, key, place)
+            reports.append(_tried(partial(self._report, record, ticket_id, caller)))
         return answer(_batch_answer(await self._tickets.open_all(reports)))
 
     async def take_events(self, request: Request, caller: Admitted) -> Response:
-        """Make a ticket of each event of type `ticket.reported`; source and id say which it is."""
+        """Make a ticket of each event of type `ticket.reported`; source and id say which it is.
+
+        A batch is answered with a list of results, however many events it has.
+        """
         refuse_if_match(request)
         events = await cloudevents.read_cloudevents(request)
-        reports = [
-            self._event_report(event, place if len(events) > 1 else None, caller)
-            for place, event in enumerate(events)
+        reports: list[Report | DeskError] = [
+            event
+            if isinstance(event, DeskError)
+            else _tried(partial(self._event_report, event, caller))
+            for event in events
         ]
         results = await self._tickets.open_all(reports)
-        if len(results) != 1:
+        if cloudevents.is_batch(request.headers):
             return answer(_batch_answer(results))
-        opened = results[0]
+        (opened,) = results
         if isinstance(opened, DeskError):
             raise opened
         return answer(_ticket_answer(opened), status=_status(opened), sequence=opened.sequence)
@@ -329,9 +334,7 @@ class Intake:
             ticket_id, record, self._clock.now(), origin, lineage(), partial(may_split, caller)
         )
 
-    def _event_report(
-        self, event: cloudevents.InboundEvent, place: int | None, caller: Caller
-    ) -> Report:
+    def _event_report(self, event: cloudevents.InboundEvent, caller: Caller) -> Report:
         envelope = Envelope(
             specversion="1.0",
             id=event.id,
@@ -343,8 +346,7 @@ class Intake:
         try:
             record = decode_report(envelope)
         except UndecodableError as error:
-            base = "" if place is None else f"/{place}"
-            raise from_undecodable(error, event.data, TicketReported, base) from error
+            raise from_undecodable(error, event.data, TicketReported, "") from error
         ticket_id = record.ticket_id or reported_ticket_id(event.source, event.id)
         report = self._report(record, ticket_id, caller)
         return msgspec.structs.replace(report, origin=f"{event.source}#{event.id}")
@@ -363,6 +365,14 @@ class Intake:
                 "only agents write internal comments, and not on tickets of their own",
                 field="/visibility",
             )
+
+
+def _tried(make: Callable[[], Report]) -> Report | DeskError:
+    """Return the report of one item, or why there can be none, which leaves the others alone."""
+    try:
+        return make()
+    except DeskError as error:
+        return error
 
 
 def _item_id(owner: str, key: str | None, place: int) -> UUID:

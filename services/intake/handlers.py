@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
-from services.intake.domain.commands import MergeTicket, TicketCommand
+from services.intake.domain.commands import CreateTicket, MergeTicket, TicketCommand
 from services.intake.domain.record import accept, number_in, number_of
 from services.intake.domain.ticket import Ticket, decide, evolve, key_of, keys_of
 from services.intake.settings import IntakeSettings
@@ -87,20 +88,33 @@ class Tickets:
             raise result
         return result
 
-    async def open_all(self, reports: Sequence[Report]) -> list[Opened | DeskError]:
-        """Make tickets of many reports; one result each, a bad one leaves the others alone."""
-        numbers = await self._numbers.take(len(reports))
+    async def open_all(self, reports: Sequence[Report | DeskError]) -> list[Opened | DeskError]:
+        """Make tickets of many reports; one result each, a bad one leaves the others alone.
+
+        What was refused before stays refused in its place. A number is drawn for those alone that
+        are no longer refused for what they say.
+        """
         results: dict[int, Opened | DeskError] = {}
-        intents: dict[int, Intent[TicketCommand]] = {}
-        for place, (report, number) in enumerate(zip(reports, numbers, strict=True)):
+        accepted: dict[int, tuple[Report, CreateTicket]] = {}
+        for place, report in enumerate(reports):
+            if isinstance(report, DeskError):
+                results[place] = report
+                continue
             try:
                 await self._require_whole(report)
-                intents[place] = self._intent(report, number)
+                accepted[place] = report, self._accept(report)
             except DeskError as error:
                 results[place] = error
-        written = await self._handler.handle_all(list(intents.values()))
-        for place, outcome in zip(intents, written, strict=True):
-            results[place] = await self._opened(reports[place], outcome)
+        numbers = await self._numbers.take(len(accepted)) if accepted else []
+        intents = [
+            _intent(
+                report, msgspec.structs.replace(command, number=number_of(command.kind, number))
+            )
+            for (report, command), number in zip(accepted.values(), numbers, strict=True)
+        ]
+        written = await self._handler.handle_all(intents)
+        for (place, (report, _)), outcome in zip(accepted.items(), written, strict=True):
+            results[place] = await self._opened(report, outcome)
         return [results[place] for place in range(len(reports))]
 
     async def carry_out(self, intent: Intent[TicketCommand]) -> Written:
@@ -151,18 +165,16 @@ class Tickets:
                 field="/into",
             )
 
-    def _intent(self, report: Report, number: int) -> Intent[TicketCommand]:
-        command = accept(
+    def _accept(self, report: Report) -> CreateTicket:
+        """Return the command for a report, its number still to be drawn."""
+        return accept(
             report.record,
             ticket_id=report.ticket_id,
-            number=number_of(report.record.kind, number),
+            number="",
             reported_at=report.reported_at,
             origin=report.origin,
             skew_seconds_max=self._settings.skew_seconds_max,
             categories=self._settings.categories,
-        )
-        return Intent(
-            str(report.ticket_id), command, report.reported_at, report.lineage, is_new=True
         )
 
     async def _opened(self, report: Report, outcome: Written | DeskError) -> Opened | DeskError:
@@ -174,6 +186,10 @@ class Tickets:
         ticket = await self.state(report.ticket_id)
         number = ticket.created.number if ticket.created is not None else ""
         return Opened(report.ticket_id, number, 1, is_new=False)
+
+
+def _intent(report: Report, command: TicketCommand) -> Intent[TicketCommand]:
+    return Intent(str(report.ticket_id), command, report.reported_at, report.lineage, is_new=True)
 
 
 def _require_known(written: Written) -> Written:

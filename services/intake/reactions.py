@@ -1,5 +1,6 @@
 """What intake does of its own accord: reports from the log become tickets, news goes out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -19,6 +20,7 @@ from shared.errors import DeskError
 from shared.ids import decision_id, reported_ticket_id
 from shared.journal.handler import State, read_states
 from shared.journal.journal import Draft
+from shared.repeated_keys import refuse_repeated_keys
 from shared.runtime.consumer import React
 from shared.runtime.numbers import draw
 from shared.runtime.quarantine import Parked
@@ -78,8 +80,9 @@ async def _decide(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
     if not wanted:
         return
     streams = _Streams(unit, await read_states(unit.connection, DECIDER, wanted))
-    numbers = iter(await draw(unit.connection, len(batch.reports)) if batch.reports else ())
-    for told in batch.in_order():
+    accepted = [told for told in batch.in_order() if _stands(told, unit, settings)]
+    numbers = iter(await _draw_for(accepted, unit))
+    for told in accepted:
         if isinstance(told, Inbound):
             _open(told, next(numbers), streams, settings)
         elif link := _link_of(told):
@@ -88,22 +91,51 @@ async def _decide(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
             streams.decide(link, told.time, lineage_after(told, _WRITER))
 
 
+async def _draw_for(accepted: Sequence[Recorded | Inbound], unit: Unit) -> Sequence[int]:
+    count = sum(isinstance(told, Inbound) for told in accepted)
+    return await draw(unit.connection, count) if count else ()
+
+
+def _stands(told: Recorded | Inbound, unit: Unit, settings: IntakeSettings) -> bool:
+    """Say whether what was told can be acted on; a report that breaks a rule is parked.
+
+    It is asked before numbers are drawn, so that what is refused costs none.
+    """
+    if not isinstance(told, Inbound):
+        return True
+    try:
+        refuse_repeated_keys(told.record.value or b"")
+        require_within(told.envelope)
+        require_within(told.report)
+        _accept(told, 0, unit, settings)
+    except DeskError as error:
+        _park(told, error, unit)
+        return False
+    return True
+
+
 def _open(inbound: Inbound, number: int, streams: _Streams, settings: IntakeSettings) -> None:
     unit = streams.unit
     try:
-        require_within(inbound.envelope)
-        command = accept(
-            inbound.report,
-            ticket_id=_ticket_id(inbound),
-            number=number_of(inbound.report.kind, number),
-            reported_at=unit.now,
-            origin=f"{inbound.envelope.source}#{inbound.envelope.id}",
-            skew_seconds_max=settings.skew_seconds_max,
-            categories=settings.categories,
-        )
-        streams.decide(command, unit.now, _lineage(inbound))
+        streams.decide(_accept(inbound, number, unit, settings), unit.now, _lineage(inbound))
     except DeskError as error:
-        unit.parked.append(Parked(inbound.record, type(error).__name__, error.detail))
+        _park(inbound, error, unit)
+
+
+def _accept(inbound: Inbound, number: int, unit: Unit, settings: IntakeSettings) -> TicketCommand:
+    return accept(
+        inbound.report,
+        ticket_id=_ticket_id(inbound),
+        number=number_of(inbound.report.kind, number),
+        reported_at=unit.now,
+        origin=f"{inbound.envelope.source}#{inbound.envelope.id}",
+        skew_seconds_max=settings.skew_seconds_max,
+        categories=settings.categories,
+    )
+
+
+def _park(inbound: Inbound, error: DeskError, unit: Unit) -> None:
+    unit.parked.append(Parked(inbound.record, type(error).__name__, error.detail))
 
 
 def _link_of(event: Recorded) -> LinkTicket | None:

@@ -36,6 +36,12 @@ class NewTickets(Body, frozen=True):
     tickets: Annotated[tuple[TicketReported, ...], Meta(min_length=1, max_length=1_000)]
 
 
+class RawTickets(Body, frozen=True):
+    """Many reports, each still as it came: what is wrong with one refuses that one."""
+
+    tickets: Annotated[tuple[msgspec.Raw, ...], Meta(min_length=1, max_length=1_000)]
+
+
 class NewComment(Body, frozen=True):
     """Something to say. `comment_id` makes a repetition harmless.
 

@@ -4,6 +4,7 @@ The verdict on a record depends on its bytes alone, so that a rebuild quarantine
 consumer quarantined (R8).
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,10 +26,11 @@ from shared.contracts.envelope import (
 )
 from shared.contracts.intake import TicketReported
 from shared.contracts.storable import is_far, is_suspect, unstorable
-from shared.contracts.upcasters import UPCASTERS
+from shared.contracts.upcasters import UPCASTERS, as_sent
 from shared.log.port import Record
 
 _D = TypeVar("_D")
+_FIRST_REPORT: Final = re.compile(rb'"requester_id"\s*:')
 
 INBOUND: Final = "ticket.reported"
 _SEQUENCE_MAX: Final = 2_147_483_647  # what the journal's column holds
@@ -299,19 +301,24 @@ def _read_newest(
 def decode_report(envelope: Envelope) -> TicketReported:
     """Read what another system asks for, in any known version of `ticket.reported`.
 
-    Raises: UndecodableError as `decode_event`.
+    Other systems need not name the version (CloudEvents has `dataschema` optional): it is the
+    newest then, unless the record has the names of version 1. Raises: UndecodableError as
+    `decode_event`.
     """
     if envelope.type != INBOUND:
         raise UndecodableError("unknown_type", f"type {envelope.type!r} is not {INBOUND!r}")
     if not envelope.id or not envelope.source:
         raise UndecodableError("envelope", "id and source must not be empty")
+    if envelope.dataschema is None and not _FIRST_REPORT.search(bytes(envelope.data)):
+        newest = dataschema_of(INBOUND, TicketReported.VERSION)
+        envelope = msgspec.structs.replace(envelope, dataschema=newest)
     return _decode_data(envelope, _report_decoder, TicketReported.VERSION)
 
 
 def _decode_data(envelope: Envelope, decoder: msgspec.json.Decoder[_D], newest: int) -> _D:
     version = version_of(envelope.dataschema, envelope.type)
     if version is None or version < 1:
-        raise UndecodableError("schema", f"dataschema {envelope.dataschema!r} is not ours")
+        raise UndecodableError("dataschema", f"dataschema {envelope.dataschema!r} is not ours")
     if version > newest:
         raise UndecodableError("newer_version", f"version {version}; newest known is {newest}")
     try:
@@ -320,7 +327,9 @@ def _decode_data(envelope: Envelope, decoder: msgspec.json.Decoder[_D], newest: 
         else:
             data = msgspec.convert(_lift(envelope, version, newest), decoder.type)
     except _MALFORMED as error:
-        raise UndecodableError("schema", str(error)) from error
+        told = as_sent(envelope.type, version, str(error))
+        cause = msgspec.ValidationError(told) if told != str(error) else error
+        raise UndecodableError("schema", told) from cause
     if is_suspect(bytes(envelope.data)):
         _require_storable(data)
     return data

@@ -10,10 +10,10 @@ Upcaster = Callable[[Data], Data]
 def ticket_reported_v1_to_v2(data: Data) -> Data:
     """Group the flat requester fields and the number of affected people, as version 2 has them."""
     lifted = dict(data)
-    requester = {"id": lifted.pop("requester_id", None)}
-    if "requester_name" in lifted:
-        requester["name"] = lifted.pop("requester_name")
-    lifted["requester"] = requester
+    names = {"id": "requester_id", "name": "requester_name"}
+    requester = {new: lifted.pop(old) for new, old in names.items() if old in lifted}
+    if requester:
+        lifted["requester"] = requester
     if "affected_people" in lifted:
         lifted["scope"] = {"people": lifted.pop("affected_people")}
     return lifted
@@ -60,6 +60,25 @@ def sla_warned_v1_to_v2(data: Data) -> Data:
     """Make the percentage one of several rules."""
     lifted = dict(data)
     return {**lifted, "rule": {"percent": lifted.pop("percent", None)}}
+
+
+_SENT_AS: dict[tuple[str, int], dict[str, str]] = {
+    ("ticket.reported", 1): {
+        "required field `id` - at `$.requester`": "required field `requester_id`",
+        "required field `requester`": "required field `requester_id`",
+        "`$.requester.id`": "`$.requester_id`",
+        "`$.requester.name`": "`$.requester_name`",
+        "`$.scope.people`": "`$.affected_people`",
+    },
+}
+"""How the words of msgspec about lifted data name what was sent."""
+
+
+def as_sent(event_type: str, version: int, complaint: str) -> str:
+    """Return a complaint about lifted data in the names of the version that was sent."""
+    for new, old in _SENT_AS.get((event_type, version), {}).items():
+        complaint = complaint.replace(new, old)
+    return complaint
 
 
 UPCASTERS: dict[tuple[str, int], Upcaster] = {

@@ -1,6 +1,6 @@
 """Request bodies: JSON straight into msgspec structs, described in OpenAPI as they are read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -8,10 +8,17 @@ import msgspec
 from starlette.requests import Request
 
 from shared.contracts.limits import require_within
-from shared.errors import InvalidInputError, MalformedInputError, UnsupportedMediaTypeError
+from shared.errors import (
+    DeskError,
+    InvalidInputError,
+    MalformedInputError,
+    UnsupportedMediaTypeError,
+)
 from shared.faults import NOT_DECODABLE, from_msgspec, given_in, pointer_step
+from shared.repeated_keys import has_repeated_key, refuse_repeated_keys
 
 _T = TypeVar("_T")
+_W = TypeVar("_W")
 
 
 @cache
@@ -49,8 +56,49 @@ async def read_struct(request: Request, type_: type[_T]) -> _T:
     Raises:
         UnsupportedMediaTypeError: the body is not declared as JSON.
         MalformedInputError: it is empty or no JSON.
-        InvalidInputError: it does not fit `type_`; the error names the field.
+        InvalidInputError: it does not fit `type_`, or has a key twice; the error names the field.
     """
+    return decode_struct(await _read_json(request), type_)
+
+
+def decode_struct(body: bytes, type_: type[_T]) -> _T:
+    """Read JSON bytes as `type_`. Raises: as `read_struct`."""
+    value = _decoded(body, type_)
+    refuse_nul(body)
+    refuse_repeated_keys(body)
+    require_within(value)
+    return value
+
+
+async def read_batch(
+    request: Request, whole: type[_W], items_of: Callable[[_W], Sequence[msgspec.Raw]]
+) -> tuple[_W, Sequence[msgspec.Raw]]:
+    """Read the request's JSON body as a batch, and its items as they came, for `read_items`.
+
+    What is wrong with an item is found there, and refuses that item alone. Raises: as
+    `read_struct` for what is wrong with the batch itself.
+    """
+    body = await _read_json(request)
+    value = _decoded(body, whole)
+    items = items_of(value)
+    if has_repeated_key(body) and not any(has_repeated_key(bytes(item)) for item in items):
+        refuse_repeated_keys(body)
+    return value, items
+
+
+def read_items(items: Iterable[msgspec.Raw], type_: type[_T]) -> list[_T | DeskError]:
+    """Return each item of a batch as `type_`, or why it cannot be; pointers are into the item."""
+    return [_item(bytes(item), type_) for item in items]
+
+
+def _item(content: bytes, type_: type[_T]) -> _T | DeskError:
+    try:
+        return decode_struct(content, type_)
+    except DeskError as error:
+        return error
+
+
+async def _read_json(request: Request) -> bytes:
     declared = request.headers.get("content-type")
     if declared != "application/json":
         kind, charset = media_type(declared)
@@ -60,20 +108,16 @@ async def read_struct(request: Request, type_: type[_T]) -> _T:
                 field="Content-Type",
             )
         require_utf8(charset)
-    return decode_struct(await request.body(), type_)
+    return await request.body()
 
 
-def decode_struct(body: bytes, type_: type[_T]) -> _T:
-    """Read JSON bytes as `type_`. Raises: as `read_struct`."""
+def _decoded(body: bytes, type_: type[_T]) -> _T:
     if not body:
         raise MalformedInputError("The body is empty; JSON was expected.")
     try:
-        value = _decoder(type_).decode(body)
+        return _decoder(type_).decode(body)
     except NOT_DECODABLE as error:
         raise from_msgspec(error, given=given_in(body, type_)) from error
-    refuse_nul(body)
-    require_within(value)
-    return value
 
 
 def refuse_nul(body: bytes, *, base: str = "") -> None:

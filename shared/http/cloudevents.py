@@ -17,7 +17,9 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from shared.contracts.base import ATTRIBUTE_MAX
+from shared.contracts.visible import is_blank
 from shared.errors import (
+    DeskError,
     InvalidInputError,
     MalformedInputError,
     PayloadTooLargeError,
@@ -31,6 +33,7 @@ from shared.http.body import (
     refuse_nul,
     require_utf8,
 )
+from shared.repeated_keys import refuse_repeated_keys
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
@@ -48,7 +51,7 @@ _BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _INTEGER_MAX: Final = 2**31
 
 _envelope: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_envelopes: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_batch: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _scalar: Final = msgspec.json.Decoder(str | int | bool | None)
 
 
@@ -71,15 +74,13 @@ class InboundEvent:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the request an event stands, so that an error can name the attribute at fault."""
+    """What stands before an attribute's name, so that an error can name the one at fault."""
 
     prefix: str
-    index: int | None = None
 
     def fault(self, attribute: str, reason: str) -> InvalidInputError:
-        where = "" if self.index is None else f"Event {self.index}: "
         return InvalidInputError(
-            f"{where}attribute {attribute!r} {reason}.", field=self.pointer(attribute)
+            f"attribute {attribute!r} {reason}.", field=self.pointer(attribute)
         )
 
     def pointer(self, attribute: str) -> str:
@@ -88,29 +89,38 @@ class _Place:
         return self.prefix + pointer_step(attribute)
 
 
-async def read_cloudevents(request: Request, *, events_max: int = EVENTS_MAX) -> list[InboundEvent]:
+async def read_cloudevents(
+    request: Request, *, events_max: int = EVENTS_MAX
+) -> list[InboundEvent | DeskError]:
     """Read the request's events. Raises: as `parse_cloudevents`."""
     return parse_cloudevents(request.headers, await request.body(), events_max=events_max)
 
 
+def is_batch(headers: Headers) -> bool:
+    """Say whether a message is a batch, also of one or none: it is answered with a list."""
+    return media_type(headers.get("content-type"))[0] == BATCH
+
+
 def parse_cloudevents(
     headers: Headers, body: bytes, *, events_max: int = EVENTS_MAX
-) -> list[InboundEvent]:
+) -> list[InboundEvent | DeskError]:
     """Read the events of one HTTP message; an empty batch has none.
+
+    Of a batch, an event that cannot be read is an error in its place, which points into that event.
 
     Raises:
         UnsupportedMediaTypeError: no CloudEvent, or one whose data is not JSON.
         MalformedInputError: the body is not JSON.
         PayloadTooLargeError: a batch of more than `events_max`.
-        InvalidInputError: an attribute is missing or wrong; named, with its index in a batch.
+        InvalidInputError: an attribute of a lone event is missing or wrong; named.
     """
     kind, charset = media_type(headers.get("content-type"))
     if kind.startswith(_ANY_MODE):
         require_utf8(charset)
         if kind == STRUCTURED:
-            return [_structured(_decode(_envelope, body), _Place("/"))]
+            return [_structured(body)]
         if kind == BATCH:
-            return _batch(body, events_max)
+            return _events(body, events_max)
         raise UnsupportedMediaTypeError(
             f"CloudEvents are read as JSON, not as {kind}.", field="Content-Type"
         )
@@ -127,11 +137,18 @@ def parse_cloudevents(
 # --- The three modes ---------------------------------------------------------------------------
 
 
-def _batch(body: bytes, events_max: int) -> list[InboundEvent]:
-    events = _decode(_envelopes, body)
+def _events(body: bytes, events_max: int) -> list[InboundEvent | DeskError]:
+    events: list[msgspec.Raw] = _decode(_batch, body)
     if len(events) > events_max:
         raise PayloadTooLargeError(f"{len(events)} events; a batch may have {events_max}.")
-    return [_structured(event, _Place(f"/{at}/", at)) for at, event in enumerate(events)]
+    return [_one_of_batch(bytes(event)) for event in events]
+
+
+def _one_of_batch(body: bytes) -> InboundEvent | DeskError:
+    try:
+        return _structured(body)
+    except DeskError as error:
+        return error
 
 
 def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:  # noqa: ANN401 the decoder's type
@@ -143,7 +160,10 @@ def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:  # noqa: AN
         raise from_msgspec(error) from error
 
 
-def _structured(envelope: dict[str, msgspec.Raw], place: _Place) -> InboundEvent:
+def _structured(body: bytes) -> InboundEvent:
+    place = _Place("/")
+    envelope: dict[str, msgspec.Raw] = _decode(_envelope, body)
+    refuse_repeated_keys(body)
     data = envelope.pop("data", None)
     encoded = envelope.pop("data_base64", None)
     attributes: dict[str, str] = {}
@@ -266,8 +286,8 @@ def _require_sound(name: str, value: str, place: _Place) -> None:
         raise place.fault(name, "holds a control character")
     if len(value) > ATTRIBUTE_MAX:
         raise place.fault(name, f"must have at most {ATTRIBUTE_MAX} characters")
-    if not value and (name in _CORE or name == "datacontenttype"):
-        raise place.fault(name, "must not be empty")
+    if (name in _CORE or name == "datacontenttype") and is_blank(value):
+        raise place.fault(name, "must not be empty or blank")
 
 
 def _time(text: str | None, place: _Place) -> datetime | None:
@@ -296,6 +316,8 @@ def _require_json(content_type: str | None, data: bytes, place: _Place, member: 
     except NOT_DECODABLE as error:
         raise from_msgspec(error, base=base) from error
     refuse_nul(data, base=base)
+    if member != "data":  # which stood in the body, where it was looked at
+        refuse_repeated_keys(data, base=base)
 
 
 # --- OpenAPI -----------------------------------------------------------------------------------

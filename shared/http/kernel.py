@@ -9,16 +9,17 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from starlette.middleware import Middleware
 
-from shared.errors import NotFoundError
+from shared.errors import DeskError, NotFoundError
+from shared.faults import NOT_DECODABLE
 from shared.http.access import Access
 from shared.http.answers import ItemError, answer, item_error
 from shared.http.app import DeskApp, ServiceInfo, create_app
 from shared.http.auth import Admitted, DeskState, TokenVerifier
-from shared.http.body import openapi_body, read_struct
+from shared.http.body import openapi_body, read_batch, read_items
 from shared.http.deliveries import deliveries_router
 from shared.http.gate import Gate
 from shared.http.health import Check, health_router, metrics_router
-from shared.journal.history import HistoryDoor, PastBatch, TakenOver
+from shared.journal.history import HistoryDoor, PastBatch, PastStream, RawPastBatch, TakenOver
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
 from shared.runtime.timers import redrive_timer
@@ -136,10 +137,31 @@ def _history_router(service: Service) -> APIRouter:
         openapi_extra=openapi_body(PastBatch, _PAST_EXAMPLE),
     )
     async def take_over(request: Request, _: Admitted) -> Response:
-        results = await door.take_over(await read_struct(request, PastBatch))
-        return answer({"results": [_taken_over(one) for one in results]})
+        batch, items = await read_batch(request, RawPastBatch, lambda batch: batch.streams)
+        streams = read_items(items, PastStream)
+        sound = tuple(stream for stream in streams if isinstance(stream, PastStream))
+        taken = iter(await door.take_over(PastBatch(source=batch.source, streams=sound)))
+        results = [
+            _refused(item, stream) if isinstance(stream, DeskError) else _taken_over(next(taken))
+            for item, stream in zip(items, streams, strict=True)
+        ]
+        return answer({"results": results})
 
     return router
+
+
+class _Named(msgspec.Struct):
+    """What can be told of a stream that cannot be read."""
+
+    stream_id: str = ""
+
+
+def _refused(item: msgspec.Raw, error: DeskError) -> TakenOverAnswer:
+    try:
+        named = msgspec.json.decode(item, type=_Named)
+    except NOT_DECODABLE:
+        named = _Named()
+    return TakenOverAnswer(stream_id=named.stream_id, error=item_error(error))
 
 
 def _taken_over(result: TakenOver) -> TakenOverAnswer:

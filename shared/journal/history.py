@@ -77,6 +77,13 @@ class PastBatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     streams: Annotated[tuple[PastStream, ...], Meta(max_length=STREAMS_MAX)]
 
 
+class RawPastBatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Several streams taken over from `source`, each still as it came."""
+
+    source: Key
+    streams: Annotated[tuple[msgspec.Raw, ...], Meta(max_length=STREAMS_MAX)]
+
+
 class TakenOver(NamedTuple):
     """What became of one stream: events added, events that were there; or why it was refused.
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.intake.domain.commands import CreateTicket
 from shared.contracts.intake import TicketReported
+from shared.contracts.visible import is_blank
 from shared.errors import InvalidInputError
 
 CATEGORIES: Final = frozenset({"hardware", "software", "network", "system"})
@@ -42,7 +43,7 @@ def accept(  # noqa: PLR0913 everything that is not in the report is named here
 
     Raises: InvalidInputError naming the field that breaks a rule.
     """
-    if not report.title.strip():
+    if is_blank(report.title):
         raise InvalidInputError("the title is blank", field="/title")
     if report.occurred_at is not None and report.occurred_at < _EARLIEST:
         raise InvalidInputError(f"occurred_at is before {_EARLIEST.year}", field="/occurred_at")
