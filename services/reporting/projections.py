@@ -10,6 +10,7 @@ from services.reporting.tables import (
     VIEWS,
     Assignment,
     Birth,
+    Breach,
     CalendarDocument,
     Closing,
     Label,
@@ -34,6 +35,8 @@ from shared.contracts.intake import (
 from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketAssigned, TicketPrioritized
 from shared.contracts.sla import (
+    SlaBreached,
+    SlaBreachRetracted,
     SlaCalendarPublished,
     SlaCancelled,
     SlaMet,
@@ -57,6 +60,9 @@ def project(event: Recorded) -> Iterator[Any]:
             yield Verdict(
                 data.target, data.cycle, data.generation, data.kind, _OUTCOMES[type(data)]
             )
+        case SlaBreached() | SlaBreachRetracted():
+            is_breached = isinstance(data, SlaBreached)
+            yield Breach(data.target, data.cycle, data.generation, is_breached)
         case SlaCalendarPublished():
             yield CalendarDocument(msgspec.to_builtins(data))
         case _:
@@ -95,8 +101,9 @@ _FOLDED: Final = (
     *(TicketCreated, TicketUpdated, TicketCommented, TicketResolved, TicketClosed),
     *(TicketReopened, TicketCancelled, TicketMerged, TicketRated),
     *(TicketPrioritized, TicketAssigned),
-    *(SlaStarted, SlaMet, SlaMissed, SlaCancelled, SlaCalendarPublished),
+    *(SlaStarted, SlaMet, SlaMissed, SlaCancelled, SlaBreached, SlaBreachRetracted),
+    SlaCalendarPublished,
 )
 READ_MODEL: Final = ReadModel(
-    TABLES, project, VIEWS, version=1, topics=frozenset(event.TYPE for event in _FOLDED)
+    TABLES, project, VIEWS, version=2, topics=frozenset(event.TYPE for event in _FOLDED)
 )

@@ -79,6 +79,19 @@ class Verdict(Facet, frozen=True):
     outcome: str | None
 
 
+class Breach(Facet, frozen=True):
+    """Whether one clock of the ticket broke its promise; false again where that was taken back.
+
+    It stays broken whatever becomes of the clock: merging, cancelling or a new priority ends it,
+    but keeps no promise.
+    """
+
+    target: str
+    cycle: int
+    generation: int
+    is_breached: bool
+
+
 class CalendarDocument(Facet, frozen=True):
     """The newest version of a published calendar, whole."""
 
@@ -100,7 +113,7 @@ REPLIES: Final = Table("reply", {"ticket_id": UUID, "comment_id": UUID}, (Reply,
 VERDICTS: Final = Table(
     "verdict",
     {"ticket_id": UUID, "target": str, "cycle": int, "generation": int},
-    (Verdict,),
+    (Verdict, Breach),
 )
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))
 TABLES: Final = (TICKETS, REPLIES, VERDICTS, CALENDARS)
@@ -112,7 +125,7 @@ _MEASURED: Final = """CREATE VIEW measured AS
         (SELECT min(replied_at) FROM reply r WHERE r.ticket_id = t.ticket_id) AS first_reply_at,
         coalesce(t.reopen_count, 0) AS reopen_count,
         coalesce(t.reassignment_count, 0) AS reassignment_count,
-        (SELECT CASE WHEN bool_or(outcome = 'missed') THEN 'missed'
+        (SELECT CASE WHEN bool_or(is_breached OR outcome = 'missed') THEN 'missed'
                      WHEN bool_or(outcome = 'met') THEN 'met' END
          FROM verdict v WHERE v.ticket_id = t.ticket_id AND v.kind = 'sla') AS sla_verdict,
         t.score
