@@ -138,6 +138,7 @@ _PYDANTIC: Final[tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...]] = (
     ("too_long", lambda of: _length("array", "<=", of["max_length"])),
     ("string_type", lambda _: "must be text"),
     ("list_type", lambda _: "must be a list"),
+    ("value_error", lambda of: str(of["error"])),
 )
 
 

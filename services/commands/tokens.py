@@ -24,11 +24,14 @@ def issue(
     """Issue a token; the desk need not run, but its key must exist."""
     from services.embedded import key_file
     from shared.clock import SystemClock
+    from shared.contracts.visible import is_blank
     from shared.http.auth import ALL_SERVICES, LocalIssuer, Role
 
     known = {str(each) for each in Role}
     if unknown := sorted(set(role) - known):
         fail(f"no role is called {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    if is_blank(subject):
+        fail("--subject must not be blank: nothing in it can be seen")
     if not key_file(data).exists():
         fail(f"{data} holds no desk yet; `desk run` makes one")
     try:

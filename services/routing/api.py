@@ -1,9 +1,9 @@
 """Routing over HTTP: who has what and why, the roster, the published policy."""
 
-from typing import Annotated, Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from services.routing import schemas
 from services.routing.domain.agents import AgentCommand, RegisterAgent, SetAvailability
@@ -18,10 +18,11 @@ from shared.http.answers import answer
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
+from shared.http.parameters import KeyInPath
 from shared.runtime.service import Service
 from shared.telemetry.context import lineage
 
-_AgentId = Annotated[str, Path(min_length=1, max_length=200)]
+_AgentId: TypeAlias = KeyInPath
 _DEFAULT: Final = default_policy()
 _POLICY_EXAMPLE: Final = schemas.NewPolicy(
     matrix=_DEFAULT.matrix,

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from shared.contracts.base import BYTES
+from shared.contracts.visible import is_blank
 from shared.errors import InvalidInputError
 from shared.wording import of_msgspec
 
@@ -42,36 +43,65 @@ def excess(value: object) -> Excess | None:
 def require_within(value: object, *, base: str = "") -> None:
     """Raise InvalidInputError, naming the part, if one of a struct is over its limit.
 
-    `base` is the JSON pointer of the struct within what was sent.
+    A text that must not be empty must not be blank either, for who sends it; what the desk writes
+    of its own accord may repeat one that was taken before. `base` is the JSON pointer of the struct
+    within what was sent.
     """
-    if found := excess(value):
+    check = _door_check_of(type(value))
+    if check is not None and (found := check(value)):
         field = base + found.pointer
         raise InvalidInputError(f"{field}: {found.reason}.", field=field)
 
 
 @cache
 def _check_of(type_: type[Any]) -> Check | None:
-    return _of(inspect.type_info(type_))
+    return _of(inspect.type_info(type_), _any_text)
 
 
-def _of(shape: inspect.Type) -> Check | None:
+@cache
+def _door_check_of(type_: type[Any]) -> Check | None:
+    return _of(inspect.type_info(type_), _visible_text)
+
+
+OfText = Callable[[inspect.StrType], Check | None]
+"""What is asked of a text beside its limits."""
+
+
+def _any_text(_: inspect.StrType) -> None:
+    return None
+
+
+def _visible_text(shape: inspect.StrType) -> Check | None:
+    return _blank if shape.min_length else None
+
+
+def _blank(value: str) -> Excess | None:
+    return Excess("", "must not be blank: nothing in it can be seen") if is_blank(value) else None
+
+
+def _of(  # noqa: PLR0911 one return per kind of type
+    shape: inspect.Type, of_text: OfText
+) -> Check | None:
     """Return what looks for an excess in a value of a shape; None where there can be none."""
     match shape:
         case inspect.Metadata():
             limits = cast("dict[str, Any]", shape.extra_json_schema or {})  # pyright: ignore[reportUnknownMemberType]
             own = _of_limits(limits)
-            return _first([*own, _of(shape.type)])
+            return _first([*own, _of(shape.type, of_text)])
+        case inspect.StrType():
+            return of_text(shape)
         case inspect.UnionType():
-            return _of_union(shape)
+            return _of_union(shape, of_text)
         case inspect.StructType():
-            checks = [(field, _of(field.type)) for field in shape.fields]
+            checks = [(field, _of(field.type, of_text)) for field in shape.fields]
             return _of_parts(
                 [(f.name, f.encode_name, check) for f, check in checks if check is not None]
             )
         case inspect.VarTupleType() | inspect.ListType():
-            return _of_items(_of(shape.item_type))
+            return _of_items(_of(shape.item_type, of_text))
         case inspect.DictType():
-            return _of_entries(_of(shape.key_type), _of(shape.value_type))
+            key, value = _of(shape.key_type, of_text), _of(shape.value_type, of_text)
+            return _of_entries(key, value)
         case _:
             return None
 
@@ -165,11 +195,11 @@ _KINDS: Final[Mapping[type[inspect.Type], type[Any]]] = {
 }
 
 
-def _of_union(shape: inspect.UnionType) -> Check | None:
+def _of_union(shape: inspect.UnionType, of_text: OfText) -> Check | None:
     """Return a check that looks at what kind a value is of; a union has one type of each."""
     checks: dict[type[Any], Check] = {}
     for part in shape.types:
-        check = _of(part)
+        check = _of(part, of_text)
         if check is not None:
             checks[_kind(part)] = check
     if not checks:

@@ -2,15 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 
-from shared.contracts.base import KEY_PATTERN
 from shared.http import conditional, preferences
 from shared.http.answers import answer, settle
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
+from shared.http.parameters import KeyInPath
 from shared.journal.handler import Written
 
 C = TypeVar("C")
@@ -58,7 +58,7 @@ class DocumentRoutes(Generic[C]):
     def _route(self, document: Document[C]) -> Callable[..., Awaitable[Response]]:
         async def route(
             request: Request,
-            id: Annotated[str, Path(min_length=1, max_length=200, pattern=KEY_PATTERN)],  # noqa: A002 as in the path
+            id: KeyInPath,  # noqa: A002 as in the path
             caller: Admitted,
         ) -> Response:
             command = document.command(await read_struct(request, document.body), id)

@@ -45,7 +45,7 @@ def parse_key(headers: list[str]) -> str | None:
         if quoted is None:
             raise InvalidInputError(f"{HEADER} is a string that does not end.", field=HEADER)
         key = _ESCAPE.sub(r"\1", quoted.group(1))
-    if not _PRINTABLE.fullmatch(key):
+    if not _PRINTABLE.fullmatch(key) or not key.strip():
         raise InvalidInputError(
             f"{HEADER} must be 1 to {_LENGTH_MAX} printable ASCII characters.", field=HEADER
         )

@@ -6,13 +6,31 @@ so would one that was given twice, and of which only the last counts.
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import cast, get_args, get_origin
+from typing import Annotated, TypeAlias, cast, get_args, get_origin
 
+from fastapi import Path
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import AfterValidator
 from starlette.requests import Request
 
+from shared.contracts.base import KEY_PATTERN
+from shared.contracts.visible import is_blank
 from shared.errors import InvalidInputError
+
+
+def _visible(name: str) -> str:
+    if is_blank(name):
+        raise ValueError("must not be blank: nothing in it can be seen")
+    return name
+
+
+KeyInPath: TypeAlias = Annotated[
+    str,
+    Path(min_length=1, max_length=200, pattern=KEY_PATTERN),
+    AfterValidator(_visible),
+]
+"""A name in an address, as a `Key` in a body is."""
 
 
 async def refuse_unknown_parameters(request: Request) -> None:

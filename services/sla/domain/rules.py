@@ -27,6 +27,7 @@ from shared.contracts.base import KEY_PATTERN, EventData, Instant, Key, Ordinal
 from shared.contracts.limits import require_within
 from shared.contracts.promises import AppliesTo, Target, Targets
 from shared.contracts.sla import SlaCalendarPublished, SlaPeakDeclared, SlaPolicyPublished
+from shared.contracts.visible import is_blank
 from shared.errors import InvalidInputError, StaleSequenceError
 
 _NAME_MAX: Final = 200
@@ -140,7 +141,8 @@ def _require_names(wanted: RulesWanted, calendars: Iterable[str], policies: Iter
     taken = {*policies, *(policy.id for policy in wanted.policies), PEAKS}
     for place, part in enumerate(wanted.calendars):
         field = f"/calendars/{place}/id"
-        if not re.fullmatch(KEY_PATTERN, part.id) or len(part.id) > _NAME_MAX:
+        is_name = re.fullmatch(KEY_PATTERN, part.id) and not is_blank(part.id)
+        if not is_name or len(part.id) > _NAME_MAX:
             _refuse(field, f"a name has 1 to {_NAME_MAX} characters that can be printed")
         if part.id in taken:
             _refuse(field, f"{part.id!r} is the name of a policy")
