@@ -27,6 +27,7 @@ from bench.figures import Figure, machine
 from bench.growth import of_growth, side_by_side
 from bench.pipeline import of_projectors
 from bench.reports import of_reports
+from bench.search import of_search
 from bench.slow import of_slow_clients
 from bench.whole import of_an_embedded_desk
 from shared.testing.kafka import KafkaNode, unavailable
@@ -38,6 +39,7 @@ SIZED: Final[dict[str, tuple[str, Callable[[int], list[Figure]]]]] = {
     "reports": ("KPI reports of so many tickets", of_reports),
     "attainment": ("promises kept to so many tickets", of_attainment),
     "agents": ("assignment among so many agents", of_assignment),
+    "search": ("words looked for in so many tickets", of_search),
     "comments": ("one more comment on a ticket of so many", of_comments),
 }
 """What is measured for the sizes that are asked for."""

@@ -19,7 +19,6 @@ from services.intake.tables import (
     Rating,
     Record,
     Solution,
-    Wording,
 )
 from shared.contracts.base import EventData
 from shared.contracts.intake import (
@@ -41,11 +40,12 @@ from shared.contracts.intake import (
 from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketAssigned, TicketPrioritized
 from shared.runtime.read_model import ReadModel
-from shared.terms import searchable
+from shared.search.documents import Filing, Wording, filed, worded
 
 BoardFacet = (
     Record
     | Details
+    | Filing
     | Wording
     | Progress
     | Solution
@@ -89,11 +89,12 @@ def _project_own(  # noqa: C901 one case per kind of fact
         case TicketCreated():
             yield _record(data, event)
             yield _details(data)
-            yield _wording(data)
+            yield filed(event.time, data.requester.id)
+            yield worded(data.title, data.description)
             yield Progress("new", event.time, None)
         case TicketUpdated():
             yield _details(data)
-            yield _wording(data)
+            yield worded(data.title, data.description)
         case TicketCommented():
             yield Comment(
                 data.comment_id,
@@ -164,8 +165,4 @@ def _details(data: TicketCreated | TicketUpdated) -> Details:
     )
 
 
-def _wording(data: TicketCreated | TicketUpdated) -> Wording:
-    return Wording(searchable(f"{data.title}\n{data.description}"))
-
-
-READ_MODEL: Final = ReadModel((BOARD, WORDING, COMMENTS, LINKS), project_board, version=1)
+READ_MODEL: Final = ReadModel((BOARD, WORDING, COMMENTS, LINKS), project_board, version=2)

@@ -5,6 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from shared.runtime.read_model import Facet, Table
+from shared.search.documents import texts
 
 
 class Record(Facet, frozen=True):
@@ -76,12 +77,6 @@ class Assignment(Facet, frozen=True):
     line: int
 
 
-class Wording(Facet, frozen=True):
-    """Title and description as they are searched; in a table of its own, which seldom changes."""
-
-    words: str
-
-
 class Comment(Facet, frozen=True):
     """Something said on a ticket: a fact, set once."""
 
@@ -102,7 +97,6 @@ class Link(Facet, frozen=True):
 
 OPEN: Final = "status IN ('new', 'in_progress', 'on_hold')"
 RANK: Final = "coalesce(priority, 'none')"
-DOCUMENT: Final = "to_tsvector('english', words)"
 BOARD: Final = Table(
     "board",
     {"ticket_id": UUID},
@@ -122,6 +116,4 @@ COMMENTS: Final = Table(
     indexes=("ticket_id, comment_seq", "ticket_id, comment_seq WHERE visibility = 'public'"),
 )
 LINKS: Final = Table("link", {"ticket_id": UUID, "linked_id": UUID}, (Link,))
-WORDING: Final = Table(
-    "wording", {"ticket_id": UUID}, (Wording,), indexes=(f"USING gin ({DOCUMENT})",)
-)
+WORDING: Final = texts("ticket_id")

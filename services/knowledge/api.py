@@ -25,6 +25,7 @@ from shared.http.commands import CommandRoutes, Verb
 from shared.http.conditional import refuse_if_match
 from shared.http.idempotency import creation_id
 from shared.http.pagination import Page, next_headers, page
+from shared.http.words import asked_for
 from shared.journal.handler import Intent
 from shared.runtime.service import Service
 from shared.telemetry.context import lineage
@@ -162,7 +163,7 @@ class Knowledge:
         """Return the articles that fit best; a word in the title counts for more."""
         hits = await queries.search(
             self._pool,
-            q,
+            asked_for(q),
             language=language,
             published_only=not caller.grant.is_whole,
             limit=limit,

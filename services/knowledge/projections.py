@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from services.knowledge.tables import ARTICLES, Activity, Content, Origin, Progress
+from services.knowledge.tables import ARTICLES, WORDING, Activity, Content, Origin, Progress
 from shared.contracts.knowledge import (
     ArticleDrafted,
     ArticlePublished,
@@ -12,19 +12,22 @@ from shared.contracts.knowledge import (
 )
 from shared.contracts.registry import Recorded
 from shared.runtime.read_model import ReadModel
-from shared.terms import searchable
+from shared.search.documents import Filing, Wording, filed, worded
+
+ArticleFacet = Origin | Content | Progress | Activity | Filing | Wording
 
 
-def project(event: Recorded) -> Iterator[Origin | Content | Progress | Activity]:
+def project(event: Recorded) -> Iterator[ArticleFacet]:
     """Yield every facet that `event` sets."""
     data = event.data
     match data:
         case ArticleDrafted():
             yield Origin(data.number, data.author_id, data.language, event.time)
-            yield _content(data)
+            yield filed(event.time)
+            yield from _content(data)
             yield Progress("draft", event.time)
         case ArticleRevised():
-            yield _content(data)
+            yield from _content(data)
         case ArticlePublished():
             yield Progress("published", event.time)
         case ArticleRetired():
@@ -34,10 +37,9 @@ def project(event: Recorded) -> Iterator[Origin | Content | Progress | Activity]
     yield Activity(event.time)
 
 
-def _content(data: ArticleDrafted | ArticleRevised) -> Content:
-    return Content(
-        data.title, data.text, list(data.tags), searchable(data.title), searchable(data.text)
-    )
+def _content(data: ArticleDrafted | ArticleRevised) -> Iterator[Content | Wording]:
+    yield Content(data.title, data.text, list(data.tags))
+    yield worded(data.title, data.text)
 
 
-READ_MODEL: Final = ReadModel((ARTICLES,), project, version=1)
+READ_MODEL: Final = ReadModel((ARTICLES, WORDING), project, version=2)

@@ -1,15 +1,17 @@
 """What knowledge's read model answers."""
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from asyncpg import Record
 
-from services.knowledge.tables import DOCUMENT
 from shared.errors import NotFoundError
 from shared.postgres.pool import Pool
-from shared.terms import searchable, snippet
+from shared.search.finding import ANY_MIN, NEWEST, POOL_MAX, Texts, either, every
+from shared.search.highlights import Highlight, highlight, snippet
+from shared.search.terms import Asked
 
 _FIELDS: Final = """
     article_id, activity_seq, number, status, language, title, body, tags, author_id, drafted_at,
@@ -34,7 +36,7 @@ class ArticleView(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """An article that was found, the best first; `snippet` shows where."""
+    """An article that was found, the best first; `snippet` and `highlights` show where."""
 
     article_id: UUID
     number: str
@@ -43,6 +45,7 @@ class Hit(msgspec.Struct, frozen=True):
     status: str
     score: float
     snippet: str
+    highlights: list[Highlight]
 
 
 class ArticleFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,39 +90,54 @@ async def list_articles(
     return [ArticleView(*row) for row in rows]
 
 
+_TEXTS: Final = Texts("article_id")
+_FITS: Final = """
+SELECT EXISTS (
+    SELECT FROM read.article a WHERE a.article_id = f.article_id AND origin_seq IS NOT NULL
+        AND ($6::text IS NULL OR language = $6) AND (NOT $7 OR status = 'published')
+) AS passes
+"""
+_SHOWN: Final = """
+SELECT article_id, number, title, language, status, body FROM read.article
+WHERE article_id = ANY($1::uuid[])
+"""
+
+
 async def search(
-    pool: Pool, query: str, *, language: str | None, published_only: bool, limit: int
+    pool: Pool, asked: Asked, *, language: str | None, published_only: bool, limit: int
 ) -> list[Hit]:
-    """Return articles that have any of the words, those with more and rarer ones first."""
-    rows = await pool.fetch(
-        f"""
-        WITH wanted AS (
-            SELECT replace(plainto_tsquery('english', $1)::text, '&', '|')::tsquery AS words
-        )
-        SELECT article_id, number, title, language, status,
-               ts_rank({DOCUMENT}, words, 1) AS score, body
-        FROM read.article, wanted
-        WHERE {DOCUMENT} @@ words AND ($2::text IS NULL OR language = $2)
-          AND (NOT $3 OR status = 'published')
-        ORDER BY score DESC, article_id LIMIT $4
-        """,
-        searchable(query),
-        language,
-        published_only,
-        limit,
+    """Return articles that have any of the words, those with more and rarer ones first.
+
+    Compared are the newest that have all words, and the newest that have each of them.
+    """
+    fits: dict[str, Any] = {"passes": _FITS, "values": (language, published_only)}
+    size = max(ANY_MIN, POOL_MAX // len(asked.any))
+    async with (
+        pool.acquire() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        found = await _TEXTS.newest(connection, [every(asked)], NEWEST, POOL_MAX, **fits)
+        found += await _TEXTS.newest(connection, either(asked), NEWEST, size, **fits)
+        keys = dict.fromkeys(match.key for match in found if match.passes)
+        scores = await _TEXTS.scores(connection, asked, list(keys))
+        best = sorted(keys, key=lambda key: -scores.get(key, 0))[:limit]
+        rows = {row[0]: row for row in await connection.fetch(_SHOWN, best)}
+    return [_hit(rows[key], scores.get(key, 0), asked) for key in best]
+
+
+def _hit(row: Record, score: float, asked: Asked) -> Hit:
+    body: str = row["body"]
+    marked = highlight("title", row["title"], asked), highlight("text", body, asked)
+    return Hit(
+        row["article_id"],
+        row["number"],
+        row["title"],
+        row["language"],
+        row["status"],
+        score,
+        snippet(body, asked),
+        [m for m in marked if m is not None],
     )
-    return [
-        Hit(
-            row["article_id"],
-            row["number"],
-            row["title"],
-            row["language"],
-            row["status"],
-            row["score"],
-            snippet(row["body"], query),
-        )
-        for row in rows
-    ]
 
 
 async def article_sequence(pool: Pool, article_id: UUID) -> int:

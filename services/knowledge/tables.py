@@ -5,6 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from shared.runtime.read_model import Facet, Table
+from shared.search.documents import texts
 
 
 class Origin(Facet, frozen=True):
@@ -17,13 +18,11 @@ class Origin(Facet, frozen=True):
 
 
 class Content(Facet, frozen=True):
-    """What the article says; the `…_terms` are what it is found by."""
+    """What the article says."""
 
     title: str
     body: str
     tags: list[str]
-    title_terms: str
-    body_terms: str
 
 
 class Progress(Facet, frozen=True):
@@ -39,13 +38,10 @@ class Activity(Facet, frozen=True):
     updated_at: datetime
 
 
-DOCUMENT: Final = (
-    "(setweight(to_tsvector('english', coalesce(title_terms, '')), 'A') ||"
-    " setweight(to_tsvector('english', coalesce(body_terms, '')), 'B'))"
-)
 ARTICLES: Final = Table(
     "article",
     {"article_id": UUID},
     (Origin, Content, Progress, Activity),
-    indexes=("drafted_at, article_id", f"USING gin ({DOCUMENT})"),
+    indexes=("drafted_at, article_id",),
 )
+WORDING: Final = texts("article_id")

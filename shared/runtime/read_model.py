@@ -8,7 +8,7 @@ fact is a facet whose table has the sequence in its key: it is set once.
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, cached_property
 from operator import attrgetter, itemgetter
@@ -83,13 +83,15 @@ class Table:
     The first key column holds the stream id. Further key columns, if any, are fields of every
     facet of the table. All other columns may be null: an event for an unknown stream makes a row.
     An index is a list of columns, with `WHERE condition` behind it for a partial one; or, for
-    another kind than a B-tree, `USING kind (expression)`.
+    another kind than a B-tree, `USING kind (expression)`. `generated` are columns beside those of
+    the facets, each with its type and the expression that PostgreSQL keeps it by.
     """
 
     name: str
     key: Mapping[str, type]
     facets: tuple[type[Facet], ...]
     indexes: tuple[str, ...] = ()
+    generated: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
 
     @cached_property
     def key_columns(self) -> tuple[Column, ...]:
@@ -121,11 +123,15 @@ class Table:
 
     def create_sql(self, schema: str) -> str:
         """Return the statement that makes the table in `schema`, bare, to be filled quickly."""
-        body = ", ".join(
+        columns = [
             f"{column.name} {column.sql_type}{' NOT NULL' if column.name in self.key else ''}"
             for column in self.columns
-        )
-        return f"CREATE TABLE {schema}.{self.name} ({body})"
+        ]
+        columns += [
+            f"{name} {sql_type} GENERATED ALWAYS AS ({expression}) STORED"
+            for name, (sql_type, expression) in self.generated.items()
+        ]
+        return f"CREATE TABLE {schema}.{self.name} ({', '.join(columns)})"
 
     def index_sql(self, schema: str) -> list[str]:
         """Return the statements that give the table its key and its indexes."""

@@ -48,7 +48,10 @@ async def test_tickets_are_listed_by_priority_and_age_and_found_by_words(
         assert await titles(client, "open=false") == ["Printer solved"]
         by_rank = await titles(client, "open=true&sort=priority")
         assert by_rank == ["Cannot print", *(title for title, _ in WORDS[:3])]
-        assert await titles(client, "q=printers&open=true") == ["Cannot print", "Printer jams"]
+        assert await titles(client, "q=printers&open=true&sort=newest") == [
+            "Cannot print",
+            "Printer jams",
+        ]
         assert await titles(client, "q=stuck printer") == ["Printer jams"]
         assert await titles(client, "q=打印机") == ["打印机无法连接网络"]
         assert await titles(client, "q=unheard") == []

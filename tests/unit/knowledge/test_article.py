@@ -17,7 +17,6 @@ from services.knowledge.domain.article import (
     number_of,
 )
 from shared.errors import DeskError, IllegalTransitionError, NotFoundError, ReusedIdError
-from shared.terms import searchable, snippet
 
 ID = UUID(int=1)
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -77,19 +76,6 @@ def test_a_reused_id_names_the_field_that_differs() -> None:
             article_in("draft"),
         )
     assert caught.value.field == "/title"
-
-
-def test_chinese_is_found_by_pairs_of_characters_wherever_they_stand() -> None:
-    article = set(searchable("无法连接打印机").split())
-    assert set(searchable("打印机").split()) <= article
-    assert not set(searchable("投影仪").split()) & article
-    assert searchable("plain words") == "plain words"
-
-
-def test_a_snippet_shows_where() -> None:
-    text = "x " * 200 + "renew the certificate " + "y " * 200
-    assert "certificate" in snippet(text, "Certificate")
-    assert "打印机" in snippet("前" * 300 + "打印机卡纸", "打印机")
 
 
 def test_numbers_can_be_read_out() -> None:

@@ -32,21 +32,22 @@ def changed(event: Recorded) -> Any:
 
 
 def test_a_changed_fold_is_told_to_raise_its_version() -> None:
-    known = {"1": digest_of(READ_MODEL)}
+    now, next_one = READ_MODEL.version, READ_MODEL.version + 1
+    known = {str(now): digest_of(READ_MODEL)}
     quietly = replace(READ_MODEL, project=changed)
     told = fault_of("intake", quietly, known)
     assert told is not None
     assert "Raise `version` in services/intake/projections.py" in told
-    openly = replace(quietly, version=2)
+    openly = replace(quietly, version=next_one)
     assert fault_of("intake", openly, known) == (
-        "version 2 of intake's fold is new: run `make folds`"
+        f"version {next_one} of intake's fold is new: run `make folds`"
     )
-    assert fault_of("intake", openly, {**known, "2": digest_of(openly)}) is None
+    assert fault_of("intake", openly, {**known, str(next_one): digest_of(openly)}) is None
 
 
 def test_version_and_shape_are_both_in_the_fingerprint() -> None:
     others = [
-        replace(READ_MODEL, version=2),
+        replace(READ_MODEL, version=READ_MODEL.version + 1),
         replace(READ_MODEL, views=("CREATE VIEW one AS SELECT 1",)),
         replace(READ_MODEL, tables=READ_MODEL.tables[:-1]),
     ]

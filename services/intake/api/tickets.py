@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.intake import queries, schemas
 from services.intake.access import door_of, may_split, relations, speaker, starter
+from services.intake.api.lists import Words, answer_list, answer_search
 from services.intake.domain.commands import (
     CancelTicket,
     CloseTicket,
@@ -138,10 +139,6 @@ def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filte
     agent: str | None = None,
     requester: str | None = None,
     number: str | None = None,
-    q: Annotated[
-        str | None,
-        Query(min_length=1, max_length=200, description="words in title or description"),
-    ] = None,
     is_open: Annotated[bool | None, Query(alias="open", description="work to do, or none")] = None,
 ) -> queries.TicketFilter:
     return queries.TicketFilter(
@@ -151,7 +148,6 @@ def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filte
         agent_id=agent,
         requester_id=requester,
         number=number,
-        words=q,
         is_open=is_open,
     )
 
@@ -262,20 +258,22 @@ class Intake:
         caller: Admitted,
         window: Annotated[Page, Depends(page)],
         asked: Annotated[queries.TicketFilter, Depends(_asked)],
-        sort: queries.Sort = "newest",
+        q: Words = None,
+        sort: queries.Sort | None = None,
     ) -> Response:
-        """Return tickets: the newest first, or by priority and age; a requester sees their own."""
+        """Return tickets: the newest first, or by priority and age; a requester sees their own.
+
+        With `q`, those with all the words, by `relevance` if nothing else is asked for; if none has
+        all, those with any. Then `match` says which, and each has `relevance` and `highlights`.
+        """
         wanted = (
             asked
             if caller.grant.is_whole
             else msgspec.structs.replace(asked, requester_id=caller.subject)
         )
-        key = queries.NewestKey if sort == "newest" else queries.PriorityKey
-        tickets = await queries.list_tickets(
-            self._pool, wanted, sort=sort, limit=window.limit, after=window.after(key)
-        )
-        headers = next_headers(request, window, tickets, lambda last: queries.sort_key(last, sort))
-        return answer({"tickets": tickets}, headers=headers)
+        if q is not None:
+            return await answer_search(request, self._pool, q, wanted, sort, window)
+        return await answer_list(request, self._pool, wanted, sort, window)
 
     async def read(self, id: UUID, caller: Admitted) -> Response:
         """Return one ticket with its ETag."""

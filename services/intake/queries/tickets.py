@@ -8,12 +8,11 @@ from uuid import UUID
 import msgspec
 
 from services.intake.domain.record import NUMBER_FORM, number_in
-from services.intake.tables import DOCUMENT, OPEN, RANK
+from services.intake.tables import OPEN, RANK
 from shared.errors import NotFoundError
 from shared.postgres.pool import Connection, Pool
-from shared.terms import searchable
 
-_FIELDS: Final = """
+FIELDS: Final = """
     ticket_id, activity_seq AS sequence, number, kind, status, status_since, priority, title,
     description, requester_id, requester_name, contact, department, customer, site,
     channel, occurred_at, created_at, updated_at, impact, urgency, people, sites, category,
@@ -94,7 +93,7 @@ class CommentView(msgspec.Struct, frozen=True):
     commented_at: datetime
 
 
-Sort = Literal["newest", "priority"]
+Sort = Literal["newest", "priority", "relevance"]
 NewestKey = tuple[datetime, UUID]
 PriorityKey = tuple[str, datetime, UUID]
 
@@ -102,8 +101,7 @@ PriorityKey = tuple[str, datetime, UUID]
 class TicketFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which tickets a list shows; a null condition lets all through.
 
-    `words` must all be in title or description, in any form of the word. `is_open`: there is work
-    to do.
+    `is_open`: there is work to do.
     """
 
     status: Sequence[str] | None = None
@@ -112,22 +110,39 @@ class TicketFilter(msgspec.Struct, frozen=True, kw_only=True):
     agent_id: str | None = None
     requester_id: str | None = None
     number: str | None = None
-    words: str | None = None
     is_open: bool | None = None
 
 
-class _Conditions:
+class Conditions:
     """The WHERE of a list. Only what is asked for is written, so that indexes can serve it."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: int = 0) -> None:
+        """Write conditions for a query that has so many values already."""
+        self._taken = taken
         self._parts = ["record_seq IS NOT NULL"]
         self.values: list[object] = []
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is a condition."""
+        return len(self._parts) > 1
+
+    def add_all(self, wanted: TicketFilter) -> None:
+        """Add what a filter asks for."""
+        self.add("status = ANY({0}::text[])", wanted.status)
+        self.add("priority = ANY({0}::text[])", wanted.priority)
+        self.add("assigned_group = {0}", wanted.assigned_group)
+        self.add("agent_id = {0}", wanted.agent_id)
+        self.add("requester_id = {0}", wanted.requester_id)
+        self.add("number = {0}", wanted.number)
+        if wanted.is_open is not None:
+            self.add(OPEN if wanted.is_open else f"NOT ({OPEN})")
 
     def add(self, condition: str, *values: object) -> None:
         """Add a condition that names its values {0}, {1}…; none if the first value is null."""
         if values and values[0] is None:
             return
-        first = len(self.values) + 1
+        first = self._taken + len(self.values) + 1
         self._parts.append(condition.format(*(f"${first + n}" for n in range(len(values)))))
         self.values += values
 
@@ -139,7 +154,7 @@ class _Conditions:
 async def read_ticket(pool: Pool, ticket_id: UUID) -> TicketDetail:
     """Return one ticket. Raises: NotFoundError when the board has no such ticket."""
     row = await pool.fetchrow(
-        f"SELECT {_FIELDS}, {_LINKS} FROM read.board"
+        f"SELECT {FIELDS}, {_LINKS} FROM read.board"
         " WHERE ticket_id = $1 AND record_seq IS NOT NULL",
         ticket_id,
     )
@@ -169,29 +184,18 @@ async def list_tickets(
     `newest` first, or by `priority`: P1 first, within a priority the oldest first, which is the
     order in which they should be worked on.
     """
-    where = _Conditions()
-    where.add("status = ANY({0}::text[])", wanted.status)
-    where.add("priority = ANY({0}::text[])", wanted.priority)
-    where.add("assigned_group = {0}", wanted.assigned_group)
-    where.add("agent_id = {0}", wanted.agent_id)
-    where.add("requester_id = {0}", wanted.requester_id)
-    where.add("number = {0}", wanted.number)
-    if wanted.words is not None:
-        where.add(f"{DOCUMENT} @@ plainto_tsquery('english', {{0}})", searchable(wanted.words))
-    if wanted.is_open is not None:
-        where.add(OPEN if wanted.is_open else f"NOT ({OPEN})")
+    where = Conditions()
+    where.add_all(wanted)
     if sort == "newest":
         order = "created_at DESC, ticket_id DESC"
         where.add("(created_at, ticket_id) < ({0}, {1})", *(after or (None,)))
     else:
         order = f"{RANK}, created_at, ticket_id"
         where.add(f"({RANK}, created_at, ticket_id) > ({{0}}, {{1}}, {{2}})", *(after or (None,)))
-    joined = "" if wanted.words is None else "JOIN read.wording USING (ticket_id)"
-    asked = f"SELECT {_FIELDS} FROM read.board {joined} WHERE {where}"
-    async with pool.acquire() as connection, connection.transaction(readonly=True):
-        # How rare the words are decides between the two indexes, so each search is planned anew.
-        await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        rows = await connection.fetch(f"{asked} ORDER BY {order} LIMIT {limit:d}", *where.values)
+    rows = await pool.fetch(
+        f"SELECT {FIELDS} FROM read.board WHERE {where} ORDER BY {order} LIMIT {limit:d}",
+        *where.values,
+    )
     return [TicketView(*row) for row in rows]
 
 

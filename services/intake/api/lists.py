@@ -1,0 +1,56 @@
+"""Lists of tickets over HTTP: what is left to do, and what is found by its words."""
+
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+
+from services.intake import queries
+from shared.errors import InvalidInputError
+from shared.http.answers import answer
+from shared.http.pagination import Page, next_headers, next_link
+from shared.http.words import asked_for
+from shared.postgres.pool import Pool
+
+Words = Annotated[
+    str | None, Query(min_length=1, max_length=200, description="words in title or description")
+]
+
+
+async def answer_list(
+    request: Request,
+    pool: Pool,
+    wanted: queries.TicketFilter,
+    sort: queries.Sort | None,
+    window: Page,
+) -> Response:
+    """Return a page of tickets. Raises: InvalidInputError for an order of what is searched."""
+    if sort == "relevance":
+        raise InvalidInputError("Only what is looked for by `q` has a relevance.", field="sort")
+    order = sort or "newest"
+    key = queries.NewestKey if order == "newest" else queries.PriorityKey
+    tickets = await queries.list_tickets(
+        pool, wanted, sort=order, limit=window.limit, after=window.after(key)
+    )
+    headers = next_headers(request, window, tickets, lambda last: queries.sort_key(last, order))
+    return answer({"tickets": tickets}, headers=headers)
+
+
+async def answer_search(
+    request: Request,
+    pool: Pool,
+    words: str,
+    wanted: queries.TicketFilter,
+    sort: queries.Sort | None,
+    window: Page,
+) -> Response:
+    """Return a page of the tickets found. Raises: InvalidInputError where no word is asked for."""
+    found = await queries.find_tickets(
+        pool,
+        wanted,
+        asked_for(words),
+        sort=sort or "relevance",
+        limit=window.limit,
+        after=window.after(queries.FoundKey),
+    )
+    headers = {} if found.next is None else {"Link": next_link(request, found.next)}
+    return answer({"tickets": found.tickets, "match": found.match}, headers=headers)
