@@ -94,7 +94,12 @@ def configure_logging(
     shared = _shared_processors(as_json=as_json)
     renderer = cast(
         "Processor",
-        render_json if as_json else structlog.dev.ConsoleRenderer(colors=target.isatty()),
+        render_json
+        if as_json
+        # Not rich's tracebacks: they show every local variable, which is slow and tells secrets.
+        else structlog.dev.ConsoleRenderer(
+            colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback
+        ),
     )
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *shared, renderer],

@@ -14,12 +14,13 @@ from shared.telemetry.logs import RateLimit, configure_logging, get_logger
 def _logging_is_put_back() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    config = structlog.get_config()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
     for name in ("uvicorn.access", "httpx"):
         logging.getLogger(name).setLevel(logging.NOTSET)
-    structlog.reset_defaults()
+    structlog.configure(**config)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
@@ -81,6 +82,18 @@ def test_people_get_a_readable_line() -> None:
     assert "records=3" in stream.getvalue()
     assert "{" not in stream.getvalue()
     assert "\x1b" not in stream.getvalue()
+
+
+def test_a_traceback_shows_no_local_variables() -> None:
+    stream = io.StringIO()
+    configure_logging("INFO", json=False, stream=stream)
+    secret = "hunter" + "2"
+    try:
+        raise ValueError(len(secret))
+    except ValueError:
+        get_logger("relay").exception("failed")
+    assert "Traceback (most recent call last)" in stream.getvalue()
+    assert secret not in stream.getvalue()
 
 
 def record(at: float, level: int = logging.ERROR, name: str = "aiokafka") -> logging.LogRecord:
