@@ -7,6 +7,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 import asyncpg
@@ -91,7 +92,7 @@ async def _grow(desk: Desk, tickets: int, addresses: list[str], figures: list[Fi
         tell(f"rebuild of {name}", await _rebuilt(desk, "rebuild", name, dsns))
     of_sla = Rollups(ROOMS["sla"]().spec.read_model.fingerprint, count_verdicts, add_up_verdicts)
     tell("rollups of verdicts", await _settle(of_sla, dsns["sla"]))
-    tell("rollups of KPIs", await _settle(KpiRollups(), dsns["reporting"]))
+    tell("rollups of KPIs", await _settle(KpiRollups(timedelta()), dsns["reporting"]))
     for name, dsn in dsns.items():
         tell(f"disk of {name}", await _tidied(dsn))
     for address in addresses:

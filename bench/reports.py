@@ -6,7 +6,7 @@ The rows are made in the database itself: five years, 70 groups, times that spre
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -75,7 +75,7 @@ async def _fill(pool: Pool, tickets: int) -> None:
 
 async def _figures(pool: Pool, tickets: int) -> list[Figure]:
     name = f"{tickets:,} tickets"
-    rollups = KpiRollups()
+    rollups = KpiRollups(timedelta())
     began = time.perf_counter()
     await kpis(pool, _measures())
     scan = time.perf_counter() - began

@@ -83,14 +83,16 @@ def _project_ticket(event: Recorded) -> Iterator[Any]:
             yield Resolution(event.time)
         case TicketClosed():
             yield Resolution(data.resolved_at)
-            yield Closing(event.time, None)
+            yield Closing(closed_at=event.time)
             yield Reopening(data.reopen_count)
         case TicketReopened():
             yield Resolution(None)
-            yield Closing(None, None)
+            yield Closing()
             yield Reopening(data.reopen_count)
-        case TicketCancelled() | TicketMerged():
-            yield Closing(None, event.time)
+        case TicketCancelled():
+            yield Closing(cancelled_at=event.time)
+        case TicketMerged():
+            yield Closing(merged_at=event.time)
         case TicketRated():
             yield Rating(data.score)
         case _:

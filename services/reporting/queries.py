@@ -15,7 +15,7 @@ import msgspec
 from services.reporting.domain.flow import Passages
 from services.reporting.domain.kpi import GroupBy, KpiReport, Period
 from services.reporting.domain.merkle import Tree, append, leaf, root
-from services.reporting.domain.reading import EXACT_TICKETS_MAX, Question, Reading
+from services.reporting.domain.reading import Question, Reading
 from services.reporting.domain.rollup import NO_CALENDAR
 from services.reporting.domain.tally import TicketRow
 from shared.buckets import Span
@@ -30,7 +30,7 @@ from shared.runtime.rollups import OUTDATED
 
 _REASONS: Final = ("reasons", "reason", "note", "code")
 _PREFETCH: Final = 200
-_TIMES: Final = 5
+_TIMES: Final = 6
 _COLUMNS: Final[Mapping[GroupBy | None, str]] = {
     None: "whole",
     "month": "whole",
@@ -49,13 +49,6 @@ _ENDS: Final = """
 SELECT min(created_at) AS first, max(created_at) AS last FROM read.ticket
 HAVING min(created_at) IS NOT NULL
 """
-_COUNT: Final = """
-SELECT count(*) FROM (
-    SELECT FROM read.ticket WHERE birth_seq IS NOT NULL
-    AND created_at >= coalesce($1::timestamptz, '-infinity')
-    AND created_at < coalesce($2::timestamptz, 'infinity') LIMIT $3
-) few
-"""
 _CELLS: Final = """
 SELECT r.* FROM unnest($2::int[], $3::bigint[], $4::bigint[]) s(size, first, last), LATERAL (
     SELECT size, number, {column} AS cells FROM read.rollup b
@@ -65,22 +58,25 @@ SELECT r.* FROM unnest($2::int[], $3::bigint[], $4::bigint[]) s(size, first, las
 """
 _TICKETS: Final = """
 SELECT m.* FROM unnest($1::timestamptz[], $2::timestamptz[]) r(first, after), LATERAL (
-    SELECT created_at, resolved_at, closed_at, cancelled_at, first_reply_at,
+    SELECT created_at, resolved_at, closed_at, cancelled_at, merged_at, first_reply_at,
         priority, category, assigned_group, reopen_count, reassignment_count, sla_verdict, score
     FROM read.measured WHERE created_at >= r.first AND created_at < r.after OFFSET 0
 ) m
 """
 _PASSED: Final = " UNION ".join(
-    "SELECT ticket_id, created_at, resolved_at, closed_at, cancelled_at FROM read.ticket"
+    "SELECT ticket_id, created_at, resolved_at, closed_at, cancelled_at, merged_at"
+    " FROM read.ticket"
     f" WHERE {name} >= $1 AND {name} < $2 AND birth_seq IS NOT NULL"
-    for name in ("created_at", "resolved_at", "closed_at", "cancelled_at")
+    for name in ("created_at", "resolved_at", "closed_at", "cancelled_at", "merged_at")
 )
 _PASSAGES: Final = f"""
 SELECT count(*) FILTER (WHERE created_at >= $1 AND created_at < $2),
-    count(*) FILTER (WHERE resolved_at >= $1 AND resolved_at < $2),
+    count(*) FILTER (WHERE resolved_at >= $1 AND resolved_at < $2 AND merged_at IS NULL),
     count(*) FILTER (WHERE closed_at >= $1 AND closed_at < $2),
-    count(*) FILTER (WHERE least(closed_at, cancelled_at) < $2
-        AND greatest(created_at, least(closed_at, cancelled_at)) >= $1
+    count(*) FILTER (WHERE cancelled_at >= $1 AND cancelled_at < $2),
+    count(*) FILTER (WHERE merged_at >= $1 AND merged_at < $2),
+    count(*) FILTER (WHERE least(closed_at, cancelled_at, merged_at) < $2
+        AND greatest(created_at, least(closed_at, cancelled_at, merged_at)) >= $1
         AND created_at < $2)
 FROM ({_PASSED}) passed
 """
@@ -161,14 +157,12 @@ async def _read(connection: Connection, question: Question, digest: str) -> Read
     """Return all that was counted of the tickets."""
     ends = await connection.fetchrow(_ENDS)
     if ends is None:
-        return Reading(question, (0, -1), (), is_exact=True)
-    period = question.period
-    count = await connection.fetchval(_COUNT, period.start, period.end, EXACT_TICKETS_MAX + 1)
+        return Reading(question, (0, -1), ())
     reading = Reading(
         question,
         (microseconds(ends["first"]), microseconds(ends["last"])),
         [row["hour"] for row in await connection.fetch(OUTDATED)],
-        is_exact=count <= EXACT_TICKETS_MAX,
+        [tuple(row) for row in await connection.fetch("SELECT size, number FROM read.unmade")],
     )
     for _, _, flow in await _cells(connection, "flow", [NO_CALENDAR], reading.flow_spans):
         reading.take_flow(flow)

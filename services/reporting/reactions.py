@@ -1,14 +1,15 @@
 """What reporting does unasked: it keeps the KPIs' rollups up to date."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from services.reporting.domain.rollup import Contents
 from services.reporting.projections import READ_MODEL
 from services.reporting.queries import read_hours, read_tickets
-from shared.buckets import HOUR_US, ranges_us
+from shared.buckets import HOUR_US, SIZES, ranges_us
 from shared.calendar import WorkingCalendar
-from shared.postgres.pool import Connection
+from shared.postgres.pool import Connection, Pool
 from shared.runtime.rollups import Rollups
 
 _PARTS: Final = """
@@ -23,12 +24,63 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 
 
-class KpiRollups(Rollups):
-    """The rollups that KPI reports are made of."""
+_AT_ONCE: Final = 24
+_LARGEST: Final = 1_536
+_LEAVE: Final = """
+INSERT INTO read.unmade SELECT $1, number, now() FROM unnest($2::bigint[]) number
+ON CONFLICT (size, number) DO UPDATE SET touched_at = EXCLUDED.touched_at
+"""
+_QUIET: Final = """
+SELECT size, number FROM read.unmade u
+WHERE size <= $1 AND touched_at <= now() - $2::interval AND NOT EXISTS (
+    SELECT FROM read.stale WHERE hour >= u.number * u.size AND hour < (u.number + 1) * u.size
+) AND NOT EXISTS (
+    SELECT FROM read.unmade v WHERE v.size < u.size
+        AND v.number * v.size >= u.number * u.size AND v.number * v.size < (u.number + 1) * u.size
+)
+ORDER BY size, number LIMIT 1
+"""
+_MADE: Final = "DELETE FROM read.unmade WHERE size = $1 AND number = $2"
 
-    def __init__(self) -> None:
-        super().__init__(READ_MODEL.fingerprint, self._count_tickets, self._add_up_tickets)
+
+class KpiRollups(Rollups):
+    """The rollups that KPI reports are made of.
+
+    Days are added up at once. A larger bucket, which has every duration of months, is forgotten
+    when something in it changes, and made again when nothing did for a while; until then its parts
+    are read. None is larger than 64 days: that bounds what is held in memory.
+    """
+
+    def __init__(self, quiet: timedelta = timedelta(minutes=5)) -> None:
+        super().__init__(READ_MODEL.fingerprint, self._count_tickets, self._add_up_days)
         self._calendars: Mapping[str, WorkingCalendar] = {}
+        self._quiet = quiet
+
+    async def refresh(self, pool: Pool) -> int:
+        """Count some hours anew, or else make a larger bucket; return how many hours or buckets."""
+        return await super().refresh(pool) or await self._make(pool)
+
+    async def _make(self, pool: Pool) -> int:
+        async with pool.acquire() as connection, connection.transaction():
+            if not await self._may(connection):
+                return 0
+            found = await connection.fetchrow(_QUIET, _LARGEST, self._quiet)
+            if found is None:
+                return 0
+            size, number = found
+            await self._learn_calendars(connection)
+            await self._add_up_tickets(connection, (SIZES[SIZES.index(size) - 1], size), [number])
+            await connection.execute(_MADE, size, number)
+            return 1
+
+    async def _add_up_days(
+        self, connection: Connection, sizes: tuple[int, int], numbers: Collection[int]
+    ) -> None:
+        if sizes[1] <= _AT_ONCE:
+            await self._add_up_tickets(connection, sizes, numbers)
+            return
+        await connection.execute(_FORGET, sizes[1], list(numbers))
+        await connection.execute(_LEAVE, sizes[1], list(numbers))
 
     async def _learn_calendars(self, connection: Connection) -> None:
         rows = await connection.fetch("SELECT digest FROM read.hours")

@@ -30,10 +30,11 @@ class Resolution(Facet, frozen=True):
 
 
 class Closing(Facet, frozen=True):
-    """When the ticket was closed, null once it is reopened; cancelled tickets are not closed."""
+    """How the ticket ended, if it did: closed, cancelled, or merged into another."""
 
-    closed_at: datetime | None
-    cancelled_at: datetime | None
+    closed_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    merged_at: datetime | None = None
 
 
 class Reopening(Facet, frozen=True):
@@ -107,6 +108,7 @@ TICKETS: Final = Table(
         "number",
         "USING brin (resolved_at, closed_at)",
         "cancelled_at WHERE cancelled_at IS NOT NULL",
+        "merged_at WHERE merged_at IS NOT NULL",
     ),
 )
 REPLIES: Final = Table("reply", {"ticket_id": UUID, "comment_id": UUID}, (Reply,))
@@ -120,8 +122,8 @@ TABLES: Final = (TICKETS, REPLIES, VERDICTS, CALENDARS)
 
 _HOUR: Final = "floor(extract(epoch FROM created_at) / 3600)::bigint"
 _MEASURED: Final = """CREATE VIEW measured AS
-    SELECT t.ticket_id, t.created_at, t.resolved_at, t.closed_at, t.cancelled_at, t.priority,
-        t.category, t.assigned_group,
+    SELECT t.ticket_id, t.created_at, t.resolved_at, t.closed_at, t.cancelled_at, t.merged_at,
+        t.priority, t.category, t.assigned_group,
         (SELECT min(replied_at) FROM reply r WHERE r.ticket_id = t.ticket_id) AS first_reply_at,
         coalesce(t.reopen_count, 0) AS reopen_count,
         coalesce(t.reassignment_count, 0) AS reassignment_count,
@@ -172,6 +174,9 @@ VIEWS: Final = (
     "CREATE TABLE touched (ticket_id uuid)",
     "INSERT INTO touched VALUES (NULL)",
     "CREATE TABLE stale (hour bigint PRIMARY KEY)",
+    """CREATE TABLE unmade (
+        size integer, number bigint, touched_at timestamptz NOT NULL, PRIMARY KEY (size, number)
+    )""",
     _TOUCHED_HOUR,
     _TOUCH,
     *_triggers("ticket", "ticket_id"),
@@ -183,5 +188,6 @@ VIEWS: Final = (
 
 A row of `rollup` is a function of the rows of its bucket's tickets, and of a calendar if it names
 one. `touched` are the tickets that changed since anyone looked, null for all of them; `stale` the
-hours to count anew. Buckets that hold an hour of either must not be used.
+hours to count anew. Buckets that hold an hour of either must not be used, nor those in `unmade`,
+which have no row while what is in them changes often.
 """

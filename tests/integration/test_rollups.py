@@ -68,13 +68,9 @@ class Room:
         measures = self.measures(**more)
         found = msgspec.json.decode(msgspec.json.encode(await kpis(self.app, measures)))
         expected = await self.scan(measures)
-        assert found.pop("percentiles")["method"] == self.method(expected)
+        found.pop("percentiles")
         found.pop("period")
-        assert found == close_to(expected, 1 / 128)
-
-    def method(self, expected: dict[str, Any]) -> str:
-        few = expected["overall"]["tickets"] <= queries.EXACT_TICKETS_MAX
-        return "exact" if few else "histogram"
+        assert found == close_to(expected)
 
     def measures(self, **more: Any) -> Measures:
         chance = self.story.chance
@@ -114,8 +110,7 @@ def seed(request: pytest.FixtureRequest) -> int:
 async def room(
     make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> AsyncGenerator[Room]:
-    """A room that knows a calendar and no tickets; reports of more than 15 use histograms."""
-    monkeypatch.setattr(queries, "EXACT_TICKETS_MAX", 15)
+    """A room that knows a calendar and no tickets."""
     monkeypatch.setattr(rollups, "HOURS_MAX", 5)
     dsn = make_database("reporting")
     await migrate(dsn)
@@ -126,7 +121,9 @@ async def room(
     log = await EmbeddedLog(make_database("log")).open()
     await log.create_topics(TOPICS, 2)
     chance = Random(seed)
-    made = Room(Story(chance), Follower(READ_MODEL, log, app, chance), app, replay, KpiRollups())
+    made = Room(
+        Story(chance), Follower(READ_MODEL, log, app, chance), app, replay, KpiRollups(timedelta())
+    )
     await made.follower.hear([calendar(made.story, "Europe/Berlin")])
     yield made
     await log.close()

@@ -41,13 +41,13 @@ def reported(
     *,
     stored: Stored | None = None,
     stale: Collection[int] = (),
-    is_exact: bool = True,
+    unmade: Collection[tuple[int, int]] = (),
 ) -> dict[str, Any]:
     """Return the report as its JSON reads, made as far as possible of what is stored."""
     stored = rolled_up(tickets, question) if stored is None else stored
     created = [ticket.created_us for ticket in tickets]
     ends = (min(created), max(created)) if created else (0, -1)
-    reading = Reading(question, ends, stale, is_exact=is_exact)
+    reading = Reading(question, ends, stale, unmade)
     for place in _within(stored, reading.flow_spans):
         flow = stored[place][NO_CALENDAR][-1]
         assert flow is not None

@@ -1,4 +1,4 @@
-"""What came and went: how many tickets were created, resolved, closed and gone, and when.
+"""What came and went: how many tickets were created, resolved, closed, merged, gone, and when.
 
 Counts are kept by slot: a day of UTC, and a quarter of an hour where some zone's month begins, from
 10:00 on the last day of a month to 12:00 on the first. An instant within a slot, such as the start
@@ -30,11 +30,16 @@ _decode: Final = msgspec.msgpack.Decoder(tuple[tuple[bytes, bytes], ...]).decode
 
 
 class Passages(NamedTuple):
-    """How many tickets were created, resolved, closed, and gone: closed or cancelled first."""
+    """How many tickets were created, resolved, closed, cancelled, merged, and gone.
+
+    A ticket is gone when it is closed, cancelled or merged, whatever came first.
+    """
 
     created: int
     resolved: int
     closed: int
+    cancelled: int
+    merged: int
     gone: int
 
 
@@ -45,6 +50,8 @@ class MonthFlow(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     resolved: int
     closed: int
+    cancelled: int
+    merged: int
     backlog: int
 
 
@@ -109,10 +116,15 @@ class Flow:
 
 
 def passages_us(row: TicketRow) -> tuple[int | None, ...]:
-    """Return when the ticket was created, resolved, closed and gone."""
-    gone = [at_us for at_us in (row.closed_us, row.cancelled_us) if at_us is not None]
+    """Return when the ticket was created, resolved, closed, cancelled, merged and gone.
+
+    A solution of a ticket that went on in another is not counted: it is counted there.
+    """
+    ends = row.closed_us, row.cancelled_us, row.merged_us
+    gone = [at_us for at_us in ends if at_us is not None]
     gone_us = max(row.created_us, min(gone)) if gone else None
-    return row.created_us, row.resolved_us, row.closed_us, gone_us
+    resolved_us = row.resolved_us if row.merged_us is None else None
+    return row.created_us, resolved_us, *ends, gone_us
 
 
 class FlowReport:
@@ -160,7 +172,7 @@ class FlowReport:
         if self._months is None:
             return ()
         start_us, end_us = self._bounds
-        before = Passages(0, 0, 0, 0)
+        before = Passages(*(0 for _ in Passages._fields))
         found: list[MonthFlow] = []
         first = last = -1
         for place, (begin_us, after_us) in enumerate(pairwise(self._months.starts_us)):
@@ -170,7 +182,7 @@ class FlowReport:
             if from_us < to_us:
                 sums = zip(self._before(to_us, known), self._before(from_us, known), strict=True)
                 seen = Passages(*(late - early for late, early in sums))
-            if any(seen[:3]):
+            if any(seen[:-1]):
                 first, last = (place if first < 0 else first), place
             ever = self._before(after_us, known)
             found.append(
@@ -179,6 +191,8 @@ class FlowReport:
                     created=seen.created,
                     resolved=seen.resolved,
                     closed=seen.closed,
+                    cancelled=seen.cancelled,
+                    merged=seen.merged,
                     backlog=ever.created - ever.gone,
                 )
             )
@@ -186,6 +200,6 @@ class FlowReport:
 
     def _before(self, at_us: int, known: Mapping[int, Passages]) -> Passages:
         slot = _slot(at_us)
-        more = known.get(at_us, (0, 0, 0, 0))
+        more = known.get(at_us, (0,) * len(Passages._fields))
         sums = (sums[bisect_left(slots, slot)] for slots, sums in self._sums)
         return Passages(*(full + part for full, part in zip(sums, more, strict=True)))

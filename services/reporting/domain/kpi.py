@@ -7,7 +7,7 @@ import msgspec
 
 from services.reporting.domain.flow import MonthFlow
 from services.reporting.domain.tally import Kpis, Tallies, Tally, in_order
-from services.reporting.domain.times import RELATIVE_ERROR_MAX
+from services.reporting.domain.times import PERCENTILE_TYPE
 
 GroupBy = Literal["priority", "month", "group", "category"]
 
@@ -26,13 +26,14 @@ class Period(msgspec.Struct, frozen=True):
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
-    """How median, p90 and p95 were found; every other figure is exact.
+    """How median, p90 and p95 were found: `exact`, as every other figure, by type 7.
 
-    `exact`, or from a `histogram`: then each is less than `relative_error_max` of itself away.
+    Of the nine types of Hyndman and Fan that is linear interpolation at rank (n - 1) × share.
     """
 
-    method: Literal["exact", "histogram"]
-    relative_error_max: float
+    method: Literal["exact"] = "exact"
+    type: int = PERCENTILE_TYPE
+    relative_error_max: float = 0
 
 
 class KpiReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +57,7 @@ def report(
 
     Groups are sorted by key, those without one last.
     """
-    is_exact = tallies.is_exact
-    overall = Tally(is_exact=is_exact)
+    overall = Tally()
     for tally in tallies.of.values():
         overall.take(tally)
     groups: list[GroupKpis] = []
@@ -67,10 +67,7 @@ def report(
         groups.append(GroupKpis(key=key, **named))
     return KpiReport(
         period=period,
-        percentiles=Percentiles(
-            method="exact" if is_exact else "histogram",
-            relative_error_max=0 if is_exact else RELATIVE_ERROR_MAX,
-        ),
+        percentiles=Percentiles(),
         overall=overall.figures(),
         groups=tuple(groups),
         flow=flow,

@@ -2,18 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from services.reporting.domain.flow import Flow, FlowReport, Passages
 from services.reporting.domain.kpi import GroupBy, KpiReport, Period, report
 from services.reporting.domain.tally import Tallies, TicketRow
-from shared.buckets import HOUR_US, Broken, Span, joined, ranges_us
+from shared.buckets import HOUR_US, Broken, Span, ranges_us
 from shared.calendar import WorkingCalendar, microseconds
 from shared.months import Months
-
-EXACT_TICKETS_MAX: Final = 5_000
-"""Reports of so many tickets read each of them, for exact percentiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +56,38 @@ class Reading:
         question: Question,
         ends_us: tuple[int, int],
         stale_hours: Collection[int],
-        *,
-        is_exact: bool,
+        unmade: Collection[tuple[int, int]] = (),
     ) -> None:
         """Plan for tickets created between `ends_us`, with rollups but of the stale hours.
 
-        `is_exact` says that the period has no more than `EXACT_TICKETS_MAX` tickets.
+        `unmade` are buckets that are not there while their parts are, by size and number.
         """
         self._question = question
         self._flow = Flow()
-        self._tallies = Tallies(is_exact=is_exact)
+        self._tallies = Tallies()
         start, end = question.bounds_us
         first = ends_us[0] if start is None else max(ends_us[0], start)
         last = ends_us[1] if end is None else min(ends_us[1], end - 1)
         self._period = first, last
         self._stale = frozenset(stale_hours)
         broken = Broken(self._stale)
+        for size, number in unmade:
+            broken.spoil(size, number)
         self.flow_spans = broken.whole(*ends_us)
-        self.spans: list[Span] = []
-        self.ranges = ranges_us(self._stale)
         self._singles = broken.hours
         self._months = Months(question.zone, first, max(first, last))
-        if is_exact:
-            self.ranges = joined([*self.ranges, (first, last + 1)])
-        else:
-            self._plan(broken)
+        self.spans, self.ranges = self._plan(broken)
 
-    def _plan(self, broken: Broken) -> None:
+    def _plan(self, broken: Broken) -> tuple[list[Span], list[tuple[int, int]]]:
         edges = [bound for bound in self._question.bounds_us if bound is not None]
         if self._question.by == "month":
             edges += self._months.starts_us
         for edge_us in edges:
             broken.cut(edge_us)
-        self.spans = broken.whole(*self._period)
+        spans = broken.whole(*self._period)
         first_hour, last_hour = (at_us // HOUR_US for at_us in self._period)
         singles = {hour for hour in broken.hours if first_hour <= hour <= last_hour}
-        self.ranges = ranges_us(self._stale | singles)
+        return spans, ranges_us(self._stale | singles)
 
     def take_flow(self, packed: bytes) -> None:
         """Count the flow of a bucket of `flow_spans`."""
@@ -115,7 +107,7 @@ class Reading:
         if hour in self._stale:
             self._flow.add(ticket)
         first, last = self._period
-        if first <= ticket.created_us <= last and (self._tallies.is_exact or hour in self._singles):
+        if first <= ticket.created_us <= last and hour in self._singles:
             tally = self._tallies.at(self._key(ticket))
             tally.add(ticket)
             tally.add_working(ticket.worked_us(self._question.calendar))

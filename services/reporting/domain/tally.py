@@ -13,6 +13,8 @@ from shared.errors import InvalidInputError
 _SATISFIED_SCORE_MIN: Final = 4
 _COUNTS: Final = (
     "tickets",
+    "cancelled",
+    "merged",
     "reassignments",
     "never_reassigned",
     "reopened",
@@ -37,6 +39,7 @@ class TicketRow(msgspec.Struct, frozen=True, gc=False):
     resolved_us: int | None = None
     closed_us: int | None = None
     cancelled_us: int | None = None
+    merged_us: int | None = None
     first_reply_us: int | None = None
     priority: str | None = None
     category: str | None = None
@@ -48,7 +51,7 @@ class TicketRow(msgspec.Struct, frozen=True, gc=False):
 
     def worked_us(self, calendar: WorkingCalendar) -> int | None:
         """Return the working time to the resolution; None without one, or beyond the calendar."""
-        if self.resolved_us is None:
+        if self.resolved_us is None or self.merged_us is not None:
             return None
         try:
             return calendar.worked_us(self.created_us, self.resolved_us)
@@ -85,7 +88,7 @@ class SlaFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reassignments(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean per ticket, and the number of tickets never reassigned."""
+    """Mean per ticket that is not merged, and how many of these were never reassigned."""
 
     mean: float | None
     none: int
@@ -100,9 +103,15 @@ class Csat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kpis(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of a set of tickets; `reopened` counts tickets, not reopenings."""
+    """The figures of a set of tickets; `reopened` counts tickets, not reopenings.
+
+    `tickets` are all that were created. Of these `merged` went on in another: they count there and
+    in `sla`, whose verdicts stand, and in no other figure.
+    """
 
     tickets: int
+    cancelled: int
+    merged: int
     ttr_hours: Distribution
     ttr_working_hours: Distribution
     ttc_hours: Distribution
@@ -115,21 +124,27 @@ class Kpis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tally:
-    """The tickets of one key, being counted; `is_exact` as for `Times`."""
+    """The tickets of one key, being counted."""
 
     __slots__ = ("art", "counts", "ttc", "ttr", "ttr_working")
 
-    def __init__(self, *, is_exact: bool = False) -> None:
-        self.ttr = Times(is_exact=is_exact)
-        self.ttr_working = Times(is_exact=is_exact)
-        self.ttc = Times(is_exact=is_exact)
-        self.art = Times(is_exact=is_exact)
+    def __init__(self) -> None:
+        self.ttr = Times()
+        self.ttr_working = Times()
+        self.ttc = Times()
+        self.art = Times()
         self.counts: Counter[str] = Counter()
 
     def add(self, row: TicketRow) -> None:
         """Count a ticket, all but its working time."""
         counts = self.counts
         counts["tickets"] += 1
+        if row.sla_verdict is not None:
+            counts[row.sla_verdict] += 1
+        if row.merged_us is not None:
+            counts["merged"] += 1
+            return
+        counts["cancelled"] += row.cancelled_us is not None
         if row.resolved_us is not None:
             self.ttr.add(row.resolved_us - row.created_us)
         if row.first_reply_us is not None:
@@ -141,8 +156,6 @@ class Tally:
             self.ttc.add(row.closed_us - row.created_us)
             counts["closed_direct"] += row.reassignment_count == 0
             counts["closed_at_once"] += row.reassignment_count == 0 and row.reopen_count == 0
-        if row.sla_verdict is not None:
-            counts[row.sla_verdict] += 1
         if row.csat_score is not None:
             counts["rated"] += 1
             counts["score"] += row.csat_score
@@ -189,6 +202,8 @@ class Tally:
         closed, judged = self.ttc.n, counts["met"] + counts["missed"]
         return Kpis(
             tickets=counts["tickets"],
+            cancelled=counts["cancelled"],
+            merged=counts["merged"],
             ttr_hours=self.ttr.distribution(),
             ttr_working_hours=self.ttr_working.distribution(),
             ttc_hours=self.ttc.distribution(),
@@ -201,7 +216,7 @@ class Tally:
             sla=SlaFigures(judged=judged, made=counts["met"], share=_share(counts["met"], judged)),
             reopened=counts["reopened"],
             reassignments=Reassignments(
-                mean=_share(counts["reassignments"], counts["tickets"]),
+                mean=_share(counts["reassignments"], counts["tickets"] - counts["merged"]),
                 none=counts["never_reassigned"],
             ),
             csat=Csat(
@@ -213,19 +228,18 @@ class Tally:
 
 
 class Tallies:
-    """Tickets counted by a key; `is_exact` as for `Times`."""
+    """Tickets counted by a key."""
 
-    __slots__ = ("is_exact", "of")
+    __slots__ = ("of",)
 
-    def __init__(self, *, is_exact: bool = False) -> None:
-        self.is_exact = is_exact
+    def __init__(self) -> None:
         self.of: dict[str | None, Tally] = {}
 
     def at(self, key: str | None) -> Tally:
         """Return the tally of a key, a new one at its first ticket."""
         tally = self.of.get(key)
         if tally is None:
-            tally = self.of[key] = Tally(is_exact=self.is_exact)
+            tally = self.of[key] = Tally()
         return tally
 
     def take_cells(self, packed: bytes) -> None:

@@ -1,37 +1,42 @@
-"""Many durations in little space: their exact sum, and how many lie in each bin of a histogram.
+"""Many durations in little space: each of them, in order, so that percentiles are exact.
 
-Everything is whole microseconds and whole counts, so that what is added in any order, in any parts,
-is the same to the last bit.
+Everything is whole microseconds, so that what is added in any order, in any parts, is the same to
+the last bit. Sums are whole numbers of Python, for they may be larger than an array's.
 """
 
-from array import array
-from bisect import bisect_right
-from collections import Counter
-from itertools import accumulate
 from typing import Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from shared.buckets import HOUR_US
 
-RELATIVE_ERROR_MAX: Final = 1 / 128
-_BINS_LOG2: Final = 6
-_EXACT_BITS: Final = _BINS_LOG2 + 1
-_LOOSE_MAX: Final = 3  # a bin of 2 bytes, beside a bin and a count of 6
+PERCENTILE_TYPE: Final = 7
+"""Linear interpolation at rank (n − 1) × share, counted from 0.
+
+Source: Hyndman and Fan, Sample Quantiles in Statistical Packages, 1996, type 7; the same as
+`PERCENTILE.INC` of spreadsheets, `percentile_cont` of SQL, numpy's and R's own.
+"""
+_SHARES: Final = (0.5, 0.9, 0.95)
+_WIDTHS: Final = (np.dtype("<u2"), np.dtype("<u4"), np.dtype("<i8"))
+_Values = NDArray[np.int64]
 
 
 class PackedTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Times at rest: two little-endian arrays, of bins in order (int16) and of counts (uint32).
+    """Times at rest: their sum, the least, and by how much each is more than the one before.
 
-    Without counts, each bin stands as often as it counts: where that is shorter, it is quicker too.
+    `width` is the bytes of each of these numbers, little-endian.
     """
 
     total_us: int
-    bins: bytes
-    counts: bytes
+    first_us: int
+    width: int
+    steps: bytes
 
 
-_NO_TIMES: Final = PackedTimes(0, b"", b"")
+_NO_TIMES: Final = PackedTimes(0, 0, 0, b"")
+_OF_WIDTH: Final = {kind.itemsize: kind for kind in _WIDTHS}
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,108 +49,67 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     p95: float | None
 
 
-def bin_of(value_us: int) -> int:
-    """Return the bin of a duration: 64 to each doubling, one for each value below 128 µs.
-
-    A negative duration (a clock that was wrong) has the mirrored bin.
-    """
-    if value_us < 0:
-        return -bin_of(-value_us)
-    shift = max(0, value_us.bit_length() - _EXACT_BITS)
-    return (shift << _BINS_LOG2) + (value_us >> shift)
-
-
-def middle_us(number: int) -> float:
-    """Return the middle of a bin; no value in it is further off than `RELATIVE_ERROR_MAX`."""
-    if number < 0:
-        return -middle_us(-number)
-    shift = max(0, (number >> _BINS_LOG2) - 1)
-    first = (number - (shift << _BINS_LOG2)) << shift
-    return first + ((1 << shift) - 1) / 2
-
-
-def percentile(ordered: list[float], share: float) -> float:
-    """Return the value below which `share` of the sorted, non-empty list lies.
-
-    Source: linear interpolation at rank (n − 1) × share (Hyndman and Fan, type 7).
-    """
-    rank = (len(ordered) - 1) * share
-    below = int(rank)
-    if below + 1 >= len(ordered):
-        return ordered[-1]
-    return ordered[below] + (ordered[below + 1] - ordered[below]) * (rank - below)
+def percentiles(values: _Values) -> list[float]:
+    """Return median, p90 and p95 of some values, in no order; there must be one."""
+    last = len(values) - 1
+    ranks = [last * share for share in _SHARES]
+    wanted = sorted({place for rank in ranks for place in (int(rank), min(int(rank) + 1, last))})
+    ordered = np.partition(values, wanted)
+    found: list[float] = []
+    for rank in ranks:
+        below = int(ordered[int(rank)])
+        above = int(ordered[min(int(rank) + 1, last)])
+        found.append(below + (above - below) * (rank - int(rank)))
+    return found
 
 
 class Times:
-    """Durations being added up: single ones, and many at once that were packed.
+    """Durations being added up: single ones, and many at once that were packed."""
 
-    Where they are to be `exact`, each is kept, and none can be taken packed; else only its bin.
-    """
+    __slots__ = ("_arrays", "_loose", "_total_us", "n")
 
-    __slots__ = ("_bins", "_loose", "_total_us", "_values_us", "n")
-
-    def __init__(self, *, is_exact: bool = False) -> None:
+    def __init__(self) -> None:
         self.n = 0
         self._total_us = 0
-        self._bins: Counter[int] = Counter()
-        self._loose = array("h")
-        self._values_us: list[int] | None = [] if is_exact else None
+        self._loose: list[int] = []
+        self._arrays: list[_Values] = []
 
     def add(self, value_us: int) -> None:
         """Add one duration."""
         self.n += 1
         self._total_us += value_us
-        if self._values_us is None:
-            self._loose.append(bin_of(value_us))
-        else:
-            self._values_us.append(value_us)
+        self._loose.append(value_us)
 
     def take_packed(self, packed: PackedTimes) -> None:
-        """Add many; which they were is known no more closely than their bins."""
-        self._total_us += packed.total_us
-        numbers = array("h", packed.bins)
-        if not packed.counts:
-            self.n += len(numbers)
-            self._loose.extend(numbers)
+        """Add many."""
+        if not packed.width:
             return
-        counts = array("I", packed.counts)
-        self.n += sum(counts)
-        bins = self._bins
-        for number, count in zip(numbers, counts, strict=True):
-            bins[number] = bins.get(number, 0) + count
+        steps = np.frombuffer(packed.steps, _OF_WIDTH[packed.width])
+        values = np.cumsum(steps, dtype=np.int64)
+        values += packed.first_us
+        self._take(values, packed.total_us)
 
     def take(self, other: "Times") -> None:
         """Add what another has."""
-        self.n += other.n
-        self._total_us += other._total_us  # noqa: SLF001 its like
-        self._bins.update(other._bins)  # noqa: SLF001
-        self._loose.extend(other._loose)  # noqa: SLF001
-        if self._values_us is not None:
-            self._values_us += other._values_us or ()  # noqa: SLF001
+        if other.n:
+            self._take(other._values(), other._total_us)  # noqa: SLF001 its like
 
     def packed(self) -> PackedTimes:
         """Return all that was added, packed: the same bytes for the same durations."""
         if not self.n:
             return _NO_TIMES
-        bins = self._counted()
-        if self.n <= _LOOSE_MAX * len(bins):
-            loose = [number for number, count in bins for _ in range(count)]
-            return PackedTimes(self._total_us, array("h", loose).tobytes(), b"")
-        return PackedTimes(
-            self._total_us,
-            array("h", [number for number, _ in bins]).tobytes(),
-            array("I", [count for _, count in bins]).tobytes(),
-        )
+        ordered = np.sort(self._values(), kind="stable")
+        first_us = int(ordered[0])
+        steps = np.diff(ordered, prepend=first_us)
+        most = int(steps.max())
+        kind = next(kind for kind in _WIDTHS if most <= np.iinfo(kind).max)
+        return PackedTimes(self._total_us, first_us, kind.itemsize, steps.astype(kind).tobytes())
 
     def distribution(self) -> Distribution:
         """Return mean and percentiles in hours."""
         if not self.n:
             return Distribution(n=0, mean=None, median=None, p90=None, p95=None)
-        if self._values_us is None:
-            median, p90, p95 = self._estimates((0.5, 0.9, 0.95))
-        else:
-            ordered = [float(value) for value in sorted(self._values_us)]
-            median, p90, p95 = (percentile(ordered, share) for share in (0.5, 0.9, 0.95))
+        median, p90, p95 = percentiles(self._values())
         return Distribution(
             n=self.n,
             mean=self._total_us / (self.n * HOUR_US),
@@ -154,24 +118,16 @@ class Times:
             p95=p95 / HOUR_US,
         )
 
-    def _counted(self) -> list[tuple[int, int]]:
-        """Return the bins in order, each with its count."""
+    def _take(self, values: _Values, total_us: int) -> None:
+        self.n += len(values)
+        self._total_us += total_us
+        self._arrays.append(values)
+
+    def _values(self) -> _Values:
+        """Return all durations in one array."""
         if self._loose:
-            self._bins.update(self._loose)
-            self._loose = array("h")
-        return sorted(self._bins.items())
-
-    def _estimates(self, shares: tuple[float, ...]) -> list[float]:
-        bins = self._counted()
-        passed = list(accumulate(count for _, count in bins))
-
-        def at_rank(rank: int) -> float:
-            place = bisect_right(passed, rank)
-            return middle_us(bins[min(place, len(bins) - 1)][0])
-
-        found: list[float] = []
-        for share in shares:
-            rank = (self.n - 1) * share
-            below = at_rank(int(rank))
-            found.append(below + (at_rank(int(rank) + 1) - below) * (rank - int(rank)))
-        return found
+            self._arrays.append(np.array(self._loose, np.int64))
+            self._loose = []
+        if len(self._arrays) > 1:
+            self._arrays = [np.concatenate(self._arrays)]
+        return self._arrays[0]
