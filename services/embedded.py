@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Final
 
 import httpx
 import msgspec
+from pydantic import SecretStr
 
 from services.host import (
     ROOMS,
@@ -71,11 +73,22 @@ def key_file(data: Path) -> Path:
     return data / "signing-key.json"
 
 
+def webhook_secret(data: Path) -> SecretStr:
+    """Return the desk's own secret for webhooks, made where there is none."""
+    path = data / "webhook-secret"
+    if not path.exists():
+        _write_private(path, secrets.token_urlsafe(32).encode())
+    return SecretStr(path.read_text().strip())
+
+
 async def run(options: Options, settings: DeskSettings, tell: Callable[[str], None]) -> None:
     """Run until Ctrl-C or SIGTERM. Raises: StartupError, one line, if it cannot start as asked."""
     stop = asyncio.Event()
     listener = bind(options.host, options.port)
     with listener, DataDirectory(options.data), stop_on_signals(stop.set):
+        if settings.webhook_secret is None:
+            own = {"webhook_secret": webhook_secret(options.data)}
+            settings = settings.model_copy(update=own)
         postgres = EmbeddedPostgres(options.data)
         await postgres.start()
         try:

@@ -156,6 +156,14 @@ async def partition_count(log: Log) -> int:
     return next(iter(counts.values()))
 
 
+def _webhook_secret(settings: DeskSettings, room: Room) -> str | None:
+    if settings.webhook_secret is not None:
+        return settings.webhook_secret.get_secret_value()
+    if room.spec.posts_webhooks:
+        raise StartupError("DESK_WEBHOOK_SECRET is not set, and webhooks are signed with it")
+    return None
+
+
 @asynccontextmanager
 async def running(name: str, dsn: str, house: House) -> AsyncGenerator[Running]:
     """Migrate one service's database, start the service, and stop it at the end."""
@@ -169,7 +177,7 @@ async def running(name: str, dsn: str, house: House) -> AsyncGenerator[Running]:
         holder=house.holder,
         role=house.settings.role,
         partitions=await partition_count(house.log),
-        webhook_secret=house.settings.webhook_secret.get_secret_value(),
+        webhook_secret=_webhook_secret(house.settings, room),
     )
     service = await Service.open(room.spec, around)
     try:

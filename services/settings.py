@@ -34,8 +34,8 @@ class DeskSettings(BaseSettings):
     oidc_issuer: str | None = None
     oidc_jwks_url: str | None = None
     oidc_audience: str = "deskledger"
-    webhook_secret: SecretStr = Field(
-        default=SecretStr(""), description="signs what is posted to webhooks"
+    webhook_secret: SecretStr | None = Field(
+        default=None, min_length=1, description="signs what is posted to webhooks"
     )
     log_level: str = "INFO"
     http_header_bytes_max: int = Field(default=32_768, ge=1_024, description="of one request")

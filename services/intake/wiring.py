@@ -42,6 +42,7 @@ def room() -> Room:
             react=make_react(settings),
             on_start=pass_known_numbers,
             before_past=pass_given,
+            posts_webhooks=settings.notify_url is not None,
         ),
         routers,
         ACCESS,

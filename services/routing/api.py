@@ -1,6 +1,6 @@
 """Routing over HTTP: who has what and why, the roster, the published policy."""
 
-from typing import Final, TypeAlias
+from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -22,7 +22,6 @@ from shared.http.parameters import KeyInPath
 from shared.runtime.service import Service
 from shared.telemetry.context import lineage
 
-_AgentId: TypeAlias = KeyInPath
 _DEFAULT: Final = default_policy()
 _POLICY_EXAMPLE: Final = schemas.NewPolicy(
     matrix=_DEFAULT.matrix,
@@ -100,7 +99,7 @@ class Routing:
         """Return every agent."""
         return answer({"agents": await views.list_agents(self._service.pool)})
 
-    async def register(self, request: Request, agent_id: _AgentId, _: Admitted) -> Response:
+    async def register(self, request: Request, agent_id: KeyInPath, _: Admitted) -> Response:
         """Take an agent onto the roster or replace what it says."""
         body = await read_struct(request, schemas.Registration)
         return await self._agent(
@@ -111,7 +110,7 @@ class Routing:
         )
 
     async def availability(
-        self, request: Request, agent_id: _AgentId, caller: Admitted
+        self, request: Request, agent_id: KeyInPath, caller: Admitted
     ) -> Response:
         """Change whether an agent takes new tickets."""
         if not caller.grant.covers({"self"} if agent_id == caller.subject else ()):

@@ -102,13 +102,13 @@ def health_router(checks: Sequence[Check]) -> APIRouter:
     return router
 
 
-def metrics_router(registry: MetricRegistry) -> APIRouter:
-    """Return `GET /metrics` in Prometheus' text format."""
+def metrics_router(registry: MetricRegistry, service: str | None = None) -> APIRouter:
+    """Return `GET /metrics` in Prometheus' text format; of one service, if one is named."""
     router = APIRouter(tags=["health"])
 
     @router.get("/metrics", summary="Metrics in Prometheus' text format")
     async def metrics(_: Admitted) -> Response:
-        return Response(registry.exposition(), media_type=registry.content_type)
+        return Response(registry.exposition(service), media_type=registry.content_type)
 
     _ = metrics
     return router

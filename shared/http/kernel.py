@@ -109,7 +109,10 @@ def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
     """Return the HTTP side of a running service."""
     metrics = service.around.metrics
     state = DeskState(room.info.name, verifier, service.clock, metrics, room.access)
-    probes = [health_router(service_checks(service)), metrics_router(metrics.registry)]
+    probes = [
+        health_router(service_checks(service)),
+        metrics_router(metrics.registry, room.info.name),
+    ]
     routers = [
         *room.routers(service),
         _history_router(service),

@@ -1,4 +1,4 @@
-"""Query parameters: one that a route does not know is refused, or one value too many.
+"""Parameters of addresses: names of things are as contracts have them; unknown ones are refused.
 
 A filter with a typo in its name would let everything through, and its caller believe the figures;
 so would one that was given twice, and of which only the last counts.
@@ -6,31 +6,37 @@ so would one that was given twice, and of which only the last counts.
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, TypeAlias, cast, get_args, get_origin
+from typing import Annotated, Final, cast, get_args, get_origin
 
 from fastapi import Path
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
 from shared.contracts.base import KEY_PATTERN
 from shared.contracts.visible import is_blank
 from shared.errors import InvalidInputError
 
-
-def _visible(name: str) -> str:
-    if is_blank(name):
-        raise ValueError("must not be blank: nothing in it can be seen")
-    return name
+_STEPS: Final = frozenset({".", ".."})
 
 
-KeyInPath: TypeAlias = Annotated[
+def _require_name(text: str) -> str:
+    """Return a name that people can read and addresses can hold. Raises: PydanticCustomError."""
+    if is_blank(text) or not text.isprintable() or text != text.strip():
+        raise PydanticCustomError("name", "must be of visible characters, no blanks around them")
+    if not _STEPS.isdisjoint(text.split("/")):
+        raise PydanticCustomError("name", "must not be a step through folders")
+    return text
+
+
+KeyInPath = Annotated[
     str,
     Path(min_length=1, max_length=200, pattern=KEY_PATTERN),
-    AfterValidator(_visible),
+    AfterValidator(_require_name),
 ]
-"""A name in an address, as a `Key` in a body is."""
+"""The id of a thing that people name, as `Key` in contracts; and one that can be told apart."""
 
 
 async def refuse_unknown_parameters(request: Request) -> None:

@@ -40,7 +40,7 @@ class ArchivedLog:
         try:
             rows = await self._pool.fetch(_ENDS, list(topics))
         except _AWAY as error:
-            raise LogUnavailableError(f"the archive: {error}") from error
+            raise LogUnavailableError(f"the archive: {type(error).__name__}") from error
         return {TopicPartition(row["topic"], row["partition"]): row["size"] for row in rows}
 
 
@@ -62,7 +62,7 @@ class ArchivedReader:
             try:
                 rows = await self._pool.fetch(_FETCH, *place, position, records_max)
             except _AWAY as error:
-                raise LogUnavailableError(f"the archive: {error}") from error
+                raise LogUnavailableError(f"the archive: {type(error).__name__}") from error
             if rows:
                 self._positions[place] = rows[-1]["record_offset"] + 1
                 return [Record(*place, *row) for row in rows]

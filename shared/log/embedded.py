@@ -184,7 +184,7 @@ class EmbeddedLog:
         try:
             return await self.pool.fetch(sql, *arguments)
         except _AWAY as error:
-            raise LogUnavailableError(f"the log's database: {error}") from error
+            raise LogUnavailableError(f"the log's database: {type(error).__name__}") from error
 
 
 class EmbeddedWriter:
@@ -216,7 +216,7 @@ class EmbeddedWriter:
                 topics = ",".join(sorted({place.topic for place in placed}))
                 await connection.execute("SELECT pg_notify($1, $2)", _CHANNEL, topics)
         except _AWAY as error:
-            raise LogUnavailableError(f"the log's database: {error}") from error
+            raise LogUnavailableError(f"the log's database: {type(error).__name__}") from error
 
     async def close(self) -> None:
         """See `LogWriter.close`; there is nothing to give up."""
@@ -267,7 +267,7 @@ class EmbeddedReader:
                         await self._news.wait()
                 records = await self._read(records_max)
         except _AWAY as error:
-            raise LogUnavailableError(f"the log's database: {error}") from error
+            raise LogUnavailableError(f"the log's database: {type(error).__name__}") from error
         return records
 
     async def publish(self, positions: Mapping[TopicPartition, int]) -> None:

@@ -181,7 +181,9 @@ class KafkaLog:
             return await self._keeper.ask("admin", CALL_SECONDS_MAX, in_turn())
         except AWAY as error:
             await self.close()
-            raise LogUnavailableError(f"Kafka at {self._bootstrap_servers}: {error!r}") from error
+            raise LogUnavailableError(
+                f"Kafka at {self._bootstrap_servers}: {type(error).__name__}"
+            ) from error
 
     async def _connected_admin(self) -> AIOKafkaAdminClient:
         if self._admin is None:
@@ -242,7 +244,9 @@ class KafkaWriter:
             await self._keeper.ask("writer", SEND_SECONDS_MAX, self._send(producer, records))
         except AWAY as error:
             await self.close()
-            raise LogUnavailableError(f"Kafka at {self._bootstrap_servers}: {error!r}") from error
+            raise LogUnavailableError(
+                f"Kafka at {self._bootstrap_servers}: {type(error).__name__}"
+            ) from error
 
     async def close(self) -> None:
         """See `LogWriter.close`. Does not flush: later records must not overtake a failed one."""

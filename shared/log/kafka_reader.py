@@ -72,7 +72,9 @@ class KafkaReader:
             self._check_that_brokers_answer(consumer)
         except AWAY as error:
             await self._put_away()
-            raise LogUnavailableError(f"Kafka at {self._bootstrap_servers}: {error!r}") from error
+            raise LogUnavailableError(
+                f"Kafka at {self._bootstrap_servers}: {type(error).__name__}"
+            ) from error
         records = [
             Record(
                 message.topic.removeprefix(self._prefix),

@@ -34,6 +34,7 @@ from shared.runtime.weather import (
     blamed,
     cause_of,
     is_hopeless,
+    public_cause,
 )
 from shared.telemetry.metrics import ServiceMetrics
 from shared.telemetry.traces import batch_span
@@ -304,9 +305,9 @@ class Consumer:
             await self._commit(batch, Parked(record, reason, cause_of(error)))
         except Exception as again:
             if self._is_fault(again):
-                why = cause_of(again).partition("\n")[0]
                 self._looked_at = asyncio.get_running_loop().time()
-                self.held_up[place] = f"{place.topic}-{place.partition}@{record.offset}: {why}"
+                at = f"{place.topic}-{place.partition}@{record.offset}"
+                self.held_up[place] = f"{at}: {public_cause(again)}"
             raise
         _log.error("record_parked", topic=record.topic, offset=record.offset, exc_info=error)
         return True

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from shared.runtime.weather import RACES_MAX, RETRY_AT_ONCE, WEATHER
+from shared.runtime.weather import RACES_MAX, RETRY_AT_ONCE, WEATHER, public_cause
 
 _log = structlog.get_logger()
 
@@ -74,11 +74,12 @@ class Loop:
 
     def _note(self, error: Exception, failures: int) -> None:
         self.pulse.is_weather = isinstance(error, WEATHER)
-        self.pulse.trouble = f"{type(error).__name__}: {error}"
+        self.pulse.trouble = public_cause(error)
         if not self.pulse.is_weather and failures % _LOG_EVERY == 0:
             _log.error("loop_failed", loop=self.pulse.name, exc_info=error)
         elif self.pulse.is_weather and failures == 0:
-            _log.warning("loop_waits", loop=self.pulse.name, reason=str(error))
+            cause = repr(error.__cause__ or error)
+            _log.warning("loop_waits", loop=self.pulse.name, reason=str(error), cause=cause)
 
 
 async def end_all(tasks: Iterable[asyncio.Task[None]], again_seconds: float = 5) -> None:

@@ -66,7 +66,7 @@ class Surroundings:
     pool_size: int = 6
     """Connections of the API; the loops have their own."""
     outbox_max: int = 500_000
-    webhook_secret: str = ""
+    webhook_secret: str | None = None
 
 
 class Service:

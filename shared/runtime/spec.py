@@ -55,7 +55,8 @@ class Spec:
 
     `chores` are by the name of their loop; `migrations` are its own tables beside the kernel's;
     records of the topics that are `turning_points` are never in one batch with others, so that who
-    asks the read model for what they told asks for what was read before.
+    asks the read model for what they told asks for what was read before. Who `posts_webhooks` needs
+    a secret to sign them with.
     """
 
     name: str
@@ -69,3 +70,4 @@ class Spec:
     migrations: Mapping[str, Path] = field(default_factory=dict[str, Path])
     before_past: BeforePast | None = None
     turning_points: frozenset[str] = frozenset()
+    posts_webhooks: bool = False

@@ -75,6 +75,15 @@ def is_hopeless(error: Exception, tries: int) -> bool:
     return isinstance(error, DeskError) or tries >= TRIES_MAX
 
 
+def public_cause(error: BaseException) -> str:
+    """Return what anybody may read of an error: its kind, and our own words where it has any.
+
+    The text of others' errors may hold values of rows; it is in the log.
+    """
+    name = type(error).__name__
+    return f"{name}: {error.detail}" if isinstance(error, DeskError) else name
+
+
 def cause_of(error: Exception) -> str:
     """Return what went wrong for those who must mend it: a line, then the traceback's end."""
     if isinstance(error, DeskError):

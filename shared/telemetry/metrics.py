@@ -4,6 +4,7 @@ One registry per process, made in wiring and passed on. Services that share the 
 registry and differ in label `service`. Nothing is registered at import.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from prometheus_client import (
@@ -15,6 +16,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
+from prometheus_client.metrics_core import Metric as Family
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 MetricName: TypeAlias = Literal[
@@ -148,9 +150,33 @@ class MetricRegistry:
         """Return the recorder of one service."""
         return ServiceMetrics(self, service)
 
-    def exposition(self) -> bytes:
-        """Return everything in Prometheus' text format, for `content_type`."""
-        return generate_latest(self._registry)
+    def exposition(self, service: str | None = None) -> bytes:
+        """Return everything in Prometheus' text format, for `content_type`; or of one service.
+
+        With a service there is also what belongs to the process.
+        """
+        return generate_latest(self._registry if service is None else _Part(self, service))
+
+    def collect(self) -> Iterable[Family]:
+        """Yield the families as they stand."""
+        return self._registry.collect()
+
+
+class _Part(CollectorRegistry):
+    """What a registry has of one service."""
+
+    def __init__(self, whole: MetricRegistry, service: str) -> None:
+        super().__init__()
+        self._whole = whole
+        self._service = service
+
+    def collect(self) -> Iterator[Family]:
+        for family in self._whole.collect():
+            part = Family(family.name, family.documentation, family.type, family.unit)
+            part.samples = [
+                one for one in family.samples if one.labels.get("service") in {None, self._service}
+            ]
+            yield part
 
 
 class ServiceMetrics:

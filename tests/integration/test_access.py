@@ -1,6 +1,7 @@
 """Every route, called by every role and pair of roles, on what is theirs, others', and absent."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 from itertools import combinations
 from pathlib import Path
@@ -12,8 +13,10 @@ import msgspec
 import pytest
 from support.inprocess import InProcessDesk, in_process_desk
 
+from services.embedded import webhook_secret
 from services.host import ROOMS
 from services.sla.schemas import AGREEMENT_DOCUMENTS
+from shared.errors import StartupError
 from shared.http.access import is_route
 from shared.http.issuers import Role
 
@@ -358,3 +361,45 @@ async def test_a_requester_sees_the_public_part_of_their_timeline(desk: InProces
     for secret in ("internal", "always late", "routing"):
         assert secret not in seen
         assert secret in (await client.get(path)).text
+
+
+# --- Names in addresses --------------------------------------------------------------------------
+
+NAMES: Final = ("%7f", "%20", "%E2%80%AE", "..%2f", "%2e%2e", "a%20", "%E3%80%80", "%C2%A0x")
+
+
+async def test_names_in_addresses_are_such_as_events_can_hold_and_people_can_read(
+    desk: InProcessDesk,
+) -> None:
+    agent = {"name": "Bo", "group": "service-desk"}
+    hours = {"zone": "UTC", "weekly": {"mon": [["09:00", "17:00"]]}}
+    for path, service, body in (
+        ("/agents/{}", "routing", agent),
+        ("/calendars/{}", "sla", hours),
+        ("/outages/a/{}", "sla", {"service": "m", "started_at": "2026-02-03T01:00:00Z"}),
+    ):
+        for name in NAMES:
+            answer = await desk.clients[service].put(path.format(name), json=body)
+            assert answer.status_code in (404, 405, 422), (path, name, answer.text)
+    assert (await desk.clients["routing"].put("/agents/%7f", json=agent)).status_code == 422
+    assert (await desk.clients["routing"].put("/agents/李 Bo", json=agent)).status_code == 200
+    await desk.settle()
+    assert (await desk.clients["routing"].get("/agents")).status_code == 200
+
+
+async def test_webhooks_are_signed_or_the_desk_does_not_start(
+    make_database: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTAKE_NOTIFY_URL", "http://127.0.0.1:9/news")
+    with pytest.raises(StartupError, match="DESK_WEBHOOK_SECRET"):
+        async with in_process_desk(make_database, tmp_path, services=("intake",)):
+            pass
+    secret = webhook_secret(tmp_path).get_secret_value()
+    assert len(secret) > 30
+    assert webhook_secret(tmp_path).get_secret_value() == secret
+
+
+async def test_metrics_of_one_service_are_not_those_of_all(desk: InProcessDesk) -> None:
+    for name, client in desk.clients.items():
+        shown = (await client.get("/metrics")).text
+        assert set(re.findall(r'service="(\w+)"', shown)) == {name}

@@ -16,7 +16,7 @@ from shared.log.port import Outgoing
 T = str(UUID(int=4711))
 OTHER = str(UUID(int=4712))
 WEEK = {"mon": [["09:00", "17:00"]]}
-ROLES = (Role.AGENT, Role.MANAGER, Role.INTEGRATION, Role.REQUESTER, Role.ADMIN)
+ROLES = (Role.AGENT, Role.MANAGER, Role.INTEGRATION, Role.REQUESTER, Role.ADMIN, Role.IMPORTER)
 REASONS = ["because " * 6_000] * 30
 ALIEN = "application/cloudevents-batch+json"
 

@@ -98,6 +98,7 @@ async def test_one_trace_goes_from_the_request_to_every_read_model_and_out_again
 ) -> None:
     async with receiver() as (url, heads):
         monkeypatch.setenv("INTAKE_NOTIFY_URL", url)
+        monkeypatch.setenv("DESK_WEBHOOK_SECRET", "of-the-test")
         async with in_process_desk(make_database, tmp_path, services=SERVICES) as desk:
             await publish(desk, promise(1))
             await desk.settle()

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from services.sla import queries, schemas
-from services.sla.api.asking import Id, Limit
+from services.sla.api.asking import Limit
 from services.sla.domain.agreements import Agreement, Versions
 from services.sla.domain.views import agreement_view
 from services.sla.handlers import Agreements, no_agreement
@@ -17,6 +17,7 @@ from shared.http.answers import answer
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.http.documents import DocumentRoutes
+from shared.http.parameters import KeyInPath
 from shared.journal.handler import Written
 from shared.runtime.read_model import shown
 from shared.runtime.service import Service
@@ -56,7 +57,7 @@ class AgreementRoutes:
         ]
         return answer({"agreements": views})
 
-    async def agreement(self, id: Id, caller: Admitted) -> Response:
+    async def agreement(self, id: KeyInPath, caller: Admitted) -> Response:
         """Return an agreement with its ETag."""
         found, sequence = await self._admitted(id, caller)
         now_us = microseconds(self._service.clock.now())
@@ -64,7 +65,7 @@ class AgreementRoutes:
 
     async def remedies(
         self,
-        id: Id,
+        id: KeyInPath,
         caller: Admitted,
         limit: Limit = 200,
         revisions: Annotated[bool, Query(description="all, not only the highest")] = False,  # noqa: FBT002 a switch of the query
@@ -77,7 +78,7 @@ class AgreementRoutes:
         )
         return answer({"zone": zone, "remedies": found})
 
-    async def review(self, id: Id, request: Request, _: Admitted) -> Response:
+    async def review(self, id: KeyInPath, request: Request, _: Admitted) -> Response:
         """Review a period; tell a further revision if late facts changed anything."""
         body = await read_struct(request, schemas.NewReview)
         return answer(await self._agreements.review(id, body.period))

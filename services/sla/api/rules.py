@@ -5,7 +5,6 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from services.sla import queries, schemas
-from services.sla.api.asking import Id
 from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
 from services.sla.domain.published import Publication, versions_of, with_states
 from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted, alone, of_one_rule
@@ -19,6 +18,7 @@ from shared.http.answers import answer
 from shared.http.auth import Admitted
 from shared.http.body import openapi_body, read_struct
 from shared.http.conditional import if_match, refuse_if_match
+from shared.http.parameters import KeyInPath
 from shared.runtime.service import Service
 
 _POLICY_EXAMPLE: Final = schemas.NewPolicy(targets=default_policy().targets)
@@ -86,7 +86,7 @@ class RuleRoutes:
             published = await queries.read_publications(connection, self._service.journal)
         return answer(versions_of(published, microseconds(self._service.clock.now())))
 
-    async def rule(self, id: Id, _: Admitted) -> Response:
+    async def rule(self, id: KeyInPath, _: Admitted) -> Response:
         """Return the newest version with its ETag; a policy's also says whether it is in force."""
         async with self._service.pool.acquire() as connection:
             events = (await self._service.journal.read(connection, [id]))[id]
@@ -99,7 +99,7 @@ class RuleRoutes:
         now_us = microseconds(self._service.clock.now())
         return answer(list(with_states(versions, now_us))[-1], sequence=len(events))
 
-    async def publish_policy(self, id: Id, request: Request, _: Admitted) -> Response:
+    async def publish_policy(self, id: KeyInPath, request: Request, _: Admitted) -> Response:
         """Publish the next version; the same content again changes nothing."""
         body = await read_struct(request, schemas.NewPolicy)
         wanted = PolicyWanted(
@@ -110,7 +110,7 @@ class RuleRoutes:
         )
         return await self._publish(id, request, RulesWanted(policies=(wanted,)))
 
-    async def publish_calendar(self, id: Id, request: Request, _: Admitted) -> Response:
+    async def publish_calendar(self, id: KeyInPath, request: Request, _: Admitted) -> Response:
         """Publish the next version; cycles that are open keep theirs."""
         if id == ROUND_THE_CLOCK:
             raise InvalidInputError(f"{id} is built in", field="id")

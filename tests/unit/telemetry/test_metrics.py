@@ -74,3 +74,14 @@ def test_the_lag_of_a_partition_given_up_is_not_reported_on() -> None:
     assert ("desk_consumer_lag_records", "sla") not in samples(registry)
     metrics.consumer_lag("ticket.created", 2, 4)
     assert samples(registry)["desk_consumer_lag_records", "sla"] == 4
+
+
+def test_of_one_service_nothing_is_shown_of_the_others() -> None:
+    registry = MetricRegistry()
+    for name in ("intake", "sla"):
+        registry.for_service(name).outbox_length(3)
+    shown = registry.exposition("intake").decode()
+    assert 'desk_outbox_rows{service="intake"} 3.0' in shown
+    assert "process_" in shown
+    assert 'service="sla"' not in shown
+    assert 'service="sla"' in registry.exposition().decode()
