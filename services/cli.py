@@ -2,8 +2,10 @@
 
 import os
 import sys
+from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from services.commands import (
     deliveries,
@@ -16,10 +18,12 @@ from services.commands import (
     sla,
     tokens,
 )
+from services.commands.common import complain
+from shared.errors import DeskError
+from shared.version import VERSION
 
 app = typer.Typer(
     name="desk",
-    help="Deskledger: an event-sourced IT service desk.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,10 +39,37 @@ app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(tokens.app, name="token")
 
 
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 as typer calls it
+    if wanted:
+        typer.echo(f"desk {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def desk(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version, and end."
+        ),
+    ] = False,
+) -> None:
+    """Deskledger: an event-sourced IT service desk."""
+
+
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; a setting or an option that cannot be is said in one line."""
     _open_streams()
-    app()
+    try:
+        app()  # ends the process itself
+    except ValidationError as error:
+        prefix = error.title.removesuffix("Settings").upper()
+        for fault in error.errors():
+            complain(f"{prefix}_{str(fault['loc'][0]).upper()}: {fault['msg']}")
+    except DeskError as error:
+        complain(error.detail)
+    sys.exit(1)
 
 
 def _open_streams() -> None:

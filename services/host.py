@@ -227,7 +227,9 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise StartupError(
+            f"cannot listen on {host}:{port}: {error.strerror}; --port takes another, 0 a free one"
+        ) from error
     listener.listen(1024)
     return listener
 

@@ -58,9 +58,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         fail(f"the desk does not answer: {error}")
 
 
+def complain(sentence: str) -> None:
+    """Print one line to standard error, in the name of the desk."""
+    err.print(Text.assemble(("desk: ", "red"), sentence), highlight=False, soft_wrap=True)
+
+
 def fail(sentence: str) -> NoReturn:
     """Print one line to standard error and end with exit code 1."""
-    err.print(Text.assemble(("desk: ", "red"), sentence), highlight=False, soft_wrap=True)
+    complain(sentence)
     raise typer.Exit(1)
 
 

@@ -153,8 +153,9 @@ def _route_standard_library(
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    # The desk writes its own access log, with the route and the journey; httpx tells each call.
-    for name in ("uvicorn.access", "httpx"):
+    # The desk writes its own access log, with the route and the journey; httpx tells each call, and
+    # alembic each step.
+    for name in ("uvicorn.access", "httpx", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

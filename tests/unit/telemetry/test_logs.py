@@ -18,7 +18,7 @@ def _logging_is_put_back() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    for name in ("uvicorn.access", "httpx"):
+    for name in ("uvicorn.access", "httpx", "alembic"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     structlog.configure(**config)
 
