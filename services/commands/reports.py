@@ -18,6 +18,7 @@ from services.commands.common import (
     run,
 )
 
+_FLOW: Final = ("month", "created", "resolved", "closed", "cancelled", "merged", "backlog")
 app = typer.Typer(help="Reports.", no_args_is_help=True)
 _DURATIONS: Final = (
     ("ttr_hours", "time to resolve"),
@@ -56,12 +57,9 @@ def _print(report: dict[str, Any]) -> None:
     _print_group("all", report["overall"])
     for group in report["groups"]:
         _print_group(group["key"] or "(none)", group)
-    flow = Table("month", "created", "resolved", "closed", "backlog", title="flow")
+    flow = Table(*_FLOW, title="flow")
     for month in report["flow"]:
-        flow.add_row(
-            *(str(month[name]) for name in ("month", "created", "resolved", "closed")),
-            str(month["backlog"]),
-        )
+        flow.add_row(*(str(month[name]) for name in _FLOW))
     out.print(flow)
 
 
@@ -81,6 +79,7 @@ def _print_group(name: str, group: dict[str, Any]) -> None:
         f" (reopenings ignored {_share(fcr['share_reopen_ignored'])})"
         f"   SLA made {_share(sla['share'])} of {sla['judged']}"
         f"   reopened {group['reopened']}"
+        f"   cancelled {group['cancelled']}   merged {group['merged']}"
         f"   reassigned {_number(group['reassignments']['mean'])} times a ticket"
         f"   CSAT {_number(csat['mean'])} of {csat['n']}",
         highlight=False,

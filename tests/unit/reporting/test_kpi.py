@@ -1,7 +1,10 @@
+import csv
+import gzip
 import math
 import statistics
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,9 +15,10 @@ from support.kpi_rollups import reported
 from services.reporting.domain.kpi import Period
 from services.reporting.domain.reading import Question, Reading
 from services.reporting.domain.tally import TicketRow
-from services.reporting.domain.times import percentiles
+from services.reporting.domain.times import Times, percentiles
 from shared.calendar import WorkingCalendar, microseconds
 
+INCIDENTS = Path(__file__).parents[4] / "shared/data/uci-incident-498/incident_event_log.csv.gz"
 BERLIN = ZoneInfo("Europe/Berlin")
 JANUARY = datetime(2026, 1, 10, 9, tzinfo=UTC)
 SATURDAYS = WorkingCalendar(zone="UTC", weekly={"sat": (("09:00", "10:30"),)})
@@ -179,6 +183,81 @@ def test_months_are_those_of_the_zone() -> None:
 
 def test_without_a_key_there_are_no_groups() -> None:
     assert told(row())["groups"] == []
+
+
+def test_a_merged_ticket_is_told_apart_in_every_count() -> None:
+    """It counts as created and merged, and its broken promise stands; no more."""
+    later = JANUARY + timedelta(hours=2)
+    lived = {"resolved_at": later, "first_reply_at": later, "sla_verdict": "missed"}
+    survivor = row(closed_at=later, **lived)
+    merged = row(
+        merged_at=JANUARY + timedelta(hours=1),
+        reassignment_count=4,
+        reopen_count=1,
+        csat_score=1,
+        **lived,
+    )
+    cancelled = row(cancelled_at=later)
+    seen, alone = told(survivor, merged, cancelled), told(survivor, cancelled)
+    figures, without = seen["overall"], alone["overall"]
+    assert (figures["tickets"], figures["cancelled"], figures["merged"]) == (3, 1, 1)
+    assert figures["sla"] == {"judged": 2, "made": 0, "share": 0}
+    told_apart = {"tickets", "merged", "sla"}
+    assert {n: v for n, v in figures.items() if n not in told_apart} == {
+        n: v for n, v in without.items() if n not in told_apart
+    }
+    assert [tuple(month.values()) for month in seen["flow"]] == [("2026-01", 3, 1, 1, 1, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0],
+        [-5, 7, 7, 7],
+        [1, 70_000],
+        [3, 5_000_000_000],
+        [0, 2**62],
+        [-(2**62), 2**61],
+        list(range(0, 2_000, 3)),
+    ],
+)
+def test_every_duration_is_kept_to_the_microsecond(values: list[int]) -> None:
+    times = Times()
+    for value in reversed(values):
+        times.add(value)
+    packed = times.packed()
+    again = Times()
+    again.take_packed(packed)
+    assert again.packed() == packed
+    assert again.distribution() == times.distribution()
+    assert again.distribution().median == pytest.approx(statistics.median(values) / 3.6e9)
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not INCIDENTS.exists(), reason="the incident log is not here")
+def test_percentiles_of_twenty_thousand_incidents_are_an_auditors_own() -> None:
+    with gzip.open(INCIDENTS, "rt") as file:
+        last = {record["number"]: record for record in csv.DictReader(file)}
+    spent: dict[str, list[timedelta]] = {}
+    rows: list[TicketRow] = []
+    for record in last.values():
+        opened, resolved = (
+            None
+            if record[name] == "?"
+            else datetime.strptime(f"{record[name]} +0000", "%d/%m/%Y %H:%M %z")
+            for name in ("opened_at", "resolved_at")
+        )
+        if opened is not None and resolved is not None:
+            spent.setdefault(record["priority"], []).append(resolved - opened)
+            rows.append(row(opened, resolved_at=resolved, priority=record["priority"]))
+    groups = told(*rows, by="priority")["groups"]
+    for group in groups:
+        hours = sorted(one / timedelta(hours=1) for one in spent[group["key"]])
+        cuts = statistics.quantiles(hours, n=20, method="inclusive")
+        found = [group["ttr_hours"][name] for name in ("median", "p90", "p95")]
+        assert found == pytest.approx([statistics.median(hours), cuts[17], cuts[18]], rel=1e-12)
+    of_low = next(group for group in groups if group["key"].startswith("4"))
+    assert of_low["ttr_hours"]["median"] == pytest.approx(5 + 1 / 60, rel=1e-12)
 
 
 def test_the_flow_has_every_month_and_what_was_open_at_its_end() -> None:
