@@ -80,7 +80,7 @@ async def _figures(pool: Pool, tickets: int) -> list[Figure]:
     await kpis(pool, _measures())
     scan = time.perf_counter() - began
     began = time.perf_counter()
-    while await rollups.refresh(pool):
+    while await rollups.refresh(pool) or await rollups.make(pool):
         pass
     took = time.perf_counter() - began
     await pool.execute("VACUUM ANALYZE read.rollup, read.stale, read.touched")
@@ -142,6 +142,6 @@ async def _while_it_changes(pool: Pool, name: str, rollups: KpiRollups) -> Figur
     path = f"{name}: KPI report by priority with {changed:,} hours out of date"
     measures = _measures(by="priority")
     figure = await _timed(path, lambda: kpis(pool, measures))
-    while await rollups.refresh(pool):
+    while await rollups.refresh(pool) or await rollups.make(pool):
         pass
     return figure

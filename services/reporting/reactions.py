@@ -11,6 +11,7 @@ from shared.buckets import HOUR_US, SIZES, ranges_us
 from shared.calendar import WorkingCalendar
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.rollups import Rollups
+from shared.runtime.service import Service
 
 _PARTS: Final = """
 SELECT number, calendar, whole, priority, assigned_group, category, flow FROM read.rollup
@@ -56,22 +57,25 @@ class KpiRollups(Rollups):
         self._calendars: Mapping[str, WorkingCalendar] = {}
         self._quiet = quiet
 
-    async def refresh(self, pool: Pool) -> int:
-        """Count some hours anew, or else make a larger bucket; return how many hours or buckets."""
-        return await super().refresh(pool) or await self._make(pool)
+    async def keep(self, service: Service) -> None:
+        """Count some hours anew, and make a larger bucket unless others are behind."""
+        await super().keep(service)
+        if not service.watch.behind:
+            await self.make(service.work_pool)
 
-    async def _make(self, pool: Pool) -> int:
+    async def make(self, pool: Pool) -> bool:
+        """Make one larger bucket in which nothing changed for a while; say if there was one."""
         async with pool.acquire() as connection, connection.transaction():
             if not await self._may(connection):
-                return 0
+                return False
             found = await connection.fetchrow(_QUIET, _LARGEST, self._quiet)
             if found is None:
-                return 0
+                return False
             size, number = found
             await self._learn_calendars(connection)
             await self._add_up_tickets(connection, (SIZES[SIZES.index(size) - 1], size), [number])
             await connection.execute(_MADE, size, number)
-            return 1
+            return True
 
     async def _add_up_days(
         self, connection: Connection, sizes: tuple[int, int], numbers: Collection[int]

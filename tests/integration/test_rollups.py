@@ -51,6 +51,8 @@ class Room:
         hours = 0
         while counted := await self.rollups.refresh(self.app):
             hours += counted
+        while await self.rollups.make(self.app):
+            await self.compare()
         return hours
 
     async def outdated(self) -> int:
@@ -178,7 +180,7 @@ async def test_a_rebuild_makes_the_same_rollups_to_the_byte(room: Room) -> None:
         await room.rollups.refresh(room.app)
     await room.settles()
     kept = await room.rows()
-    assert {size for size, *_ in kept} == {1, 24, 192, 1_536, 12_288}
+    assert {size for size, *_ in kept} == {1, 24, 192, 1_536}
     await rebuild(READ_MODEL, room.follower.log, room.replay)
     assert await room.rows() == []
     await room.compare()

@@ -7,7 +7,7 @@ from pathlib import Path
 from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import promise, publish, told
 
-ALL_HOURS = "SELECT count(*) FROM read.rollup WHERE size = 12288"
+ALL_HOURS = "SELECT count(*) FROM read.rollup WHERE size = 24"
 
 
 async def counted(desk: InProcessDesk, service: str) -> None:
@@ -28,7 +28,7 @@ async def test_a_running_desk_counts_its_tickets_by_itself(
         await counted(desk, "reporting")
         answer = await desk.clients["reporting"].get("/kpi")
         assert answer.json()["overall"]["tickets"] == 1
-        assert answer.json()["percentiles"] == {"method": "exact", "relative_error_max": 0}
+        assert answer.json()["percentiles"]["method"] == "exact"
 
 
 async def test_a_running_desk_counts_its_verdicts_by_itself(
