@@ -215,7 +215,9 @@ def front_door(rooms: Sequence[Running], house: House) -> ASGIApp:
     probes = [health_router(checks), metrics_router(house.registry)]
     own = create_app(info, [index], state, probes=probes, has_docs=False)
     mounts = [Mount(f"/{one.room.info.name}", one.app) for one in rooms]
-    return Starlette(routes=[*mounts, Mount("/", own)])
+    app = Starlette(routes=mounts)
+    app.router.default = own  # also for an address that no pattern matches, such as of two lines
+    return app
 
 
 def bind(host: str, port: int) -> socket.socket:

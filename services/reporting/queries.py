@@ -45,6 +45,11 @@ SELECT w.writer, r.sequence, r.value FROM unnest($2::text[], $3::int[]) w(writer
     WHERE subject = $1 AND writer = w.writer AND sequence > w.after ORDER BY sequence LIMIT $4
 ) r
 """
+_CALENDARS: Final = """
+SELECT string_agg(calendar_id, ', ') FROM (
+    SELECT calendar_id FROM read.hours ORDER BY calendar_id LIMIT 50
+) few
+"""
 _ENDS: Final = """
 SELECT min(created_at) AS first, max(created_at) AS last FROM read.ticket
 HAVING min(created_at) IS NOT NULL
@@ -124,7 +129,7 @@ class PartitionAudit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def kpis(pool: Pool, measures: Measures) -> KpiReport:
-    """Return the KPIs. Raises: NotFoundError for an unknown calendar.
+    """Return the KPIs. Raises: InvalidInputError for an unknown calendar.
 
     Whole buckets come from rollups; tickets of hours that are out of date, or only partly in the
     period, are read one by one. All is seen at one instant, so the answer is never stale.
@@ -137,7 +142,11 @@ async def kpis(pool: Pool, measures: Measures) -> KpiReport:
             "SELECT document, digest FROM read.hours WHERE calendar_id = $1", measures.calendar
         )
         if hours is None:
-            raise NotFoundError(f"no calendar is called {measures.calendar!r}", field="calendar")
+            known = await connection.fetchval(_CALENDARS)
+            raise InvalidInputError(
+                f"no calendar is called {measures.calendar!r}; there are {known or 'none'}",
+                field="calendar",
+            )
         question = Question(
             Period(measures.start, measures.end),
             measures.by,

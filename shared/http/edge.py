@@ -13,7 +13,7 @@ from fastapi import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http.problem import internal_error, too_large
+from shared.http.problem import internal_error, too_large, two_lines
 from shared.telemetry.context import begin, enter, leave
 from shared.telemetry.logs import get_logger
 from shared.telemetry.metrics import ServiceMetrics
@@ -77,9 +77,12 @@ class Edge:
         limit = self._limits.of(scope["path"])
         exchange = _Exchange(receive, send, journey.correlation_id.encode(), limit)
         exchange.waits_for_go_ahead = b"expect" in headers
+        exchange.has_no_body = scope["method"] == "HEAD"
+        asked = {**scope, "method": "GET"} if exchange.has_no_body else scope
         try:
-            await self._serve(scope, exchange, headers.get(b"content-length"))
+            await self._serve(asked, exchange, headers.get(b"content-length"))
         finally:
+            scope["route"] = asked.get("route")
             self._report(scope, exchange.status, perf_counter() - started)
             if span is not None:
                 end_request(span, _method(scope), _route(scope), exchange.status)
@@ -91,6 +94,9 @@ class Edge:
             exchange.is_cut_off = True
             answer = too_large(scope["path"], exchange.limit)
             await answer(scope, exchange.receive, exchange.send)
+            return
+        if "\n" in scope["path"]:  # which `$` of a route's pattern would overlook at the end
+            await two_lines(scope["path"])(scope, exchange.receive, exchange.send)
             return
         # A declared length is held by the HTTP server; only what comes in chunks must be counted.
         receive = exchange.receive if declared is not None else exchange.receive_counted
@@ -130,6 +136,7 @@ class _Exchange:
         "_received",
         "_send",
         "has_begun",
+        "has_no_body",
         "is_cut_off",
         "limit",
         "receive",
@@ -142,6 +149,7 @@ class _Exchange:
         self.limit = limit
         self.status = 500
         self.has_begun = False
+        self.has_no_body = False
         self.is_cut_off = False
         self.waits_for_go_ahead = False
         self._send = send
@@ -173,6 +181,8 @@ class _Exchange:
             message["headers"] = headers
             self.has_begun = True
             self.status = message["status"]
+        elif self.has_no_body:
+            message = {**message, "body": b""}
         await self._send(message)
 
     async def _drained(self) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.middleware import Middleware
 
 from shared.errors import DeskError, NotFoundError
@@ -40,6 +40,9 @@ _PAST_EXAMPLE: Final[dict[str, Any]] = {
         }
     ],
 }
+_NUMBER_MAX: Final = 2**63 - 1
+_After = Annotated[int, Query(ge=0, le=_NUMBER_MAX, description="numbers behind this one")]
+_Number = Annotated[int, Path(ge=1, le=_NUMBER_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ def _quarantine_router(service: Service) -> APIRouter:
 
     @router.get("/quarantine", summary="Records that could not be applied")
     async def parked(
-        _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: int = 0
+        _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: _After = 0
     ) -> Response:
         rows = await service.pool.fetch(
             f"SELECT {columns} FROM kernel.quarantine WHERE id > $1 ORDER BY id LIMIT $2",  # noqa: S608 constant
@@ -197,7 +200,7 @@ def _quarantine_router(service: Service) -> APIRouter:
     _add_timer_routes(router, service)
 
     @router.get("/quarantine/{number}", summary="One such record")
-    async def parked_one(_: Admitted, number: int) -> Response:
+    async def parked_one(_: Admitted, number: _Number) -> Response:
         row = await service.pool.fetchrow(
             f"SELECT {columns} FROM kernel.quarantine WHERE id = $1",  # noqa: S608 constant
             number,
@@ -207,7 +210,7 @@ def _quarantine_router(service: Service) -> APIRouter:
         return answer(ParkedView(*row))
 
     @router.post("/quarantine/{number}/redrive", summary="Try to apply it again")
-    async def redrive(_: Admitted, number: int) -> Response:
+    async def redrive(_: Admitted, number: _Number) -> Response:
         verdicts = await service.consumer.redrive([number])
         if number not in verdicts:
             raise NotFoundError(f"nothing in quarantine waits under number {number}")
@@ -220,7 +223,7 @@ def _quarantine_router(service: Service) -> APIRouter:
 def _add_timer_routes(router: APIRouter, service: Service) -> None:
     @router.get("/quarantine/timers", summary="Timers whose decision always failed")
     async def timers(
-        _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: int = 0
+        _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: _After = 0
     ) -> Response:
         rows = await service.pool.fetch(
             "SELECT id, stream_id, name, due_at, reason, detail, parked_at"
@@ -231,7 +234,7 @@ def _add_timer_routes(router: APIRouter, service: Service) -> None:
         return answer({"timers": [ParkedTimerView(*row) for row in rows]})
 
     @router.post("/quarantine/timers/{number}/redrive", summary="Let it fire again")
-    async def redrive(_: Admitted, number: int) -> Response:
+    async def redrive(_: Admitted, number: _Number) -> Response:
         if not await redrive_timer(service.pool, number, service.clock.now()):
             raise NotFoundError(f"no timer waits under number {number}")
         return answer({"armed": True})

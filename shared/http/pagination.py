@@ -4,17 +4,20 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar
+from datetime import datetime
+from typing import Annotated, Final, TypeVar, cast
 
 import msgspec
 from fastapi import Query
 from starlette.requests import Request
 
+from shared.contracts.storable import unstorable
 from shared.errors import InvalidInputError
 
 LIMIT_MAX: Final = 200
 LIMIT_DEFAULT: Final = 50
 _CURSOR_LENGTH_MAX: Final = 1_000
+_SEQUENCE_MAX: Final = 2_147_483_647
 
 _T = TypeVar("_T")
 
@@ -54,9 +57,23 @@ def decode_cursor(cursor: str, type_: type[_T]) -> _T:
     """Return the sort key in `cursor`. Raises: InvalidInputError naming `cursor`."""
     try:
         padded = cursor.encode() + b"=" * (-len(cursor) % 4)
-        return msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=type_)
+        key = msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=type_)
     except (binascii.Error, msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidInputError("The cursor is not one of this list.", field="cursor") from error
+    if not all(map(_is_sound, cast("tuple[object, ...]", key))):
+        raise InvalidInputError("The cursor is not one of this list.", field="cursor")
+    return key
+
+
+def _is_sound(part: object) -> bool:
+    """Say whether a database can hold a part of a key: sequences, instants in UTC, texts."""
+    match part:
+        case int():
+            return 0 <= part <= _SEQUENCE_MAX
+        case datetime():
+            return part.tzinfo is not None and unstorable(part) is None
+        case _:
+            return unstorable(part) is None
 
 
 def next_link(request: Request, key: tuple[object, ...]) -> str:

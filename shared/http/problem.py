@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from shared import errors
 from shared.errors import DeskError
@@ -102,6 +103,9 @@ _DATABASE_FULL: Final[tuple[type[Exception], ...]] = (
 )
 _POOL_GONE: Final = re.compile(r"pool is (closed|closing)|connection is closed|released back")
 
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_NOT_SENT: Final = "invalid input for query argument"
+
 _SCHEMA: Final[dict[str, Any]] = msgspec.json.schema_components(
     [Problem], ref_template="#/components/schemas/{name}"
 )[1]["Problem"]
@@ -167,6 +171,11 @@ def too_large(path: str, limit_bytes: int) -> Response:
     return respond(path, _BY_STATUS[413], f"The body is larger than {limit_bytes} bytes.")
 
 
+def two_lines(path: str) -> Response:
+    """Return the answer to an address with a line break in it: there is none like that."""
+    return respond(path, _BY_STATUS[404], "Nothing is served at an address of two lines.")
+
+
 def unavailable(path: str, detail: str) -> Response:
     """Return the answer of a service that cannot do its work yet, or for now."""
     return respond(path, _BY_STATUS[503], detail)
@@ -189,6 +198,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(asyncpg.InterfaceError, _on_interface_error)
     for strange in (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
         app.add_exception_handler(strange, _on_strange_text)
+    app.add_exception_handler(asyncpg.DataError, _on_value_out_of_range)
     for away in _DATABASE_AWAY:
         app.add_exception_handler(away, _on_database_away)
     for full in _DATABASE_FULL:
@@ -229,6 +239,14 @@ async def _on_strange_text(request: Request, _: Exception) -> Response:
     return respond(request.scope["path"], _BY_STATUS[400], detail)
 
 
+async def _on_value_out_of_range(request: Request, error: Exception) -> Response:
+    """What the driver cannot send is a number or an instant that no column can hold."""
+    if not str(error).startswith(_NOT_SENT):
+        raise error
+    detail = "A number or an instant is beyond what can be stored."
+    return respond(request.scope["path"], _BY_STATUS[422], detail)
+
+
 async def _on_interface_error(request: Request, error: Exception) -> Response:
     if not _POOL_GONE.search(str(error)):
         raise error
@@ -244,12 +262,25 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     kind = _BY_STATUS.get(status) or _plain_kind(status)
     path = request.scope["path"]
     detail = str(error.detail)
+    headers = error.headers
     if status == 404 and detail == "Not Found":
         detail = f"Nothing is served at {path}."
     elif status == 405:
-        allowed = (error.headers or {}).get("Allow", "other methods")
+        allowed = ", ".join(_methods_of(request))
+        headers = {**(headers or {}), "Allow": allowed}
         detail = f"{request.method} is not allowed here; allowed: {allowed}."
-    return respond(path, kind, detail, headers=error.headers)
+    return respond(path, kind, detail, headers=headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return all methods of an address; the error knows those of its first route alone."""
+    found = [
+        method
+        for method in _METHODS
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    ]
+    return list(dict.fromkeys([*found, "HEAD"] if "GET" in found else found))
 
 
 def _plain_kind(status: int) -> Kind:
@@ -284,5 +315,7 @@ def _fault(fault: Mapping[str, Any]) -> FieldError:
         return {"pointer": "".join(f"/{pointer_step(str(step))}" for step in steps)} | {
             "detail": of_pydantic(fault)
         }
+    if place == "query":
+        steps = steps[:1]  # of several values of a parameter, the parameter
     name = ".".join(str(step) for step in steps)
     return {"header" if place == "header" else "parameter": name, "detail": of_pydantic(fault)}

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from services.reporting.domain.flow import Flow, FlowReport, Passages
@@ -10,6 +12,9 @@ from services.reporting.domain.tally import Tallies, TicketRow
 from shared.buckets import HOUR_US, Broken, Span, ranges_us
 from shared.calendar import WorkingCalendar, microseconds
 from shared.months import Months
+
+_EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,15 @@ class Question:
 
     @property
     def bounds_us(self) -> tuple[int | None, int | None]:
-        """The period in microseconds since 1970."""
-        start, end = self.period.start, self.period.end
-        return (
-            None if start is None else microseconds(start),
-            None if end is None else microseconds(end),
-        )
+        """The period in microseconds since 1970, no further than anything can have happened.
+
+        Beyond that there is no month after the last one, in some zones none before the first.
+        """
+        return _within(self.period.start), _within(self.period.end)
+
+
+def _within(bound: datetime | None) -> int | None:
+    return None if bound is None else microseconds(min(max(bound, _EARLIEST), _LATEST))
 
 
 class Reading:

@@ -121,6 +121,10 @@ def _router() -> APIRouter:
         response.headers["Link"] = next_link(request, (NOON, 5))
         return {"limit": asked.limit, "after": after} | ({} if kind is None else {"kind": kind})
 
+    @router.get("/one")
+    async def read_one() -> dict[str, str]:
+        return {"id": "one"}
+
     @router.put("/one")
     async def change(if_match: Annotated[str | None, Header()] = None) -> int | None:
         return parse_if_match(if_match)

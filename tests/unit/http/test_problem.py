@@ -79,7 +79,7 @@ async def test_an_unknown_path_is_404_and_a_wrong_method_405_with_allow(desk: De
     problem(await desk.client.get("/nowhere"), 404)
     answer = await desk.client.delete("/tickets/list")
     assert "DELETE" in problem(answer, 405)["detail"]
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "GET, HEAD"
 
 
 @pytest.mark.parametrize(
