@@ -51,7 +51,8 @@ async def told(desk: InProcessDesk, ticket: str, *wanted: str) -> list[Recorded]
         if len(events) >= len(wanted):
             break
         await asyncio.sleep(0.05)
-    assert [event.type.removeprefix("sla.") for event in events] == list(wanted)
+    said = [event.type.removeprefix("sla.") for event in events]
+    assert said == list(wanted), said
     return events
 
 

@@ -82,6 +82,7 @@ ACCESS = Access(
         "POST /tickets:batch": "requester",
         "POST /tickets/pydantic": ANYONE,
         "GET /tickets/list": ANYONE,
+        "GET /tickets/one": ANYONE,
         "PUT /tickets/one": ANYONE,
         "GET /tickets/journey": "requester",
         "GET /tickets/admin": "manager admin",
