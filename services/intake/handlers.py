@@ -8,8 +8,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from services.intake.domain.commands import CreateTicket, MergeTicket, TicketCommand
-from services.intake.domain.record import accept, number_in, number_of
+from services.intake.domain.commands import CreateTicket, MergeTicket, TicketCommand, UpdateTicket
+from services.intake.domain.record import accept, number_in, number_of, require_category
 from services.intake.domain.ticket import Ticket, decide, evolve, key_of, keys_of
 from services.intake.settings import IntakeSettings
 from shared.contracts.base import EventData
@@ -126,6 +126,8 @@ class Tickets:
         command = intent.command
         if isinstance(command, MergeTicket):
             return await self._merge(intent, command)
+        if isinstance(command, UpdateTicket) and isinstance(command.category, str):
+            await self._require_category(command.ticket_id, command.category)
         return _require_known(await self._handler.handle(intent))
 
     async def state(self, ticket_id: UUID) -> Ticket:
@@ -142,6 +144,15 @@ class Tickets:
             return _require_known(written)
 
         return await self._merging.run(merge)
+
+    async def _require_category(self, ticket_id: UUID, category: str) -> None:
+        """Raise InvalidInputError for a category that is none, unless the ticket has it already."""
+        try:
+            require_category(category, self._settings.categories)
+        except InvalidInputError:
+            record = (await self.state(ticket_id)).record
+            if record is None or record.category != category:
+                raise
 
     async def _require_whole(self, report: Report) -> None:
         """Raise InvalidInputError, the same for a ticket that is not there and one not for them."""

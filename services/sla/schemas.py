@@ -33,7 +33,7 @@ from shared.contracts.availability import (
     ServiceEvent,
     Share,
 )
-from shared.contracts.base import Count, Instant, Key, Name
+from shared.contracts.base import Count, Instant, Key, Name, Priority
 from shared.contracts.promises import AppliesTo, Targets
 from shared.contracts.sla import Holidays, SpecialDays, Weekly
 from shared.http.commands import Body
@@ -133,7 +133,7 @@ class AskedVerdicts:
         by: Annotated[list[Dimension] | None, Query()] = None,
         zone: Annotated[str, Query(description="IANA zone of dates and months")] = "UTC",
         target: Annotated[list[str] | None, Query()] = None,
-        priority: Annotated[list[str] | None, Query()] = None,
+        priority: Annotated[list[Priority] | None, Query()] = None,
         customer: Annotated[list[str] | None, Query()] = None,
         service: Annotated[list[str] | None, Query()] = None,
     ) -> None:

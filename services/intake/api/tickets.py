@@ -27,6 +27,7 @@ from services.intake.domain.commands import (
 )
 from services.intake.handlers import Opened, Report, Tickets
 from shared.clock import Clock
+from shared.contracts.base import Priority
 from shared.contracts.envelope import Envelope
 from shared.contracts.intake import TicketReported
 from shared.contracts.registry import UndecodableError, decode_report
@@ -133,8 +134,8 @@ _VERBS: Final = (
 
 def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filter
     *,
-    status: Annotated[list[str] | None, Query()] = None,
-    priority: Annotated[list[str] | None, Query()] = None,
+    status: Annotated[list[queries.StatusName] | None, Query()] = None,
+    priority: Annotated[list[Priority] | None, Query()] = None,
     group: str | None = None,
     agent: str | None = None,
     requester: str | None = None,

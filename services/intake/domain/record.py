@@ -29,6 +29,15 @@ def number_in(text: str) -> int | None:
     return None if found is None else int(found[1])
 
 
+def require_category(category: str, categories: Collection[str]) -> None:
+    """Raise InvalidInputError unless a category is one of these, or of the four standard ones."""
+    allowed = CATEGORIES | set(categories)
+    if category not in allowed:
+        raise InvalidInputError(
+            f"category must be one of {', '.join(sorted(allowed))}", field="/category"
+        )
+
+
 def accept(  # noqa: PLR0913 everything that is not in the report is named here
     report: TicketReported,
     *,
@@ -52,11 +61,8 @@ def accept(  # noqa: PLR0913 everything that is not in the report is named here
         raise InvalidInputError(
             f"occurred_at is more than {skew_seconds_max} s in the future", field="/occurred_at"
         )
-    allowed = CATEGORIES | set(categories)
-    if report.category is not None and report.category not in allowed:
-        raise InvalidInputError(
-            f"category must be one of {', '.join(sorted(allowed))}", field="/category"
-        )
+    if report.category is not None:
+        require_category(report.category, categories)
     return CreateTicket(
         ticket_id=ticket_id,
         number=number,

@@ -94,6 +94,7 @@ class CommentView(msgspec.Struct, frozen=True):
 
 
 Sort = Literal["newest", "priority", "relevance"]
+StatusName = Literal["new", "in_progress", "on_hold", "resolved", "closed", "cancelled", "merged"]
 NewestKey = tuple[datetime, UUID]
 PriorityKey = tuple[str, datetime, UUID]
 

@@ -16,6 +16,7 @@ from services.sla.domain.periods import known_us
 from services.sla.domain.published import Rules
 from services.sla.domain.views import AtRiskAsked, promised_clocks
 from shared.calendar import instant, microseconds
+from shared.contracts.base import Priority
 from shared.errors import InvalidInputError
 from shared.http.answers import answer
 from shared.http.auth import Admitted
@@ -110,7 +111,7 @@ class ClockRoutes:
         _: Admitted,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         group: str | None = None,
-        priority: str | None = None,
+        priority: Priority | None = None,
         overdue: Annotated[bool, Query(description="those overdue instead")] = False,  # noqa: FBT002 a switch of the query
     ) -> Response:
         """Return the clocks due next, each with its probability of a breach."""
