@@ -86,12 +86,12 @@ def test_a_full_disk_refuses_tickets_and_the_desk_goes_on_once_there_is_room(
             load.wait_for(50)
             with no_room(small_disk):
                 eventually(lambda: is_refused_for_want_of_room(desk))
-                eventually(lambda: "No space left on device" in readiness(desk))
+                eventually(lambda: "DiskFullError" in readiness(desk))
                 assert desk.get("/health/live") == {"status": "live"}
                 assert desk.get("/intake/tickets?limit=1"), "reading goes on"
             load.wait_for(50)
         desk.settle()
-        assert "No space left" not in readiness(desk)
+        assert "DiskFullError" not in readiness(desk)
         check_invariants(desk.data, load.acknowledged)
     measured(f"longest silence {load.silence_seconds_max:.2f} s; answers {dict(load.answers)}")
     assert not load.answers["500"]
