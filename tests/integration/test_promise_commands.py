@@ -377,7 +377,7 @@ def test_the_agreement_in_the_docs_can_be_published_and_signed_as_it_stands(plac
         (("explain", UNKNOWN, "--at", "yesterday"), 1, "at: "),
         (("attainment", "--from", "yesterday"), 2, "Invalid value for --from: 'yesterday'"),
         (("attainment", "--to", "2026-02-30"), 2, "Invalid value for --to: '2026-02-30'"),
-        (("attainment", "--by", "colour"), 1, "by.0: "),
+        (("attainment", "--by", "colour"), 1, "by: "),
         (("attainment", "--zone", "Mars/Base"), 1, "no time zone is called 'Mars/Base'"),
         (("at-risk", "--limit", "0"), 2, "--limit"),
         (("whatif", "--policy", "none.yaml"), 2, "none.yaml: No such file"),
