@@ -246,7 +246,10 @@ class Consumer:
             self._left = records[end:]
             return prepare(self._model, records[:end])
 
-        return asyncio.create_task(read())
+        ahead = asyncio.create_task(read())
+        # A service that is torn down may never ask what became of it.
+        ahead.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return ahead
 
     async def _commit(self, batch: Prepared, failed: Parked | None = None) -> None:
         """Apply a batch and move past it; a record that `failed` is kept, folded and parked."""
