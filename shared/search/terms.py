@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import pairwise
+from itertools import zip_longest
 from typing import Final, NamedTuple, cast
 
 from snowballstemmer.english_stemmer import EnglishStemmer
@@ -157,8 +157,8 @@ def asked(query: str) -> Asked:
     parts: dict[str, None] = {}
     literal: dict[str, None] = {}
     last: Term | None = None
-    for piece, following in pairwise((*pieces(fold(query)), None)):
-        assert piece is not None  # noqa: S101 only the last one is none
+    read = [*pieces(fold(query))]
+    for piece, following in zip_longest(read, read[1:]):
         apart = _taken_apart(piece.kind, piece.text)
         if piece.kind != "word":
             last = None
