@@ -30,6 +30,7 @@ KERNEL: Final = (
 _YEAR: Final = "from=2024-01-01&to=2024-12-31"
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "intake": (
+        "/sources",
         "/tickets?open=true&sort=priority&limit=50",
         "/tickets?limit=20&q={words}",
         "/tickets?limit=20&q={word}",

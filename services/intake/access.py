@@ -1,9 +1,12 @@
 """Who may do what at intake."""
 
+from collections.abc import Collection
 from typing import Final, Literal
+from uuid import UUID
 
 from services.intake.domain.ticket import Ticket
-from shared.errors import ForbiddenError
+from services.intake.handlers import Sources, Tickets
+from shared.errors import ForbiddenError, NotFoundError
 from shared.http.access import Access
 from shared.http.auth import Caller
 
@@ -29,6 +32,9 @@ ACCESS: Final = Access(
         "POST /tickets/{id}/cancel": "requester:own integration:reported agent manager admin",
         "POST /tickets/{id}/merge": "agent manager admin",
         "POST /tickets/{id}/rate": "requester:unworked",
+        "GET /sources": "auditor admin",
+        "PUT /sources": "admin",
+        "report as a source": "integration admin",
         "read internal comments": "agent manager auditor admin",
         "write internal comments": "agent:others manager:others admin:others",
         "answer for the desk": "agent manager admin",
@@ -64,9 +70,12 @@ def door_of(caller: Caller) -> str:
     return f"/http/{caller.subject}"
 
 
-def may_split(caller: Caller, whole: Ticket) -> bool:
-    """Say whether the caller may report a part of this ticket."""
-    return caller.may("split off from a ticket", relations(whole, caller))
+def source_of(ticket: Ticket) -> str | None:
+    """Return the CloudEvents source that reported a ticket; None for another door."""
+    source, mark, _ = (
+        ("", "", "") if ticket.created is None else ticket.created.origin.partition("#")
+    )
+    return source if mark else None
 
 
 def starter(agent_id: str | None, caller: Caller) -> str:
@@ -88,3 +97,46 @@ def speaker(author_id: str | None, caller: Caller) -> tuple[str, Literal["reques
         raise ForbiddenError("a requester speaks for themselves", field="/author_id")
     is_answer = not is_passed_on and caller.may("answer for the desk")
     return speaks, "agent" if is_answer else "requester"
+
+
+class Admission:
+    """Asks what a ticket, or a source, is to a caller."""
+
+    def __init__(self, tickets: Tickets, sources: Sources) -> None:
+        self._tickets = tickets
+        self._sources = sources
+
+    async def admit(self, caller: Caller, ticket_id: UUID) -> None:
+        """Raise NotFoundError where the row does not cover this ticket, as for one that is not."""
+        if caller.grant.is_whole:
+            return
+        ticket = await self._tickets.state(ticket_id)
+        if not caller.grant.covers(await self._relations(caller, ticket)):
+            raise NotFoundError(f"no ticket {ticket_id}")
+
+    async def may(self, right: str, caller: Caller, ticket: Ticket) -> bool:
+        """Say whether a right, or a route, is the caller's with this ticket."""
+        return caller.may(right, await self._relations(caller, ticket))
+
+    async def _relations(self, caller: Caller, ticket: Ticket) -> frozenset[str]:
+        found = relations(ticket, caller)
+        source = source_of(ticket)
+        if source is not None and await self._sources.is_theirs(source, caller.subject):
+            return found | {"reported"}
+        return found
+
+    async def require_internal(self, caller: Caller, ticket_id: UUID) -> None:
+        """Raise ForbiddenError for who writes an internal comment and is no agent here."""
+        related = relations(await self._tickets.state(ticket_id), caller)
+        if related and not caller.may("write internal comments", related):
+            raise ForbiddenError(
+                "only agents write internal comments, and not on tickets of their own",
+                field="/visibility",
+            )
+
+    async def require_sources(self, sources: Collection[str], caller: Caller) -> None:
+        """Raise ForbiddenError for another system's source; people report as themselves."""
+        if caller.may("report as a source"):
+            others = await self._sources.claim(sources, caller.subject)
+            if others:
+                raise ForbiddenError(f"{min(others)!r} is another system's", field="source")

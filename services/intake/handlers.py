@@ -1,7 +1,8 @@
 """Intake's commands: from what a caller wants to events in the journal."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Final
 from uuid import UUID
 
@@ -11,11 +12,23 @@ from msgspec import Struct
 from services.intake.domain.commands import CreateTicket, MergeTicket, TicketCommand, UpdateTicket
 from services.intake.domain.record import accept, number_in, number_of, require_category
 from services.intake.domain.ticket import Ticket, decide, evolve, key_of, keys_of
+from services.intake.queries import (
+    CLAIM_SOURCE,
+    COUNT_SOURCES,
+    GIVE_SOURCE,
+    HOLDERS,
+    IN_RANGES,
+    IS_OWNER,
+    KEEP_RANGE,
+    OWNERS,
+    SOURCES_MAX,
+    TAKE_NUMBER,
+)
 from services.intake.settings import IntakeSettings
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketReported
-from shared.errors import DeskError, InvalidInputError, NotFoundError
+from shared.errors import DeskError, InvalidInputError, NotFoundError, ReusedIdError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
 from shared.journal.snapshots import Compaction
 from shared.postgres.pool import Connection, Pool
@@ -35,7 +48,8 @@ class Report(Struct, frozen=True):
     reported_at: datetime
     origin: str
     lineage: Lineage
-    may_split: Callable[[Ticket], bool]
+    may_split: Callable[[Ticket], Awaitable[bool]]
+    may_see: Callable[[Ticket], Awaitable[bool]]
 
 
 class Opened(Struct, frozen=True):
@@ -60,6 +74,65 @@ async def pass_given(connection: Connection, events: Iterable[EventData]) -> Non
     """
     if highest := max((given(event) or 0 for event in events), default=0):
         await raise_past(connection, highest)
+
+
+async def claim_numbers(
+    connection: Connection, events: Sequence[EventData]
+) -> dict[str, DeskError]:
+    """Keep the numbers of tickets that are to be taken over; return whose are another ticket's.
+
+    A number of this desk's form is free if nobody was to have it yet, or an import passed it over.
+    """
+    wanted = [(e.number, e.stream_id) for e in events if isinstance(e, TicketCreated)]
+    own = {number: n for number, _ in wanted if (n := number_in(number)) is not None}
+    passed = await raise_past(connection, max(own.values(), default=0))
+    if passed:
+        await connection.execute(KEEP_RANGE, passed.start, passed.stop - 1)
+    await connection.executemany(TAKE_NUMBER, sorted(wanted, key=itemgetter(0)))
+    names = sorted({number for number, _ in wanted})
+    holders = {row[0]: row[1] for row in await connection.fetch(HOLDERS, names)}
+    free = {row[0] for row in await connection.fetch(IN_RANGES, sorted(own.values()))}
+    return {
+        stream_id: ReusedIdError(
+            f"number {number} is that of another ticket", field="/events/0/data/number"
+        )
+        for number, stream_id in wanted
+        if holders[number] != stream_id or (number in own and own[number] not in free)
+    }
+
+
+class Sources:
+    """Who may report as which CloudEvents source: who did so first, or whom the desk named."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def claim(self, sources: Collection[str], subject: str) -> set[str]:
+        """Return which of these sources are somebody else's; those that nobody has are theirs now.
+
+        Raises: InvalidInputError where they would have too many.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            owners = await _owners(connection, sources)
+            if fresh := sorted(set(sources) - owners.keys()):
+                count: int = await connection.fetchval(COUNT_SOURCES, subject)
+                if count + len(fresh) > SOURCES_MAX:
+                    raise InvalidInputError(f"{SOURCES_MAX} sources are as many as anybody has")
+                await connection.executemany(CLAIM_SOURCE, [(one, subject) for one in fresh])
+                owners = await _owners(connection, sources)
+        return {source for source, owner in owners.items() if owner != subject}
+
+    async def give(self, source: str, subject: str) -> None:
+        """Let a source be this subject's from now on, whoever had it."""
+        await self._pool.execute(GIVE_SOURCE, source, subject)
+
+    async def is_theirs(self, source: str, subject: str) -> bool:
+        """Say whether a source is this subject's."""
+        return await self._pool.fetchval(IS_OWNER, source, subject)
+
+
+async def _owners(connection: Connection, sources: Collection[str]) -> dict[str, str]:
+    return {row[0]: row[1] for row in await connection.fetch(OWNERS, sorted(sources))}
 
 
 class Tickets:
@@ -160,7 +233,7 @@ class Tickets:
         if ticket_id is None:
             return
         whole = await self.state(ticket_id)
-        if whole.created is None or not report.may_split(whole):
+        if whole.created is None or not await report.may_split(whole):
             raise InvalidInputError(f"no ticket {ticket_id}", field="/split_from")
 
     async def _require_survivor(self, command: MergeTicket) -> None:
@@ -189,6 +262,9 @@ class Tickets:
         )
 
     async def _opened(self, report: Report, outcome: Written | DeskError) -> Opened | DeskError:
+        if isinstance(outcome, ReusedIdError):
+            is_theirs = await report.may_see(await self.state(report.ticket_id))
+            return outcome if is_theirs else ReusedIdError(f"id {report.ticket_id} is taken")
         if isinstance(outcome, DeskError):
             return outcome
         for event in outcome.events:

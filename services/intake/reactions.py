@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from services.intake.domain.commands import LinkTicket, TicketCommand
-from services.intake.domain.record import accept, number_of
+from services.intake.domain.record import accept, number_of, require_unclaimed
 from services.intake.domain.ticket import Ticket
 from services.intake.handlers import DECIDER, pass_given
 from services.intake.settings import IntakeSettings
@@ -107,6 +107,8 @@ def _stands(told: Recorded | Inbound, unit: Unit, settings: IntakeSettings) -> b
         refuse_repeated_keys(told.record.value or b"")
         require_within(told.envelope)
         require_within(told.report)
+        named = reported_ticket_id(told.envelope.source, told.envelope.id)
+        require_unclaimed(told.report.ticket_id, named, "/data/ticket_id")
         _accept(told, 0, unit, settings)
     except DeskError as error:
         _park(told, error, unit)

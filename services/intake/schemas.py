@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from shared.contracts.base import Key, Level, Text, Title
+from shared.contracts.base import ATTRIBUTE_MAX, Key, Level, Text, Title
 from shared.contracts.intake import Requester, Scope, TicketReported
 from shared.contracts.registry import INBOUND
 from shared.http.answers import ItemError
@@ -28,6 +28,16 @@ EVENT: Final = {
     "datacontenttype": "application/json",
     "data": {"requester": {"id": "monitoring"}, "title": "Disk full on db-3", "channel": "alert"},
 }
+
+
+class NewSource(Body, frozen=True):
+    """Who reports as a CloudEvents source over HTTP."""
+
+    source: Annotated[str, Meta(min_length=1, max_length=ATTRIBUTE_MAX)]
+    subject: Key
+
+
+SOURCE_EXAMPLE: Final = NewSource(source="/monitoring/berlin", subject="mon")
 
 
 class NewTickets(Body, frozen=True):

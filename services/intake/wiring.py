@@ -1,12 +1,13 @@
 """Intake's composition: the only file that puts its parts together."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastapi import APIRouter
 
 from services.intake.access import ACCESS
-from services.intake.api import Intake
-from services.intake.handlers import DECIDER, Tickets, given, pass_given
+from services.intake.api import Intake, source_routes
+from services.intake.handlers import DECIDER, Sources, Tickets, claim_numbers, given
 from services.intake.projections import READ_MODEL
 from services.intake.queries import highest_number, newest_number
 from services.intake.reactions import make_react
@@ -31,7 +32,11 @@ def room() -> Room:
     def routers(service: Service) -> Sequence[APIRouter]:
         handler = CommandHandler(DECIDER, service.committer, service.pool)
         tickets = Tickets(handler, Numbers(service.pool), settings, service.pool)
-        return [Intake(tickets, service.pool, service.clock).router()]
+        sources = Sources(service.pool)
+        return [
+            Intake(tickets, sources, service.pool, service.clock).router(),
+            source_routes(sources, service.pool),
+        ]
 
     return Room(
         ServiceInfo("intake", "Deskledger intake", VERSION, "The desk's door: tickets in and out."),
@@ -41,7 +46,8 @@ def room() -> Room:
             read_model=READ_MODEL,
             react=make_react(settings),
             on_start=pass_known_numbers,
-            before_past=pass_given,
+            before_past=claim_numbers,
+            migrations={"intake": Path(__file__).parent / "migrations"},
             posts_webhooks=settings.notify_url is not None,
         ),
         routers,

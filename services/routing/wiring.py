@@ -9,6 +9,7 @@ from services.routing.access import ACCESS
 from services.routing.api import Routing
 from services.routing.handlers.dispatch import Dispatch
 from services.routing.projections import READ_MODEL
+from services.routing.queries.views import live_tickets
 from services.routing.reactions import Giving, build, react
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
@@ -46,6 +47,7 @@ def room() -> Room:
             read_model=READ_MODEL,
             react=react,
             on_start=on_start,
+            live_tickets=live_tickets,
             chores={"giving": Giving().keep},
             migrations={"routing": Path(__file__).parent / "migrations"},
         ),

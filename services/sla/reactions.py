@@ -181,7 +181,7 @@ class _Ticket:
         self.told_heir = told_heir(journal)
         self.length = len(journal)
         self.recorded_us = max((microseconds(event.recorded_at) for event in journal), default=0)
-        self.knowledge, self.is_foreign = hear(journal)
+        self.knowledge, self.is_foreign = hear(journal, events)
 
 
 class _Judging:

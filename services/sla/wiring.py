@@ -8,6 +8,7 @@ from services.sla.access import ACCESS
 from services.sla.api import AgreementRoutes, ClockRoutes, RuleRoutes, ServiceRoutes
 from services.sla.handlers import Agreements, Rulebook, ServiceRecords
 from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
+from services.sla.queries import live_tickets
 from services.sla.reactions import Reviewer, on_due, react
 from services.sla.settings import SlaSettings
 from shared.contracts.registry import topics_of
@@ -49,6 +50,7 @@ def room() -> Room:
             react=react,
             on_due=on_due,
             on_start=on_start,
+            live_tickets=live_tickets,
             chores={
                 "reviews": Reviewer(),
                 "rollups": Rollups(READ_MODEL.fingerprint, count_verdicts, add_up_verdicts).keep,

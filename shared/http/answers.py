@@ -1,7 +1,7 @@
 """Answers encoded with msgspec, and the headers they have in common."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from shared.http.conditional import etag
 from shared.http.preferences import parse_wait, wait_until
 from shared.http.problem import kind_of
 
+_T = TypeVar("_T")
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -38,6 +39,14 @@ def item_error(error: DeskError) -> ItemError:
         detail=error.detail,
         field=error.field or None,
     )
+
+
+def tried(make: Callable[[], _T]) -> _T | DeskError:
+    """Return what is made of one item of a batch, or why it cannot be, which leaves the others."""
+    try:
+        return make()
+    except DeskError as error:
+        return error
 
 
 def answer(

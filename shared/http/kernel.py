@@ -135,6 +135,7 @@ def _history_router(service: Service) -> APIRouter:
         service.pool,
         service.clock,
         service.spec.before_past,
+        service.spec.live_tickets,
     )
 
     @router.post(
@@ -142,11 +143,13 @@ def _history_router(service: Service) -> APIRouter:
         summary="Take over the past of streams from another system; nobody reacts to it",
         openapi_extra=openapi_body(PastBatch, _PAST_EXAMPLE),
     )
-    async def take_over(request: Request, _: Admitted) -> Response:
+    async def take_over(request: Request, caller: Admitted) -> Response:
         batch, items = await read_batch(request, RawPastBatch, lambda batch: batch.streams)
         streams = read_items(items, PastStream)
         sound = tuple(stream for stream in streams if isinstance(stream, PastStream))
-        taken = iter(await door.take_over(PastBatch(source=batch.source, streams=sound)))
+        taken = iter(
+            await door.take_over(PastBatch(source=batch.source, streams=sound), caller.subject)
+        )
         results = [
             _refused(item, stream) if isinstance(stream, DeskError) else _taken_over(next(taken))
             for item, stream in zip(items, streams, strict=True)

@@ -5,7 +5,7 @@ so sending it again changes nothing and sending more of it goes on where it stop
 than was sent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple, Protocol
 
@@ -49,8 +49,21 @@ class BeforePast(Protocol):
     but the connection; 5 s at most. A DeskError from it refuses them all.
     """
 
-    async def __call__(self, connection: Connection, events: Sequence[EventData], /) -> None:
-        """Note what must be known first."""
+    async def __call__(
+        self, connection: Connection, events: Sequence[EventData], /
+    ) -> Mapping[str, DeskError]:
+        """Note what must be known first; return the streams that cannot be taken over, and why."""
+        ...
+
+
+class LiveTickets(Protocol):
+    """Tells which of some tickets are this desk's own work, as far as the service knows.
+
+    Must not await anything but the connection; 5 s at most.
+    """
+
+    async def __call__(self, connection: Connection, ticket_ids: Sequence[str], /) -> set[str]:
+        """Return those that this desk made, or that something happened to since they came."""
         ...
 
 
@@ -96,6 +109,15 @@ class TakenOver(NamedTuple):
     error: DeskError | None = None
 
 
+class _Sender(NamedTuple):
+    importer: str
+    source: str
+
+    def name_of(self, actor: str) -> str:
+        """Return who did it as the ledger has it: as somebody's word about another system."""
+        return f"{self.importer}/{self.source}/{actor}"
+
+
 class HistoryDoor:
     """Takes over the past of tickets, as far as this service is its writer.
 
@@ -109,12 +131,14 @@ class HistoryDoor:
         pool: Pool,
         clock: Clock,
         before: BeforePast | None = None,
+        live: LiveTickets | None = None,
     ) -> None:
         self._clock = clock
         self._journal = journal
         self._committer = committer
         self._pool = pool
         self._before = before
+        self._live = live
         self._decoders = {
             event.TYPE: msgspec.json.Decoder(event)
             for event in EVENTS[journal.writer]
@@ -122,21 +146,27 @@ class HistoryDoor:
         }
         self._is_creator = TicketCreated.TYPE in self._decoders
 
-    async def take_over(self, batch: PastBatch) -> list[TakenOver]:
+    async def take_over(self, batch: PastBatch, importer: str) -> list[TakenOver]:
         """Append what is new of each stream; a stream is taken over whole or refused.
 
-        Raises: TooBusyError.
+        Who did it is told by `importer`, from the source, and stands so in the event. A ticket that
+        is this desk's own work has no other past. Raises: TooBusyError.
         """
+        sender = _Sender(importer, batch.source)
         async with self._pool.acquire() as connection:
             known = await self._journal.read_beginnings(
                 connection, {s.stream_id: max(1, len(s.events)) for s in batch.streams}
             )
+            names = [stream.stream_id for stream in batch.streams]
+            live = set[str]() if self._live is None else await self._live(connection, names)
         latest = self._clock.now() + _SKEW
         results: list[TakenOver] = []
         appends: list[Append] = []
         for stream in batch.streams:
             try:
-                append = self._fit(stream, batch.source, known[stream.stream_id], latest)
+                append = self._fit(stream, sender, known[stream.stream_id], latest)
+                if append.drafts and stream.stream_id in live:
+                    raise ReusedIdError("the ticket is this desk's own work")
             except DeskError as error:
                 results.append(TakenOver(stream_id=stream.stream_id, error=error))
                 continue
@@ -146,14 +176,14 @@ class HistoryDoor:
             )
             if append.drafts:
                 appends.append(append)
-        if appends:
-            await self._announce(appends)
-            fates = await self._committer.append(appends)
-            refused = {
-                append.stream_id: _refused(fate)
-                for append, fate in zip(appends, fates, strict=True)
-                if fate is not True
-            }
+        refused: Mapping[str, DeskError] = await self._announce(appends) if appends else {}
+        appends = [append for append in appends if append.stream_id not in refused]
+        if appends or refused:
+            fates = await self._committer.append(appends) if appends else []
+            refused = {**refused}
+            for append, fate in zip(appends, fates, strict=True):
+                if fate is not True:
+                    refused[append.stream_id] = _refused(fate)
             results = [
                 TakenOver(one.stream_id, error=refused[one.stream_id])
                 if one.error is None and one.stream_id in refused
@@ -162,13 +192,14 @@ class HistoryDoor:
             ]
         return results
 
-    async def _announce(self, appends: Sequence[Append]) -> None:
-        if self._before is not None:
-            async with self._pool.acquire() as connection, connection.transaction():
-                await self._before(connection, [d.data for a in appends for d in a.drafts])
+    async def _announce(self, appends: Sequence[Append]) -> Mapping[str, DeskError]:
+        if self._before is None:
+            return {}
+        async with self._pool.acquire() as connection, connection.transaction():
+            return await self._before(connection, [d.data for a in appends for d in a.drafts])
 
     def _fit(
-        self, stream: PastStream, source: str, known: Sequence[Recorded], latest: datetime
+        self, stream: PastStream, sender: "_Sender", known: Sequence[Recorded], latest: datetime
     ) -> Append:
         if known and not known[0].history:
             raise ReusedIdError("the stream was not taken over but made here")
@@ -186,11 +217,14 @@ class HistoryDoor:
                     f"{pointer}: {event.type} differs from the one taken over before",
                     field=pointer,
                 )
-            drafts.append(Draft(data, event.time, event.actor))
+            if getattr(data, "source_system", sender.source) not in {None, sender.source}:
+                reason = f"it is not {sender.source}, which this comes from"
+                raise _refusal(f"{pointer}/data/source_system", reason)
+            drafts.append(Draft(data, event.time, sender.name_of(event.actor)))
         if self._is_creator:
             _require_life(drafts)
         taken = min(len(known), len(drafts))
-        lineage = Lineage(actor=source, correlation_id=stream.stream_id, history=True)
+        lineage = Lineage(actor=sender.importer, correlation_id=stream.stream_id, history=True)
         return Append(stream.stream_id, taken, tuple(drafts[taken:]), lineage)
 
     def _decode(self, event: PastEvent, pointer: str) -> EventData:

@@ -22,6 +22,7 @@ SELECT nextval('kernel.number')
 FROM (SELECT pg_advisory_xact_lock_shared($2)) l CROSS JOIN generate_series(1, $1)
 """
 _IS_BEHIND: Final = "SELECT last_value - (NOT is_called)::int < $1 FROM kernel.number"
+_GIVEN: Final = "SELECT last_value - (NOT is_called)::int FROM kernel.number"
 _RAISE: Final = f"SELECT setval('kernel.number', $1) WHERE ({_IS_BEHIND})"
 
 
@@ -54,15 +55,18 @@ async def is_behind(connection: Connection, number: int) -> bool:
     return bool(await connection.fetchval(_IS_BEHIND, number))
 
 
-async def raise_past(connection: Connection, number: int) -> None:
+async def raise_past(connection: Connection, number: int) -> range:
     """See to it that `number`, and what is below it, is given to nobody from now on.
 
     Within the caller's transaction, before it draws: until that ends nobody else does, if the
-    sequence was behind.
+    sequence was behind. Returns the numbers that were still to be given, none if it was not.
     """
-    if await is_behind(connection, number):
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-        await connection.execute(_RAISE, number)
+    if not await is_behind(connection, number):
+        return range(0)
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    given: int = await connection.fetchval(_GIVEN)
+    await connection.execute(_RAISE, number)
+    return range(given + 1, number + 1)
 
 
 async def highest_unread(

@@ -146,16 +146,16 @@ async def test_the_import_door_reads_no_more_than_was_sent(
         data = msgspec.Raw(msgspec.json.encode(created(T)))
         event = PastEvent(type=TicketCreated.TYPE, time=NOW, actor="ann", data=data)
         past = PastBatch(source="old", streams=(PastStream(stream_id=str(T), events=(event,)),))
-        assert await door.take_over(past) == [TakenOver(str(T), added=1)]
+        assert await door.take_over(past, "cli") == [TakenOver(str(T), added=1)]
         for number in range(1, 201):
             await one.handler.handle(say(number))
         async with one.pool.acquire() as connection:
             read = await one.journal.read_beginnings(connection, {str(T): 1})
         assert len(read[str(T)]) == 1
-        assert await door.take_over(past) == [TakenOver(str(T), known=1)]
+        assert await door.take_over(past, "cli") == [TakenOver(str(T), known=1)]
         other = msgspec.structs.replace(event, time=datetime(2025, 1, 5, 9, tzinfo=UTC))
         changed = PastStream(stream_id=str(T), events=(other,))
-        (refused,) = await door.take_over(PastBatch(source="old", streams=(changed,)))
+        (refused,) = await door.take_over(PastBatch(source="old", streams=(changed,)), "cli")
         assert isinstance(refused.error, ReusedIdError)
 
 

@@ -234,7 +234,7 @@ async def outcome(desk: SoakDesk, log: CutLog) -> dict[str, list[Any]]:
             for event in events
             if isinstance(event.data, TicketData)
         ],
-        "knowledge": [(stream, *hear(events)) for stream, events in journals.items()],
+        "knowledge": [(stream, *hear(events, ())) for stream, events in journals.items()],
         **left,
         "read": [(record.topic, record.key) for record in log.given],
     }

@@ -1,6 +1,5 @@
 """Intake over HTTP: reports in, a ticket's life, the board."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
@@ -9,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from services.intake import queries, schemas
-from services.intake.access import door_of, may_split, relations, speaker, starter
+from services.intake.access import Admission, door_of, speaker, starter
 from services.intake.api.lists import Words, answer_list, answer_search
 from services.intake.domain.commands import (
     CancelTicket,
@@ -25,16 +24,17 @@ from services.intake.domain.commands import (
     TicketCommand,
     UpdateTicket,
 )
-from services.intake.handlers import Opened, Report, Tickets
+from services.intake.domain.record import require_unclaimed
+from services.intake.handlers import Opened, Report, Sources, Tickets
 from shared.clock import Clock
 from shared.contracts.base import Priority
 from shared.contracts.envelope import Envelope
 from shared.contracts.intake import TicketReported
 from shared.contracts.registry import UndecodableError, decode_report
-from shared.errors import DeskError, ForbiddenError, NotFoundError
+from shared.errors import DeskError, ForbiddenError
 from shared.faults import from_undecodable
 from shared.http import cloudevents, idempotency, preferences
-from shared.http.answers import answer, item_error, settle
+from shared.http.answers import answer, item_error, settle, tried
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_batch, read_items, read_struct
 from shared.http.commands import CommandRoutes, Verb
@@ -156,12 +156,16 @@ def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filte
 class Intake:
     """The routes, bound to what they call. A route parses, stamps the time, calls, answers."""
 
-    def __init__(self, tickets: Tickets, pool: Pool, clock: Clock) -> None:
+    def __init__(self, tickets: Tickets, sources: Sources, pool: Pool, clock: Clock) -> None:
         self._tickets = tickets
+        self._admission = Admission(tickets, sources)
         self._pool = pool
         self._clock = clock
         self._commands = CommandRoutes[TicketCommand](
-            clock.now, tickets.carry_out, self._admit, partial(queries.board_sequence, pool)
+            clock.now,
+            tickets.carry_out,
+            self._admission.admit,
+            partial(queries.board_sequence, pool),
         )
 
     def router(self) -> APIRouter:
@@ -229,7 +233,7 @@ class Intake:
                 reports.append(record)
                 continue
             ticket_id = record.ticket_id or _item_id(caller.subject, key, place)
-            reports.append(_tried(partial(self._report, record, ticket_id, caller)))
+            reports.append(tried(partial(self._report, record, ticket_id, caller)))
         return answer(_batch_answer(await self._tickets.open_all(reports)))
 
     async def take_events(self, request: Request, caller: Admitted) -> Response:
@@ -239,10 +243,12 @@ class Intake:
         """
         refuse_if_match(request)
         events = await cloudevents.read_cloudevents(request)
+        sources = {event.source for event in events if not isinstance(event, DeskError)}
+        await self._admission.require_sources(sources, caller)
         reports: list[Report | DeskError] = [
             event
             if isinstance(event, DeskError)
-            else _tried(partial(self._event_report, event, caller))
+            else tried(partial(self._event_report, event, caller))
             for event in events
         ]
         results = await self._tickets.open_all(reports)
@@ -278,7 +284,7 @@ class Intake:
 
     async def read(self, id: UUID, caller: Admitted) -> Response:
         """Return one ticket with its ETag."""
-        await self._admit(caller, id)
+        await self._admission.admit(caller, id)
         ticket = await queries.read_ticket(self._pool, id)
         return answer(ticket, sequence=ticket.sequence)
 
@@ -286,7 +292,7 @@ class Intake:
         self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
     ) -> Response:
         """Return what was said, the oldest first; who is no agent sees the public part."""
-        await self._admit(caller, id)
+        await self._admission.admit(caller, id)
         (after,) = window.after(tuple[int]) or (0,)
         found = await queries.list_comments(
             self._pool,
@@ -302,7 +308,7 @@ class Intake:
         self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
     ) -> Response:
         """Return the tickets it was merged with or split off from, by id."""
-        await self._admit(caller, id)
+        await self._admission.admit(caller, id)
         (after,) = window.after(tuple[UUID]) or (_NO_TICKET,)
         found = await queries.list_links(self._pool, id, limit=window.limit, after=after)
         headers = next_headers(request, window, found, lambda last: (last.ticket_id,))
@@ -311,10 +317,11 @@ class Intake:
     async def comment(self, request: Request, id: UUID, caller: Admitted) -> Response:
         """Add a comment; only agents may write internal ones."""
         body = await read_struct(request, schemas.NewComment)
-        await self._admit(caller, id)
+        await self._admission.admit(caller, id)
+        require_unclaimed(body.comment_id, field="/comment_id")
         author_id, side = speaker(body.author_id, caller)
         if body.visibility == "internal":
-            await self._require_internal(caller, id)
+            await self._admission.require_internal(caller, id)
         command = CommentTicket(
             id,
             body.comment_id or creation_id(request, caller),
@@ -328,9 +335,16 @@ class Intake:
     def _report(self, record: TicketReported, ticket_id: UUID, caller: Caller) -> Report:
         if not caller.grant.covers({"own"} if record.requester.id == caller.subject else ()):
             raise ForbiddenError("a requester reports for themselves", field="/requester/id")
+        require_unclaimed(record.ticket_id, field="/ticket_id")
         origin = door_of(caller)
         return Report(
-            ticket_id, record, self._clock.now(), origin, lineage(), partial(may_split, caller)
+            ticket_id,
+            record,
+            self._clock.now(),
+            origin,
+            lineage(),
+            partial(self._admission.may, "split off from a ticket", caller),
+            partial(self._admission.may, "GET /tickets/{id}", caller),
         )
 
     def _event_report(self, event: cloudevents.InboundEvent, caller: Caller) -> Report:
@@ -346,32 +360,13 @@ class Intake:
             record = decode_report(envelope)
         except UndecodableError as error:
             raise from_undecodable(error, event.data, TicketReported, "") from error
-        ticket_id = record.ticket_id or reported_ticket_id(event.source, event.id)
-        report = self._report(record, ticket_id, caller)
-        return msgspec.structs.replace(report, origin=f"{event.source}#{event.id}")
-
-    async def _admit(self, caller: Caller, ticket_id: UUID) -> None:
-        """Raise NotFoundError where the row does not cover this ticket, as for one that is not."""
-        if caller.grant.is_whole:
-            return
-        if not caller.grant.covers(relations(await self._tickets.state(ticket_id), caller)):
-            raise NotFoundError(f"no ticket {ticket_id}")
-
-    async def _require_internal(self, caller: Caller, ticket_id: UUID) -> None:
-        related = relations(await self._tickets.state(ticket_id), caller)
-        if related and not caller.may("write internal comments", related):
-            raise ForbiddenError(
-                "only agents write internal comments, and not on tickets of their own",
-                field="/visibility",
-            )
-
-
-def _tried(make: Callable[[], Report]) -> Report | DeskError:
-    """Return the report of one item, or why there can be none, which leaves the others alone."""
-    try:
-        return make()
-    except DeskError as error:
-        return error
+        name = f"{event.source}#{event.id}"
+        if not caller.may("report as a source"):
+            derived = reported_ticket_id(door_of(caller), name)
+            return self._report(record, record.ticket_id or derived, caller)
+        derived = reported_ticket_id(event.source, event.id)
+        report = self._report(record, record.ticket_id or derived, caller)
+        return msgspec.structs.replace(report, origin=name)
 
 
 def _item_id(owner: str, key: str | None, place: int) -> UUID:

@@ -14,6 +14,7 @@ from shared.errors import InvalidInputError
 CATEGORIES: Final = frozenset({"hardware", "software", "network", "system"})
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _PREFIX: Final = {"incident": "INC", "service_request": "REQ"}
+_DERIVED: Final = 5
 NUMBER_FORM: Final = "^(?:INC|REQ)-([0-9]{6,12})$"
 _NUMBER: Final = re.compile(NUMBER_FORM, re.ASCII)
 
@@ -35,6 +36,20 @@ def require_category(category: str, categories: Collection[str]) -> None:
     if category not in allowed:
         raise InvalidInputError(
             f"category must be one of {', '.join(sorted(allowed))}", field="/category"
+        )
+
+
+def require_unclaimed(chosen: UUID | None, derived: UUID | None = None, field: str = "") -> None:
+    """Raise InvalidInputError for an id of version 5 that the sender names, unless it is `derived`.
+
+    Those are ids that the desk derives from who sends and by which key; anybody could derive what
+    another's report will be called, and take the name away.
+    """
+    if chosen is not None and chosen.version == _DERIVED and chosen != derived:
+        raise InvalidInputError(
+            f"{field}: a UUID of version 5 is not yours to choose; name a random one, or leave it"
+            " out and send an Idempotency-Key",
+            field=field,
         )
 
 

@@ -33,6 +33,10 @@ SELECT type, value FROM kernel.journal WHERE stream_id = $1 AND type = $2
 ORDER BY sequence DESC LIMIT 1
 """
 TICKETS: Final = f"SELECT {_columns(Ticket)} FROM desk.ticket WHERE ticket_id = ANY($1::text[])"
+LIVE: Final = """
+SELECT ticket_id FROM desk.ticket
+WHERE ticket_id = ANY($1::text[]) AND is_live AND created_at IS NOT NULL
+"""
 AGENTS: Final = f"SELECT {_columns(Agent)} FROM desk.agent WHERE agent_id = ANY($1::text[])"
 PENDING: Final = f"""
 SELECT {_columns(Breach)} FROM desk.breach WHERE is_pending AND ticket_id = ANY($1::text[])

@@ -1,13 +1,15 @@
 """What routing answers, from its read model and from the state that it decides by."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from services.routing.queries.state import LIVE
 from shared.errors import NotFoundError
-from shared.postgres.pool import Pool
+from shared.postgres.pool import Connection, Pool
 
 _ROSTER: Final = """
 SELECT agent_id, name, "group", line, skills, workload_max, is_available, workload
@@ -84,3 +86,8 @@ async def read_ticket(pool: Pool, ticket_id: UUID) -> RoutingView:
 async def list_queues(pool: Pool) -> list[QueueView]:
     """Return the groups that have open tickets."""
     return [QueueView(*row) for row in await pool.fetch(_QUEUES)]
+
+
+async def live_tickets(connection: Connection, ticket_ids: Sequence[str]) -> set[str]:
+    """Return which of these tickets are this desk's own work."""
+    return {row[0] for row in await connection.fetch(LIVE, list(ticket_ids))}

@@ -8,6 +8,7 @@ from uuid import UUID
 from services.sla.domain.clocks import Clock
 from services.sla.domain.publication import ClockKey, End, Knowledge, Promise, Said, SaidType, learn
 from shared.calendar import SECOND_US, instant, microseconds
+from shared.contracts.intake import TicketCreated
 from shared.contracts.promises import ClockKind
 from shared.contracts.registry import Recorded
 from shared.contracts.sla import (
@@ -112,8 +113,12 @@ class Heard(NamedTuple):
     is_foreign: bool
 
 
-def hear(events: Iterable[Recorded]) -> Heard:
-    """Fold what sla recorded about a ticket, in sequence."""
+def hear(events: Iterable[Recorded], ticket: Iterable[Recorded]) -> Heard:
+    """Fold what sla recorded about a ticket, in sequence; `ticket` is what others told of it.
+
+    Only a ticket that is history can have been judged by another system, whatever was imported.
+    """
+    is_history = any(event.history for event in ticket if type(event.data) is TicketCreated)
     knowledge: Knowledge = {}
     is_foreign = False
     for event in events:
@@ -122,7 +127,7 @@ def hear(events: Iterable[Recorded]) -> Heard:
             word = cast("ClockEvent", data)
             is_foreign = is_foreign or _is_foreign(word)
             learn(knowledge, said_by(word, microseconds(event.time)))
-    return Heard(knowledge, is_foreign)
+    return Heard(knowledge, is_foreign and is_history)
 
 
 def _is_foreign(event: ClockEvent) -> bool:

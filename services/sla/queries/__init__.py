@@ -25,7 +25,7 @@ from services.sla.queries.clocks import (
 )
 from services.sla.queries.histories import read_moving
 from services.sla.queries.rules import load_rules, read_publications
-from services.sla.queries.tickets import with_names
+from services.sla.queries.tickets import live_tickets, with_names
 
 __all__ = [
     "Forecast",
@@ -35,6 +35,7 @@ __all__ = [
     "list_outages",
     "list_remedies",
     "list_running",
+    "live_tickets",
     "load_rules",
     "open_tickets",
     "published_calendars",

@@ -106,7 +106,7 @@ async def read_facts(
     known = [event for event in events if event.recorded_at <= at]
     if not known:
         raise _unknown(ticket_id, at)
-    heard = hear(event for event in known if event.writer == journal.writer)
+    heard = hear((event for event in known if event.writer == journal.writer), known)
     facts = in_order(facts_of(known, rules.peaks))
     reporter = next((event.actor for event in known if type(event.data) is TicketCreated), None)
     return TicketFacts(ticket_id, at, facts, heard.is_foreign, reporter)

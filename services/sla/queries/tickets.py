@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from shared.contracts.intake import TicketCreated
+from shared.contracts.registry import decode_shared
 from shared.postgres.pool import Connection
 
 _NAMES: Final = """
@@ -28,3 +30,12 @@ async def with_names(
     rows = await connection.fetch(_NAMES, list(tickets))
     names = {row["ticket_id"]: row for row in rows}
     return [{**_NAMELESS, **names.get(UUID(str(one["ticket_id"])), {}), **one} for one in fields]
+
+
+async def live_tickets(connection: Connection, ticket_ids: Sequence[str]) -> set[str]:
+    """Return which of these tickets sla knows to be made at this desk."""
+    rows = await connection.fetch(
+        "SELECT stream_id, value FROM read.fact WHERE stream_id = ANY($1::text[]) AND type = $2",
+        *(list(ticket_ids), TicketCreated.TYPE),
+    )
+    return {name for name, value in rows if not decode_shared(TicketCreated.TYPE, value).history}
