@@ -24,7 +24,6 @@ from shared.contracts.intake import (
 )
 from shared.contracts.registry import INBOUND
 from shared.contracts.routing import TicketEscalated
-from shared.ids import reported_ticket_id
 from shared.log.port import Record
 
 SEEDS = range(12)
@@ -86,7 +85,7 @@ def told_to_intake(seed: int) -> list[Record]:
     """Return reports and events about them in one of the orders in which a log may give them."""
     chance = Random(seed)
     names = [f"report-{number}" for number in range(8)]
-    tickets = [reported_ticket_id(MONITOR, name) for name in names[:4]]
+    tickets = [UUID(int=number, version=4) for number in range(101, 105)]
     others = [UUID(int=number) for number in range(1, 7)]
     by_topic: defaultdict[str, list[Record]] = defaultdict(list)
     by_topic[INBOUND] = [report(chance.choice(names), chance, tickets) for _ in range(30)]
