@@ -27,7 +27,7 @@ from services.host import (
     stop_on_signals,
 )
 from services.settings import DeskSettings
-from shared.clock import SystemClock
+from shared.clock import Clock, SystemClock
 from shared.contracts.registry import TOPICS
 from shared.http.auth import ALL_SERVICES, LocalIssuer, Role
 from shared.log.embedded import EmbeddedLog
@@ -36,7 +36,8 @@ from shared.postgres.data_directory import DataDirectory
 from shared.postgres.embedded import EmbeddedPostgres
 from shared.telemetry.metrics import MetricRegistry
 
-_TOKEN_DAYS: Final = 365
+_TOKEN_LIFE: Final = timedelta(days=1)
+_RENEW_SECONDS: Final = 3_600
 _LOG_DATABASE: Final = "log"
 
 
@@ -124,20 +125,39 @@ async def _serve_all(
         )
         dsns = {name: postgres.dsn(name) for name in options.services}
         async with running_all(dsns, house) as rooms:
-            token = issuer.issue(
-                "cli",
-                [Role.ADMIN, Role.IMPORTER],
-                services=[ALL_SERVICES],
-                expires_in=timedelta(days=_TOKEN_DAYS),
-                now=clock.now(),
-            )
-            _write_private(token_file(options.data), token.encode())
+            write_token(options.data, issuer, clock)
             host, port = listener.getsockname()[:2]
             url = f"http://{host}:{port}"
             address = msgspec.json.encode(Address(url, options.kafka))
             _write_private(address_file(options.data), address)
             tell(url)
-            await serve(front_door(rooms, house), listener, stop, house)
+            renewing = asyncio.create_task(_renew_token(options.data, issuer, clock))
+            try:
+                await serve(front_door(rooms, house), listener, stop, house)
+            finally:
+                renewing.cancel()
+
+
+def cli_token(issuer: LocalIssuer, clock: Clock) -> str:
+    """Return a token of the command line; whoever has the key can make another when it ends."""
+    return issuer.issue(
+        "cli",
+        [Role.ADMIN, Role.IMPORTER],
+        services=[ALL_SERVICES],
+        expires_in=_TOKEN_LIFE,
+        now=clock.now(),
+    )
+
+
+def write_token(data: Path, issuer: LocalIssuer, clock: Clock) -> None:
+    """Put a fresh token of the command line into the data folder."""
+    _write_private(token_file(data), cli_token(issuer, clock).encode())
+
+
+async def _renew_token(data: Path, issuer: LocalIssuer, clock: Clock) -> None:
+    while True:
+        await asyncio.sleep(_RENEW_SECONDS)
+        write_token(data, issuer, clock)
 
 
 @asynccontextmanager

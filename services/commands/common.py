@@ -94,7 +94,9 @@ async def desk_client(target: Target) -> AsyncGenerator[httpx.AsyncClient]:
     Address and token come from the options, else from the data folder of a running desk.
     Raises: StartupError when neither tells; UnavailableError when nobody listens there.
     """
-    from services.embedded import read_address, token_file
+    from services.embedded import cli_token, key_file, read_address, token_file
+    from shared.clock import SystemClock
+    from shared.http.auth import LocalIssuer
 
     address = read_address(target.data)
     url = target.url or (address.url if address else None)
@@ -103,6 +105,8 @@ async def desk_client(target: Target) -> AsyncGenerator[httpx.AsyncClient]:
             f"no desk runs on {target.data}; start one with `desk run` or name it with --url"
         )
     token = target.token
+    if token is None and key_file(target.data).exists():
+        token = cli_token(LocalIssuer.load_or_create(key_file(target.data)), SystemClock())
     if token is None:
         try:
             token = token_file(target.data).read_text().strip()

@@ -1,4 +1,4 @@
-"""`desk token issue`: tokens of the local issuer."""
+"""`desk token issue|revoke`: tokens of the local issuer."""
 
 import re
 from datetime import timedelta
@@ -45,6 +45,35 @@ def issue(
     except DeskError as error:
         fail(error.detail)
     typer.echo(token)
+
+
+@app.command("revoke", help="Believe a token no more, or none of a subject issued so far.")
+def revoke(
+    token: Annotated[str | None, typer.Argument(help="The token itself.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Whose tokens.")] = None,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Note in `revoked.json` beside the key what is revoked; a running desk goes by it at once."""
+    from services.embedded import key_file
+    from shared.clock import SystemClock
+    from shared.http.auth import read_stamp
+    from shared.http.revoked import FILE, Revocations
+
+    if (token is None) == (subject is None):
+        fail("name either a token or --subject")
+    if not key_file(data).exists():
+        fail(f"{data} holds no desk yet; `desk run` makes one")
+    now = SystemClock().now().timestamp()
+    revoked = Revocations(key_file(data).with_name(FILE))
+    try:
+        if token is not None:
+            stamp, until = read_stamp(token)
+            revoked.revoke(stamp, until, now)
+        elif subject is not None:
+            revoked.revoke_all(subject, now)
+    except DeskError as error:
+        fail(error.detail)
+    typer.echo("revoked")
 
 
 def _duration(text: str) -> timedelta:

@@ -29,6 +29,7 @@ from shared.http.issuers import (
     RemoteKeys,
     Role,
 )
+from shared.http.revoked import Stamp
 from shared.telemetry.context import act_as
 from shared.telemetry.metrics import ServiceMetrics
 
@@ -43,9 +44,11 @@ __all__ = [
     "Role",
     "TokenVerifier",
     "admission",
+    "read_stamp",
     "state_of",
 ]
 
+LOCAL_PREFIX: Final = "local"
 _TOKEN_LENGTH_MAX: Final = 8_192
 _SUBJECT_LENGTH_MAX: Final = 200
 _SKEW_SECONDS: Final = 30
@@ -73,11 +76,18 @@ class _Header(msgspec.Struct):
 
 
 class _Trust(NamedTuple):
+    prefix: str
     audience: str
     roles_claim: str
     services_claim: str
     algorithms: AllowList
     source: KeySource
+
+
+class _Verified(NamedTuple):
+    until: float
+    principal: Principal
+    stamp: Stamp | None
 
 
 class TokenVerifier:
@@ -97,25 +107,32 @@ class TokenVerifier:
     ) -> None:
         """Trust `local` and `oidc`; `client` fetches the latter's keys and is the caller's.
 
+        Subjects of the first OIDC issuer, or of the local one where there is no other, stand as
+        they are; those of all others begin with who issued them, so that they
+        never meet (ADR 0026).
         Raises: StartupError when there is nobody to trust, or no client for OIDC.
         """
         self._clock = clock
         self._trusted: dict[str, _Trust] = {}
-        self._verified: dict[bytes, tuple[float, Principal]] = {}
+        self._verified: dict[bytes, _Verified] = {}
+        self._revoked = None if local is None else local.revoked
         if local is not None:
+            prefix = f"{LOCAL_PREFIX}:" if oidc else ""
             self._trusted[local.issuer] = _Trust(
-                AUDIENCE, "roles", "services", local.algorithms, local
+                prefix, AUDIENCE, "roles", "services", local.algorithms, local
             )
-        for issuer in oidc:
+        for place, issuer in enumerate(oidc):
             if client is None:
                 raise StartupError("An OIDC issuer needs an HTTP client to fetch its keys.")
             self._trusted[issuer.issuer] = _Trust(
+                f"{issuer.issuer}:" if place else "",
                 issuer.audience,
                 issuer.roles_claim,
                 issuer.services_claim,
                 _OIDC_ALGORITHMS,
                 RemoteKeys(issuer.jwks_url, client, clock),
             )
+        self._prefixes = tuple(one.prefix for one in self._trusted.values() if one.prefix)
         if not self._trusted:
             raise StartupError("No token issuer is trusted, so nobody could call the desk.")
 
@@ -129,13 +146,23 @@ class TokenVerifier:
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         now = self._clock.now().timestamp()
         known = self._verified.get(digest)
-        if known is not None and now < known[0]:
-            return known[1]
+        if known is not None and now < known.until:
+            self._require_unrevoked(known.stamp)
+            return known.principal
         claims, trust = await self._trusted_claims(token)
         expires_at = _check_times(claims, now)
         principal = _principal(claims, trust)
-        self._remember(digest, min(expires_at, now + _CACHE_SECONDS_MAX), principal)
+        if not trust.prefix and principal.subject.startswith(self._prefixes):
+            raise UnauthenticatedError("The token's subject is one of another issuer's.")
+        stamp = _stamp(claims) if isinstance(trust.source, LocalIssuer) else None
+        self._require_unrevoked(stamp)
+        until = min(expires_at, now + _CACHE_SECONDS_MAX)
+        self._remember(digest, _Verified(until, principal, stamp))
         return principal
+
+    def _require_unrevoked(self, stamp: Stamp | None) -> None:
+        if stamp is not None and self._revoked is not None and self._revoked.covers(stamp):
+            raise UnauthenticatedError("The token was revoked.")
 
     async def _trusted_claims(self, token: str) -> tuple[Mapping[str, Any], _Trust]:
         header, unverified = _split(token)
@@ -156,11 +183,11 @@ class TokenVerifier:
             raise UnauthenticatedError(f"The token is not for audience {trust.audience!r}.")
         return claims, trust
 
-    def _remember(self, digest: bytes, until: float, principal: Principal) -> None:
+    def _remember(self, digest: bytes, verified: "_Verified") -> None:
         self._verified.pop(digest, None)
         if len(self._verified) >= _CACHE_SIZE_MAX:
             del self._verified[next(iter(self._verified))]
-        self._verified[digest] = (until, principal)
+        self._verified[digest] = verified
 
 
 def _split(token: str) -> tuple[_Header, Mapping[str, Any]]:
@@ -195,6 +222,24 @@ def _check_times(claims: Mapping[str, Any], now: float) -> float:
     return float(expires_at)
 
 
+def read_stamp(token: str) -> tuple[Stamp, float]:
+    """Return what a token is revoked by, and its end in seconds since 1970; nothing is checked.
+
+    Raises: UnauthenticatedError when it cannot be read, or has no id.
+    """
+    _, claims = _split(token)
+    stamp, end = _stamp(claims), claims.get("exp")
+    if not stamp.id or not _is_number(end):
+        raise UnauthenticatedError("The token has no id or no end; revoke those of its subject.")
+    return stamp, float(end)
+
+
+def _stamp(claims: Mapping[str, Any]) -> Stamp:
+    issued_at = claims.get("iat")
+    instant = float(issued_at) if _is_number(issued_at) else 0.0
+    return Stamp(str(claims.get("jti", "")), str(claims.get("sub", "")), instant)
+
+
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -205,6 +250,9 @@ def _principal(claims: Mapping[str, Any], trust: _Trust) -> Principal:
         raise UnauthenticatedError("The token names no subject.")
     if not subject.isprintable():
         raise UnauthenticatedError("The token's subject cannot be printed.")
+    subject = trust.prefix + subject
+    if len(subject) > _SUBJECT_LENGTH_MAX:
+        raise UnauthenticatedError("The token's subject is too long.")
     known = {str(role) for role in Role}
     roles = frozenset(Role(name) for name in _words(claims, trust.roles_claim) if name in known)
     services = frozenset(_words(claims, trust.services_claim))

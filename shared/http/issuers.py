@@ -20,6 +20,7 @@ from joserfc.registry import Header
 
 from shared.clock import Clock
 from shared.errors import StartupError, UnavailableError
+from shared.http.revoked import FILE, Revocations
 from shared.ids import random_id
 from shared.telemetry.logs import get_logger
 
@@ -85,9 +86,10 @@ class LocalIssuer:
     issuer = LOCAL_ISSUER
     algorithms = AllowList("EdDSA")
 
-    def __init__(self, key: OKPKey) -> None:
-        """Use `key`, which must be private."""
+    def __init__(self, key: OKPKey, revoked: Revocations | None = None) -> None:
+        """Use `key`, which must be private; `revoked` are tokens that are believed no more."""
         key.ensure_kid()
+        self.revoked = revoked
         self._key = key
         self._public = KeySet([OKPKey.import_key(dict(key.as_dict(private=False)))])
 
@@ -107,7 +109,7 @@ class LocalIssuer:
             key = OKPKey.import_key(parts)
             if not key.is_private:
                 raise StartupError(f"{path} holds a public key; signing needs the private one.")
-            return cls(key)
+            return cls(key, Revocations(path.with_name(FILE)))
         except OSError as error:
             raise StartupError(f"The signing key {path} cannot be used: {error}.") from error
         except (JoseError, ValueError, KeyError, TypeError) as error:

@@ -15,8 +15,9 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from shared.errors import StartupError, UnauthenticatedError, UnavailableError
-from shared.http.auth import LocalIssuer, OidcIssuer, Role, TokenVerifier
+from shared.http.auth import LocalIssuer, OidcIssuer, Role, TokenVerifier, read_stamp
 from shared.http.issuers import AllowList
+from shared.http.revoked import FILE, Revocations
 
 HOUR = timedelta(hours=1)
 KEY = OKPKey.generate_key("Ed25519")
@@ -289,3 +290,45 @@ async def test_a_withdrawn_key_is_not_believed_for_long() -> None:
 def test_a_setup_that_trusts_nobody_or_anybody_does_not_start(make: Callable[[], object]) -> None:
     with pytest.raises(StartupError):
         make()
+
+
+async def test_subjects_of_two_issuers_never_meet() -> None:
+    checking = Provider(RSA).verifier(FixedClock(NOON))
+    theirs = await checking.verify(oidc_token(RSA, "RS256", sub="cli"))
+    ours = await checking.verify(token(sub="cli"))
+    assert (theirs.subject, ours.subject) == ("cli", "local:cli")
+    with pytest.raises(UnauthenticatedError, match="another issuer"):
+        await checking.verify(oidc_token(RSA, "RS256", sub="local:cli"))
+    assert (await verifier().verify(token(sub="cli"))).subject == "cli", "alone it stands as it is"
+
+
+async def test_a_revoked_token_is_believed_no_more_nor_those_of_a_revoked_subject(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "signing.json"
+    issuer = LocalIssuer.load_or_create(path)
+    clock = FixedClock(NOON)
+    checking = TokenVerifier(clock, local=issuer)
+
+    def issue(subject: str) -> str:
+        return issuer.issue(subject, [Role.AGENT], services=["*"], expires_in=HOUR, now=clock.at)
+
+    mine, other, old = issue("ann"), issue("ann"), issue("bo")
+    for text in (mine, other, old):
+        await checking.verify(text)
+    revoked = Revocations(path.with_name(FILE))
+    stamp, until = read_stamp(mine)
+    revoked.revoke(stamp, until, NOON.timestamp())
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        await checking.verify(mine)
+    await checking.verify(other)
+    revoked.revoke_all("bo", NOON.timestamp())
+    with pytest.raises(UnauthenticatedError, match="revoked"):
+        await checking.verify(old)
+    clock.at = NOON + timedelta(seconds=1)
+    assert (await checking.verify(issue("bo"))).subject == "bo"
+    revoked.revoke_all("cy", until + 1)
+    assert stamp.id not in path.with_name(FILE).read_text(), "its end has come"
+    path.with_name(FILE).write_text("{")
+    with pytest.raises(UnauthenticatedError, match="cannot be read"):
+        await checking.verify(other)
