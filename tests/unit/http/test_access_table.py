@@ -18,7 +18,7 @@ TABLES = {"front": FRONT_ACCESS} | {name: room().access for name, room in ROOMS.
 ROWS = [(table, row) for table, access in TABLES.items() for row in access.rows]
 
 
-@pytest.mark.parametrize(("table", "name"), ROWS, ids=" ".join)
+@pytest.mark.parametrize(("table", "name"), ROWS, ids=map(" ".join, ROWS))
 def test_roles_together_come_to_no_more_than_each_alone(table: str, name: str) -> None:
     access = TABLES[table]
     words = ["", *access.relations]
@@ -30,7 +30,7 @@ def test_roles_together_come_to_no_more_than_each_alone(table: str, name: str) -
             assert together == any(alone), (one, other, relations)
 
 
-@pytest.mark.parametrize(("table", "name"), ROWS, ids=" ".join)
+@pytest.mark.parametrize(("table", "name"), ROWS, ids=map(" ".join, ROWS))
 def test_nobody_without_a_role_may_do_anything(table: str, name: str) -> None:
     assert not TABLES[table].allows(name, (), TABLES[table].relations)
 
