@@ -1,5 +1,19 @@
 """What intake's read model answers: the board, and what is found on it by words."""
 
+from services.intake.queries.claims import (
+    CLAIM_SOURCE,
+    COUNT_SOURCES,
+    GIVE_SOURCE,
+    HOLDERS,
+    IN_RANGES,
+    IS_OWNER,
+    KEEP_RANGE,
+    OWNERS,
+    SOURCES_MAX,
+    TAKE_NUMBER,
+    SourceView,
+    list_sources,
+)
 from services.intake.queries.search import Found, FoundKey, FoundTicket, find_tickets
 from services.intake.queries.tickets import (
     CommentView,
@@ -22,6 +36,16 @@ from services.intake.queries.tickets import (
 )
 
 __all__ = [
+    "CLAIM_SOURCE",
+    "COUNT_SOURCES",
+    "GIVE_SOURCE",
+    "HOLDERS",
+    "IN_RANGES",
+    "IS_OWNER",
+    "KEEP_RANGE",
+    "OWNERS",
+    "SOURCES_MAX",
+    "TAKE_NUMBER",
     "CommentView",
     "Found",
     "FoundKey",
@@ -30,6 +54,7 @@ __all__ = [
     "NewestKey",
     "PriorityKey",
     "Sort",
+    "SourceView",
     "StatusName",
     "TicketDetail",
     "TicketFilter",
@@ -39,6 +64,7 @@ __all__ = [
     "highest_number",
     "list_comments",
     "list_links",
+    "list_sources",
     "list_tickets",
     "newest_number",
     "read_ticket",
