@@ -6,9 +6,12 @@ from uuid import UUID
 
 from services.intake.domain.ticket import Ticket
 from services.intake.handlers import Sources, Tickets
+from services.intake.queries import is_survivor
 from shared.errors import ForbiddenError, NotFoundError
 from shared.http.access import Access
 from shared.http.auth import Caller
+from shared.people import is_same, person
+from shared.postgres.pool import Pool
 
 ACCESS: Final = Access(
     {
@@ -16,12 +19,18 @@ ACCESS: Final = Access(
         "POST /tickets:batch": "requester:own integration agent manager admin",
         "POST /events": "requester:own integration agent manager admin",
         "GET /tickets": "requester:own agent manager auditor admin",
-        "GET /tickets/{id}": "requester:own integration:reported agent manager auditor admin",
-        "GET /tickets/{id}/comments": (
-            "requester:own integration:reported agent manager auditor admin"
+        "GET /tickets/{id}": (
+            "requester:own,survivor integration:reported agent manager auditor admin"
         ),
-        "GET /tickets/{id}/links": "requester:own integration:reported agent manager auditor admin",
-        "POST /tickets/{id}/comments": "requester:own integration:reported agent manager admin",
+        "GET /tickets/{id}/comments": (
+            "requester:own,survivor integration:reported agent manager auditor admin"
+        ),
+        "GET /tickets/{id}/links": (
+            "requester:own,survivor integration:reported agent manager auditor admin"
+        ),
+        "POST /tickets/{id}/comments": (
+            "requester:own,survivor integration:reported agent manager admin"
+        ),
         "PATCH /tickets/{id}": "integration:reported agent manager admin",
         "POST /tickets/{id}/start": "agent manager admin",
         "POST /tickets/{id}/hold": "agent manager admin",
@@ -44,6 +53,7 @@ ACCESS: Final = Access(
     },
     {
         "own": "tickets whose requester they are",
+        "survivor": "tickets that one of theirs was merged into, where its work goes on",
         "others": "tickets whose requester is somebody else",
         "reported": "tickets that they reported",
         "unworked": "tickets whose requester they are, and which they did not solve themselves",
@@ -55,19 +65,19 @@ def relations(ticket: Ticket, caller: Caller) -> frozenset[str]:
     """Return what a ticket is to the caller, in the table's words; nothing, if it is not there."""
     if ticket.created is None:
         return frozenset()
-    is_own = ticket.created.requester.id == caller.subject
+    is_own = is_same(ticket.created.requester.id, caller.subject)
     holds = {
         "own": is_own,
         "others": not is_own,
-        "reported": ticket.created.origin == door_of(caller),
-        "unworked": is_own and ticket.resolved_by != caller.subject,
+        "reported": is_same(ticket.created.origin, door_of(caller)),
+        "unworked": is_own and not is_same(ticket.resolved_by, caller.subject),
     }
     return frozenset(word for word, is_so in holds.items() if is_so)
 
 
 def door_of(caller: Caller) -> str:
     """Return the origin of what a caller reports over HTTP."""
-    return f"/http/{caller.subject}"
+    return f"/http/{person(caller.subject)}"
 
 
 def source_of(ticket: Ticket) -> str | None:
@@ -92,7 +102,7 @@ def speaker(author_id: str | None, caller: Caller) -> tuple[str, Literal["reques
     What is passed on, and what a system says, never counts as an answer of the desk.
     """
     speaks = author_id or caller.subject
-    is_passed_on = speaks != caller.subject
+    is_passed_on = not is_same(speaks, caller.subject)
     if is_passed_on and not caller.may("pass on what somebody said"):
         raise ForbiddenError("a requester speaks for themselves", field="/author_id")
     is_answer = not is_passed_on and caller.may("answer for the desk")
@@ -102,7 +112,8 @@ def speaker(author_id: str | None, caller: Caller) -> tuple[str, Literal["reques
 class Admission:
     """Asks what a ticket, or a source, is to a caller."""
 
-    def __init__(self, tickets: Tickets, sources: Sources) -> None:
+    def __init__(self, tickets: Tickets, sources: Sources, pool: Pool) -> None:
+        self._pool = pool
         self._tickets = tickets
         self._sources = sources
 
@@ -111,8 +122,13 @@ class Admission:
         if caller.grant.is_whole:
             return
         ticket = await self._tickets.state(ticket_id)
-        if not caller.grant.covers(await self._relations(caller, ticket)):
-            raise NotFoundError(f"no ticket {ticket_id}")
+        if caller.grant.covers(await self._relations(caller, ticket)):
+            return
+        if "survivor" in caller.grant.relations and await is_survivor(
+            self._pool, ticket_id, caller.subject
+        ):
+            return
+        raise NotFoundError(f"no ticket {ticket_id}")
 
     async def may(self, right: str, caller: Caller, ticket: Ticket) -> bool:
         """Say whether a right, or a route, is the caller's with this ticket."""

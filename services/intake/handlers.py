@@ -9,9 +9,15 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from services.intake.domain.commands import CreateTicket, MergeTicket, TicketCommand, UpdateTicket
+from services.intake.domain.commands import (
+    CommentTicket,
+    CreateTicket,
+    MergeTicket,
+    TicketCommand,
+    UpdateTicket,
+)
 from services.intake.domain.record import accept, number_in, number_of, require_category
-from services.intake.domain.ticket import Ticket, decide, evolve, key_of, keys_of
+from services.intake.domain.ticket import MergedAwayError, Ticket, decide, evolve, key_of, keys_of
 from services.intake.queries import (
     CLAIM_SOURCE,
     COUNT_SOURCES,
@@ -193,12 +199,17 @@ class Tickets:
     async def carry_out(self, intent: Intent[TicketCommand]) -> Written:
         """Carry out a command on a ticket that exists.
 
+        A comment on a ticket that was merged away is made where its work goes on: nothing that is
+        accepted lands where nobody reads it. `stream_id` of what was written says where.
+
         Raises: NotFoundError; IllegalTransitionError; StaleSequenceError; ReusedIdError;
         InvalidInputError for a merge into a ticket that cannot take it.
         """
         command = intent.command
         if isinstance(command, MergeTicket):
             return await self._merge(intent, command)
+        if isinstance(command, CommentTicket):
+            return await self._comment(intent, command)
         if isinstance(command, UpdateTicket) and isinstance(command.category, str):
             await self._require_category(command.ticket_id, command.category)
         return _require_known(await self._handler.handle(intent))
@@ -207,6 +218,14 @@ class Tickets:
         """Return the ticket as the journal has it; unknown for one that does not exist."""
         ticket, _ = await self._handler.state(str(ticket_id))
         return ticket
+
+    async def _comment(self, intent: Intent[TicketCommand], command: CommentTicket) -> Written:
+        while True:  # to an end: a ticket is merged into one that is not merged yet
+            try:
+                return _require_known(await self._handler.handle(intent))
+            except MergedAwayError as error:
+                elsewhere = msgspec.structs.replace(command, ticket_id=error.into)
+                intent = Intent(str(error.into), elsewhere, intent.at, intent.lineage)
 
     async def _merge(self, intent: Intent[TicketCommand], command: MergeTicket) -> Written:
         """Merge, one at a time in the whole desk: else two could end in each other."""

@@ -39,6 +39,7 @@ from shared.contracts.intake import (
 )
 from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketAssigned, TicketPrioritized
+from shared.people import person
 from shared.runtime.read_model import ReadModel
 from shared.search.documents import Filing, Wording, filed, worded
 
@@ -89,7 +90,7 @@ def _project_own(  # noqa: C901 one case per kind of fact
         case TicketCreated():
             yield _record(data, event)
             yield _details(data)
-            yield filed(event.time, data.requester.id)
+            yield filed(event.time, person(data.requester.id))
             yield worded(data.title, data.description)
             yield Progress("new", event.time, None)
         case TicketUpdated():
@@ -140,7 +141,7 @@ def _record(data: TicketCreated, event: Recorded) -> Record:
     return Record(
         number=data.number,
         kind=data.kind,
-        requester_id=data.requester.id,
+        requester_id=person(data.requester.id),
         requester_name=data.requester.name,
         contact=data.requester.contact,
         department=data.requester.department,
@@ -165,4 +166,4 @@ def _details(data: TicketCreated | TicketUpdated) -> Details:
     )
 
 
-READ_MODEL: Final = ReadModel((BOARD, WORDING, COMMENTS, LINKS), project_board, version=2)
+READ_MODEL: Final = ReadModel((BOARD, WORDING, COMMENTS, LINKS), project_board, version=3)

@@ -14,6 +14,7 @@ from shared.http.answers import answer
 from shared.http.auth import Admitted
 from shared.http.pagination import Page, next_link, page
 from shared.http.period import From, To, period_of, zone_of
+from shared.people import is_same
 from shared.runtime.service import Service
 
 
@@ -70,7 +71,7 @@ class Reporting:
         is_whole = caller.grant.is_whole
         if not is_whole:
             requester = await queries.requester_of(self._service.pool, id)
-            if not caller.grant.covers({"own"} if requester == caller.subject else ()):
+            if not caller.grant.covers({"own"} if is_same(requester, caller.subject) else ()):
                 raise NotFoundError(f"no ticket {id}")
         after = window.after(tuple[int, ...]) or (0,) * len(queries.WRITERS)
         if len(after) != len(queries.WRITERS):

@@ -6,7 +6,9 @@ from shared.http.access import Access
 
 ACCESS: Final = Access(
     {
-        "GET /tickets/{id}": "requester:own integration:reported agent manager auditor admin",
+        "GET /tickets/{id}": (
+            "requester:own,survivor integration:reported agent manager auditor admin"
+        ),
         "GET /tickets/{id}/explain": "agent manager auditor admin",
         "GET /tickets/{id}/scenario": "agent manager auditor admin",
         "GET /clocks": "agent manager auditor admin",
@@ -38,6 +40,7 @@ ACCESS: Final = Access(
     },
     {
         "own": "tickets whose requester they are; agreements and verdicts of the customer they are",
+        "survivor": "tickets that one of theirs was merged into, where its work goes on",
         "reported": "tickets that they reported",
     },
 )

@@ -23,7 +23,10 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command came to; `changed` is false for an honest retry."""
+    """What a command came to; `changed` is false for an honest retry.
+
+    `id` is the stream on which it was recorded, which may be another than the one in the path.
+    """
 
     id: UUID
     sequence: int
@@ -94,12 +97,13 @@ class CommandRoutes(Generic[C]):
         expected = conditional.if_match(request)
         intent = Intent(str(stream_id), command, self.now(), lineage(), expected)
         written = await self.carry_out(intent)
+        recorded_on = UUID(written.stream_id)
 
         async def shown() -> int:
-            return await self.shown(stream_id)
+            return await self.shown(recorded_on)
 
         return answer(
-            CommandAnswer(id=stream_id, sequence=written.sequence, changed=bool(written.events)),
+            CommandAnswer(id=recorded_on, sequence=written.sequence, changed=bool(written.events)),
             status=status,
             sequence=written.sequence,
             headers=await settle(request, shown, written.sequence),

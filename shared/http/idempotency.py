@@ -13,6 +13,7 @@ from starlette.requests import Request
 from shared.errors import InvalidInputError
 from shared.http.auth import Caller
 from shared.ids import keyed_id, random_id
+from shared.people import person
 
 HEADER: Final = "Idempotency-Key"
 _LENGTH_MAX: Final = 200
@@ -58,4 +59,4 @@ def creation_id(request: Request, caller: Caller) -> UUID:
     Keys of different callers never meet. Raises: InvalidInputError as `parse_key`.
     """
     key = parse_key(request.headers.getlist(HEADER))
-    return random_id() if key is None else keyed_id(caller.subject, key)
+    return random_id() if key is None else keyed_id(person(caller.subject), key)

@@ -42,6 +42,7 @@ from shared.http.conditional import refuse_if_match
 from shared.http.idempotency import creation_id
 from shared.http.pagination import Page, next_headers, page
 from shared.ids import keyed_id, random_id, reported_ticket_id
+from shared.people import is_same, person
 from shared.postgres.pool import Pool
 from shared.telemetry.context import lineage
 
@@ -158,7 +159,7 @@ class Intake:
 
     def __init__(self, tickets: Tickets, sources: Sources, pool: Pool, clock: Clock) -> None:
         self._tickets = tickets
-        self._admission = Admission(tickets, sources)
+        self._admission = Admission(tickets, sources, pool)
         self._pool = pool
         self._clock = clock
         self._commands = CommandRoutes[TicketCommand](
@@ -232,7 +233,7 @@ class Intake:
             if isinstance(record, DeskError):
                 reports.append(record)
                 continue
-            ticket_id = record.ticket_id or _item_id(caller.subject, key, place)
+            ticket_id = record.ticket_id or _item_id(person(caller.subject), key, place)
             reports.append(tried(partial(self._report, record, ticket_id, caller)))
         return answer(_batch_answer(await self._tickets.open_all(reports)))
 
@@ -333,7 +334,7 @@ class Intake:
         return await self._commands.run(request, id, command, status=201)
 
     def _report(self, record: TicketReported, ticket_id: UUID, caller: Caller) -> Report:
-        if not caller.grant.covers({"own"} if record.requester.id == caller.subject else ()):
+        if not caller.grant.covers({"own"} if is_same(record.requester.id, caller.subject) else ()):
             raise ForbiddenError("a requester reports for themselves", field="/requester/id")
         require_unclaimed(record.ticket_id, field="/ticket_id")
         origin = door_of(caller)

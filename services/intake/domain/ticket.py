@@ -44,6 +44,7 @@ from shared.contracts.intake import (
     TicketUpdated,
 )
 from shared.errors import IllegalTransitionError, NotFoundError, ReusedIdError
+from shared.people import is_same
 
 
 class Status(StrEnum):
@@ -59,12 +60,21 @@ class Status(StrEnum):
     MERGED = "merged"
 
 
+class MergedAwayError(IllegalTransitionError):
+    """The ticket has ended in another one, where the work goes on: there it may be said."""
+
+    def __init__(self, detail: str, into: UUID) -> None:
+        """Keep the sentence for the caller, and the ticket in which the work goes on."""
+        super().__init__(detail)
+        self.into = into
+
+
 _ACTIVE: Final = frozenset({Status.NEW, Status.IN_PROGRESS, Status.ON_HOLD})
 _SOLVED: Final = frozenset({Status.RESOLVED, Status.CLOSED})
 _ALL: Final = frozenset(Status) - {Status.UNKNOWN}
 _ALLOWED: Final[Mapping[type[TicketCommand], frozenset[Status]]] = {
     UpdateTicket: _ACTIVE | {Status.RESOLVED},
-    CommentTicket: _ALL,  # people go on talking about a ticket whatever became of it
+    CommentTicket: _ALL - {Status.MERGED},  # people talk on whatever became of it, where it is read
     StartTicket: frozenset({Status.NEW}),
     HoldTicket: frozenset({Status.NEW, Status.IN_PROGRESS}),
     ResumeTicket: frozenset({Status.ON_HOLD}),
@@ -109,6 +119,7 @@ def decide(command: TicketCommand, ticket: Ticket) -> list[TicketEvent]:
     Raises:
         NotFoundError: the ticket does not exist.
         ReusedIdError: the id was used with other content.
+        MergedAwayError: the ticket's work goes on in another one.
         IllegalTransitionError: the ticket's status forbids the command.
     """
     if isinstance(command, CreateTicket):
@@ -121,7 +132,11 @@ def decide(command: TicketCommand, ticket: Ticket) -> list[TicketEvent]:
     if ticket.status not in _ALLOWED[type(command)]:
         asked = type(command).__name__.removesuffix("Ticket").lower()
         status = ticket.status.replace("_", " ")
-        raise IllegalTransitionError(f"cannot {asked} a ticket that is {status}")
+        told = f"cannot {asked} a ticket that is {status}"
+        if isinstance(ticket.latest, TicketMerged):
+            into = ticket.latest.into
+            raise MergedAwayError(f"{told}; it goes on in ticket {into}", into)
+        raise IllegalTransitionError(told)
     return [event]
 
 
@@ -237,7 +252,9 @@ def _event(command: TicketCommand, ticket: Ticket, record: TicketUpdated) -> Tic
         case UpdateTicket():
             return _corrected(command, record)
         case CommentTicket():
-            is_own = ticket.created is not None and command.author_id == ticket.created.requester.id
+            is_own = ticket.created is not None and is_same(
+                command.author_id, ticket.created.requester.id
+            )
             return TicketCommented(
                 ticket_id=ticket_id,
                 comment_id=command.comment_id,

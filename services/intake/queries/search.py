@@ -10,6 +10,7 @@ from asyncpg import Record
 
 from services.intake.queries.tickets import FIELDS, Conditions, Sort, TicketFilter, TicketView
 from services.intake.tables import RANK
+from shared.people import person
 from shared.postgres.pool import Connection, Pool
 from shared.search.finding import (
     ANY_MIN,
@@ -89,7 +90,7 @@ class _Search:
         self, connection: Connection, wanted: TicketFilter, asked: Asked, sort: Sort, limit: int
     ) -> None:
         self._connection = connection
-        self._owner = wanted.requester_id
+        self._owner = wanted.requester_id and person(wanted.requester_id)
         self._asked = asked
         self._sort: Sort = sort
         self._limit = limit

@@ -10,6 +10,7 @@ import msgspec
 from services.intake.domain.record import NUMBER_FORM, number_in
 from services.intake.tables import OPEN, RANK
 from shared.errors import NotFoundError
+from shared.people import person
 from shared.postgres.pool import Connection, Pool
 
 FIELDS: Final = """
@@ -25,6 +26,13 @@ _LINKS: Final = f"""
             SELECT linked_id, relation FROM read.link l WHERE l.ticket_id = board.ticket_id
             ORDER BY linked_id LIMIT {_LINKS_SHOWN}
         ) few)
+"""
+_IS_SURVIVOR: Final = """
+WITH RECURSIVE ended (ticket_id) AS (
+    SELECT linked_id FROM read.link WHERE ticket_id = $1 AND relation = 'merged_in' UNION
+    SELECT linked_id FROM ended JOIN read.link USING (ticket_id) WHERE relation = 'merged_in'
+)
+SELECT EXISTS (SELECT FROM ended JOIN read.board USING (ticket_id) WHERE requester_id = $2)
 """
 _PUBLIC: Final = " AND visibility = 'public'"
 
@@ -134,7 +142,7 @@ class Conditions:
         self.add("priority = ANY({0}::text[])", wanted.priority)
         self.add("assigned_group = {0}", wanted.assigned_group)
         self.add("agent_id = {0}", wanted.agent_id)
-        self.add("requester_id = {0}", wanted.requester_id)
+        self.add("requester_id = {0}", wanted.requester_id and person(wanted.requester_id))
         self.add("number = {0}", wanted.number)
         if wanted.is_open is not None:
             self.add(OPEN if wanted.is_open else f"NOT ({OPEN})")
@@ -162,6 +170,11 @@ async def read_ticket(pool: Pool, ticket_id: UUID) -> TicketDetail:
     if row is None:
         raise NotFoundError(f"no ticket {ticket_id}")
     return TicketDetail(*row[:-1], links=msgspec.Raw(row[-1].encode()))
+
+
+async def is_survivor(pool: Pool, ticket_id: UUID, requester: str) -> bool:
+    """Say whether a ticket of this requester was merged into this one, over however many others."""
+    return await pool.fetchval(_IS_SURVIVOR, ticket_id, person(requester))
 
 
 def sort_key(ticket: TicketView, sort: Sort) -> NewestKey | PriorityKey:

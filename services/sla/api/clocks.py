@@ -62,7 +62,7 @@ class ClockRoutes:
         """
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
-            found.ticket.require_seen(caller.grant, caller.subject)
+            await found.ticket.require_seen(connection, caller.grant, caller.subject)
             if found.ticket.is_foreign:
                 shown = Readings(await queries.read_foreign(connection, id))
             else:

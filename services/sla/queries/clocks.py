@@ -15,10 +15,12 @@ from services.sla.domain.survival import AtRisk, Curves, Lifetime, at_risk, life
 from services.sla.domain.views import AtRiskAsked, ClockView
 from services.sla.domain.voice import hear
 from shared.calendar import SECOND_US, microseconds
-from shared.contracts.intake import TicketCreated
+from shared.contracts.intake import TicketCreated, TicketLinked
+from shared.contracts.registry import decode_shared
 from shared.errors import NotFoundError
 from shared.http.access import Grant
 from shared.journal.journal import Journal
+from shared.people import is_same
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.read_model import read_histories
 
@@ -85,13 +87,44 @@ class TicketFacts:
     is_foreign: bool
     reporter: str | None = None
 
-    def require_seen(self, grant: Grant, subject: str) -> None:
+    async def require_seen(self, connection: Connection, grant: Grant, subject: str) -> None:
         """Raise NotFoundError, as for an unknown ticket, unless the caller may see this one."""
-        is_own = last_value(self.facts, "requester") == subject
-        is_reported = self.reporter == subject
-        names = {"own": is_own, "reported": is_reported}
-        if not grant.covers([name for name, holds in names.items() if holds]):
+        is_own = is_same(last_value(self.facts, "requester"), subject)
+        names = {"own": is_own, "reported": is_same(self.reporter, subject)}
+        if grant.covers([name for name, holds in names.items() if holds]):
+            return
+        if "survivor" not in grant.relations or not await _is_survivor(
+            connection, self.ticket_id, subject
+        ):
             raise _unknown(self.ticket_id, self.at)
+
+
+_MERGED: Final = """
+SELECT stream_id, type, value FROM read.fact
+WHERE stream_id = ANY($1::text[]) AND type IN ('ticket.created', 'ticket.linked')
+"""
+
+
+async def _is_survivor(connection: Connection, ticket_id: str, requester: str) -> bool:
+    """Say whether a ticket of this requester was merged into this one, over however many others."""
+    known, wanted = set[str](), {ticket_id}
+    while wanted:
+        known |= wanted
+        rows = await connection.fetch(_MERGED, list(wanted))
+        told = [(row["stream_id"], decode_shared(row["type"], row["value"]).data) for row in rows]
+        if any(
+            isinstance(data, TicketCreated)
+            and stream_id != ticket_id
+            and is_same(data.requester.id, requester)
+            for stream_id, data in told
+        ):
+            return True
+        wanted = {
+            str(data.linked_id)
+            for _, data in told
+            if isinstance(data, TicketLinked) and data.relation == "merged_in"
+        } - known
+    return False
 
 
 def _unknown(ticket_id: str, at: datetime) -> NotFoundError:

@@ -1,0 +1,114 @@
+"""Who reported a ticket that was merged away is heard, and sees where the work goes on."""
+
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support.inprocess import InProcessDesk, in_process_desk
+
+from shared.http.auth import Role
+
+
+@pytest.fixture
+async def desk(
+    make_database: Callable[[str], str], tmp_path: Path
+) -> AsyncGenerator[InProcessDesk]:
+    services = ("intake", "routing", "sla")
+    async with in_process_desk(make_database, tmp_path, services=services) as running:
+        yield running
+
+
+async def send(
+    desk: InProcessDesk, who: str, method: str, path: str, body: Any = None
+) -> httpx.Response:
+    service, _, rest = path.partition("/")
+    role = Role.AGENT if who == "bo" else Role.REQUESTER
+    headers = desk.bearer(who, role)
+    return await desk.clients[service].request(method, f"/{rest}", json=body, headers=headers)
+
+
+async def merged(desk: InProcessDesk) -> tuple[str, str, str]:
+    """Return a survivor of ann's, a ticket of eve's merged into it, and one of kim's into that."""
+    survivor = await desk.report(1, requester={"id": "ann"})
+    middle = await desk.report(2, requester={"id": "eve"})
+    first = await desk.report(3, requester={"id": "kim"})
+    for one, into in ((first, middle), (middle, survivor)):
+        answer = await send(desk, "bo", "POST", f"intake/tickets/{one}/merge", {"into": into})
+        assert answer.is_success, answer.text
+        await desk.settle()
+    return survivor, middle, first
+
+
+async def test_a_comment_on_a_merged_ticket_reaches_the_survivor_once(desk: InProcessDesk) -> None:
+    survivor, middle, first = await merged(desk)
+    body = {"text": "It now also loses mail."}
+    body["comment_id"] = "00000000-0000-4000-8000-000000000001"
+    for changed in (True, False):
+        answer = await send(desk, "kim", "POST", f"intake/tickets/{first}/comments", body)
+        assert answer.status_code == 201, answer.text
+        assert (answer.json()["id"], answer.json()["changed"]) == (survivor, changed)
+    await desk.settle()
+    for ticket, count in ((survivor, 1), (middle, 0), (first, 0)):
+        shown = await send(desk, "bo", "GET", f"intake/tickets/{ticket}/comments")
+        assert len(shown.json()["comments"]) == count
+    await desk.check()
+
+
+async def test_a_comment_made_before_the_merge_is_known_after_it(desk: InProcessDesk) -> None:
+    survivor = await desk.report(1, requester={"id": "ann"})
+    other = await desk.report(2, requester={"id": "eve"})
+    body = {"text": "Hello?", "comment_id": "00000000-0000-4000-8000-000000000001"}
+    path = f"intake/tickets/{other}/comments"
+    assert (await send(desk, "eve", "POST", path, body)).json()["changed"]
+    await send(desk, "bo", "POST", f"intake/tickets/{other}/merge", {"into": survivor})
+    again = (await send(desk, "eve", "POST", path, body)).json()
+    assert (again["id"], again["changed"]) == (other, False)
+
+
+async def test_who_reported_sees_where_it_goes_on_and_nobody_looks_back(
+    desk: InProcessDesk,
+) -> None:
+    survivor, middle, first = await merged(desk)
+    seen = {"ann": {survivor}, "eve": {survivor, middle}, "kim": {survivor, middle, first}}
+    for who in ("ann", "eve", "kim", "stranger"):
+        for ticket in (survivor, middle, first):
+            status = 200 if ticket in seen.get(who, ()) else 404
+            for path in ("intake/tickets/{}", "intake/tickets/{}/comments", "sla/tickets/{}"):
+                answer = await send(desk, who, "GET", path.format(ticket))
+                assert answer.status_code == status, (who, path)
+    [own] = (await send(desk, "kim", "GET", "intake/tickets")).json()["tickets"]
+    shown = (await send(desk, "kim", "GET", f"intake/tickets/{own['ticket_id']}")).json()
+    assert shown["links"] == [{"ticket_id": middle, "relation": "merged_into"}]
+
+
+async def test_to_see_a_ticket_is_not_to_act_on_it(desk: InProcessDesk) -> None:
+    survivor, middle, _ = await merged(desk)
+    cancel = {"reason": "not needed"}
+    path = f"intake/tickets/{survivor}/cancel"
+    assert (await send(desk, "kim", "POST", path, cancel)).status_code == 404
+    refused = await send(desk, "eve", "POST", f"intake/tickets/{middle}/cancel", cancel)
+    assert refused.status_code == 409
+    assert f"it goes on in ticket {survivor}" in refused.json()["detail"]
+
+
+async def test_a_mail_address_is_the_same_person_in_any_case(desk: InProcessDesk) -> None:
+    report = {"requester": {"id": "Pat@Example.org"}, "title": "Keyboard"}
+    headers = {"Idempotency-Key": "one"}
+    made = []
+    for subject in ("pat@example.org", "Pat@Example.org"):
+        sender = headers | desk.bearer(subject, Role.REQUESTER)
+        answer = await desk.clients["intake"].post("/tickets", json=report, headers=sender)
+        made.append((answer.status_code, answer.json()["ticket_id"]))
+    (first, ticket), (again, same) = made
+    assert (first, again, same) == (201, 200, ticket)
+    await desk.settle()
+    for who in ("pat@example.org", "PAT@EXAMPLE.ORG"):
+        for path in (f"intake/tickets/{ticket}", f"sla/tickets/{ticket}"):
+            assert (await send(desk, who, "GET", path)).status_code == 200
+        assert len((await send(desk, who, "GET", "intake/tickets")).json()["tickets"]) == 1
+        found = await send(desk, "bo", "GET", f"intake/tickets?requester={who}")
+        assert len(found.json()["tickets"]) == 1
+    opaque = await desk.report(7, requester={"id": "Ann"})
+    assert (await send(desk, "ann", "GET", f"intake/tickets/{opaque}")).status_code == 404
