@@ -16,7 +16,7 @@ from shared.contracts.intake import TicketCreated, TicketMerged, TicketResolved
 from shared.contracts.limits import require_within
 from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketEscalated
-from shared.errors import DeskError
+from shared.errors import DeskError, InvalidInputError
 from shared.ids import decision_id, reported_ticket_id
 from shared.journal.handler import State, read_states
 from shared.journal.journal import Draft
@@ -74,6 +74,9 @@ async def _decide(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
     wanted: dict[str, list[TicketCommand]] = {
         str(_ticket_id(inbound)): [] for inbound in batch.reports
     }
+    for inbound in batch.reports:
+        if inbound.report.split_from is not None:
+            wanted.setdefault(str(inbound.report.split_from), [])
     for event in batch.events:
         if link := _link_of(event):
             wanted.setdefault(str(link.ticket_id), []).append(link)
@@ -119,9 +122,20 @@ def _stands(told: Recorded | Inbound, unit: Unit, settings: IntakeSettings) -> b
 def _open(inbound: Inbound, number: int, streams: _Streams, settings: IntakeSettings) -> None:
     unit = streams.unit
     try:
+        _require_whole(inbound, streams)
         streams.decide(_accept(inbound, number, unit, settings), unit.now, _lineage(inbound))
     except DeskError as error:
         _park(inbound, error, unit)
+
+
+def _require_whole(inbound: Inbound, streams: _Streams) -> None:
+    """Raise InvalidInputError where a system splits off from what it did not report itself."""
+    whole = inbound.report.split_from
+    if whole is None:
+        return
+    created = streams.states[str(whole)].state.created
+    if created is None or not created.origin.startswith(f"{inbound.envelope.source}#"):
+        raise InvalidInputError(f"no ticket {whole}", field="/data/split_from")
 
 
 def _accept(inbound: Inbound, number: int, unit: Unit, settings: IntakeSettings) -> TicketCommand:

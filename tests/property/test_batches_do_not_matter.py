@@ -28,6 +28,7 @@ from shared.log.port import Record
 
 SEEDS = range(12)
 MONITOR = "/monitor"
+OTHER = "/other"
 
 
 def report(report_id: str, chance: Random, tickets: list[UUID]) -> Record:
@@ -42,7 +43,7 @@ def report(report_id: str, chance: Random, tickets: list[UUID]) -> Record:
     value = Envelope(
         specversion="1.0",
         id=report_id,
-        source=MONITOR,
+        source=chance.choice([MONITOR, MONITOR, OTHER]),
         type=TicketReported.TYPE,
         time=START,
         datacontenttype="application/json",
@@ -109,6 +110,11 @@ def told_to_intake(seed: int) -> list[Record]:
     return found
 
 
+def source(ticket: dict[str, Any]) -> str:
+    """Return who reported a ticket."""
+    return ticket["origin"].partition("#")[0]
+
+
 async def outcomes(desk: Reading, records: list[Record], seed: int) -> list[dict[str, list[Any]]]:
     cuts = [[[r] for r in records], [records], splits(records, Random(seed))]
     return [await desk.outcome(cut) for cut in cuts]
@@ -126,6 +132,16 @@ async def test_intake_decides_the_same(
             for other in others:
                 for name, found in one_by_one.items():
                     assert other[name] == found, f"seed {seed}: {name}"
+            made = {
+                data["ticket_id"]: data
+                for _, _, kind, _, data, *_ in one_by_one["journal"]
+                if kind == "ticket.created"
+            }
+            for data in made.values():
+                if data["split_from"] is not None:
+                    whole = made[data["split_from"]]
+                    assert source(whole) == source(data), "a part of a stranger's ticket"
+                    seen["parts"] += 1
             for _, _, kind, *_ in one_by_one["journal"]:
                 seen[kind] += 1
             for _, _, reason, _ in one_by_one["quarantine"]:
@@ -133,5 +149,5 @@ async def test_intake_decides_the_same(
             seen["told"] += len(one_by_one["deliveries"])
     least = dict.fromkeys(
         ["ticket.created", "ticket.linked", "InvalidInputError", "ReusedIdError", "told"], 20
-    )
+    ) | {"parts": 5}
     assert {name: seen[name] for name in least if seen[name] < least[name]} == {}, dict(seen)
