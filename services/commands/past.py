@@ -10,9 +10,9 @@ from services.sla.domain.facts import PLAIN, Peaks
 from services.sla.domain.history import Fact
 from services.sla.domain.inheritance import Bequest, bequest_of, passed_on
 from services.sla.domain.published import Publication, as_if_always, rules_of
+from services.sla.domain.reading import calendars_of
 from services.sla.domain.rulebook import PolicyVersion, Rulebook
 from services.sla.domain.rules import RulesWanted, require_sound
-from services.sla.domain.simulate import calendars_of
 from services.sla.domain.whatif import Row, facts_of_rows
 from shared.calendar import microseconds
 from shared.contracts.registry import decode_data, decode_event

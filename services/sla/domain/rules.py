@@ -20,8 +20,8 @@ from services.sla.domain.published import (
     rules_of,
     standing,
 )
+from services.sla.domain.reading import calendars_of
 from services.sla.domain.scenario import CalendarPart, PolicyPart
-from services.sla.domain.simulate import calendars_of
 from shared.calendar import ROUND_THE_CLOCK, microseconds
 from shared.contracts.base import KEY_PATTERN, EventData, Instant, Key, Ordinal
 from shared.contracts.limits import require_within

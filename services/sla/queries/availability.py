@@ -16,7 +16,7 @@ from services.sla.domain.availability import (
     reading,
 )
 from services.sla.domain.periods import Span
-from services.sla.domain.views import MaintenanceView, OutageView
+from services.sla.domain.service_views import MaintenanceView, OutageView
 from services.sla.queries.rules import decoded
 from shared.calendar import LATEST_US, WorkingCalendar, instant, microseconds
 from shared.contracts.sla import SlaCalendarPublished

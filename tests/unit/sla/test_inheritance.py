@@ -13,9 +13,9 @@ from services.sla.domain.clocks import caps_of
 from services.sla.domain.history import Fact, in_order
 from services.sla.domain.inheritance import Bequest, inherited, passed_on, told_heir
 from services.sla.domain.ledger import judge
+from services.sla.domain.reading import calendars_of, facts_of, policy_version
 from services.sla.domain.rulebook import Rulebook, rulebook
 from services.sla.domain.scenario import Scenario
-from services.sla.domain.simulate import calendars_of, facts_of, policy_version
 from shared.calendar import instant, microseconds
 from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaDueInherited

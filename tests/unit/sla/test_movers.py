@@ -8,9 +8,9 @@ from sla_oracle.differential import made
 
 from services.sla.domain.history import FactType, in_order, may_move
 from services.sla.domain.ledger import judge
+from services.sla.domain.reading import calendars_of, facts_of, policy_version
 from services.sla.domain.rulebook import Rulebook, rulebook
 from services.sla.domain.scenario import Scenario
-from services.sla.domain.simulate import calendars_of, facts_of, policy_version
 
 SEEDS = range(400)
 SOME = 10

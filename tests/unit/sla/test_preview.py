@@ -9,9 +9,9 @@ from support.scenarios import case, event, policy, target
 
 from services.sla.domain.history import in_order
 from services.sla.domain.preview import CLOCKS_MAX, ClockChange, RunningClocks, changes
+from services.sla.domain.reading import calendars_of, facts_of, policy_version
 from services.sla.domain.rulebook import Rulebook, rulebook
 from services.sla.domain.scenario import Scenario
-from services.sla.domain.simulate import calendars_of, facts_of, policy_version
 from shared.calendar import microseconds
 
 TEN = datetime(2025, 6, 2, 10, tzinfo=UTC)

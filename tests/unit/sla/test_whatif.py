@@ -16,10 +16,10 @@ from support.scenarios import case, event, target
 from services.commands.calibrate import calibrate
 from services.commands.whatif import Question, compare
 from services.sla.domain.history import in_order
+from services.sla.domain.reading import calendars_of, facts_of, policy_version
 from services.sla.domain.rulebook import rulebook
 from services.sla.domain.rules import RulesWanted
 from services.sla.domain.scenario import Scenario
-from services.sla.domain.simulate import calendars_of, facts_of, policy_version
 from services.sla.domain.survival import Calibration
 from services.sla.domain.whatif import (
     CHANGED_MAX,
