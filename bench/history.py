@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from services.reporting.domain.merkle import Tree, append, leaf
-from services.sla.domain.defaults import default_calendars
+from services.sla.domain.rules.defaults import default_calendars
 from shared.contracts.agreements import (
     AgreementPublished,
     AgreementSigned,

@@ -17,7 +17,7 @@ from bench.tables import tables_of
 from services.reporting.projections import READ_MODEL
 from services.reporting.queries import Measures, kpis
 from services.reporting.reactions import KpiRollups
-from services.sla.domain.defaults import default_calendars
+from services.sla.domain.rules.defaults import default_calendars
 from shared.postgres.pool import Pool
 
 _BUDGET_MS: Final = 200

@@ -15,7 +15,7 @@ import httpx
 import msgspec
 from rich.console import Console
 
-from services.sla.domain.defaults import default_policy
+from services.sla.domain.rules.defaults import default_policy
 from shared.errors import UnavailableError
 
 _DAY_SECONDS: Final = 8 * 3600

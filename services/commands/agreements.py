@@ -24,7 +24,7 @@ from services.commands.common import (
 )
 from services.commands.documents import read_document, refuse, shaped
 from services.commands.periods import period_name
-from services.sla.domain.currencies import told
+from services.sla.domain.agreements.currencies import told
 
 app = typer.Typer(help="Agreements: versions, signatures, remedies.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="The agreement's id.")]

@@ -5,18 +5,18 @@ from datetime import datetime
 from typing import Any, Final
 
 from services.commands.past import chunks, heritage, read_rules
-from services.sla.domain.facts import Peaks
-from services.sla.domain.history import Fact
-from services.sla.domain.inheritance import with_heritage
-from services.sla.domain.rules import RulesWanted
-from services.sla.domain.survival import (
+from services.sla.domain.clocks.facts import Peaks
+from services.sla.domain.clocks.history import Fact
+from services.sla.domain.clocks.inheritance import with_heritage
+from services.sla.domain.outlook.survival import (
     Calibration,
     Curves,
     calibration,
     lifetimes,
     predictions,
 )
-from services.sla.domain.whatif import facts_of_rows
+from services.sla.domain.outlook.whatif import facts_of_rows
+from services.sla.domain.rules.publishing import RulesWanted
 from shared.calendar import microseconds
 from shared.errors import InvalidInputError
 from shared.postgres.pool import open_reader

@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 
 from services.commands.common import err, out
-from services.sla.domain.rules import RulesWanted
+from services.sla.domain.rules.publishing import RulesWanted
 from shared.faults import Given, from_msgspec
 
 T = TypeVar("T")

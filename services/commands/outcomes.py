@@ -24,9 +24,9 @@ from services.commands.common import (
     table,
 )
 from services.commands.documents import read_rules, wide
-from services.sla.domain.rules import RulesWanted
-from services.sla.domain.survival import Calibration
-from services.sla.domain.whatif import Comparison
+from services.sla.domain.outlook.survival import Calibration
+from services.sla.domain.outlook.whatif import Comparison
+from services.sla.domain.rules.publishing import RulesWanted
 
 T = TypeVar("T")
 _DASH: Final = "-"

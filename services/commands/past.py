@@ -6,14 +6,14 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from services.sla.domain.facts import PLAIN, Peaks
-from services.sla.domain.history import Fact
-from services.sla.domain.inheritance import Bequest, bequest_of, passed_on
-from services.sla.domain.published import Publication, as_if_always, rules_of
-from services.sla.domain.reading import calendars_of
-from services.sla.domain.rulebook import PolicyVersion, Rulebook
-from services.sla.domain.rules import RulesWanted, require_sound
-from services.sla.domain.whatif import Row, facts_of_rows
+from services.sla.domain.clocks.facts import PLAIN, Peaks
+from services.sla.domain.clocks.history import Fact
+from services.sla.domain.clocks.inheritance import Bequest, bequest_of, passed_on
+from services.sla.domain.clocks.rulebook import PolicyVersion, Rulebook
+from services.sla.domain.files.reading import calendars_of
+from services.sla.domain.outlook.whatif import Row, facts_of_rows
+from services.sla.domain.rules.published import Publication, as_if_always, rules_of
+from services.sla.domain.rules.publishing import RulesWanted, require_sound
 from shared.calendar import microseconds
 from shared.contracts.registry import decode_data, decode_event
 from shared.errors import InvalidInputError

@@ -3,7 +3,7 @@
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
-from services.sla.domain.periods import PERIODS, By, Span, period_at
+from services.sla.domain.services.periods import PERIODS, By, Span, period_at
 
 _MONTHS_A_QUARTER = 3
 

@@ -26,7 +26,7 @@ from services.commands.common import (
     table,
 )
 from services.commands.documents import line, read_rules, wide
-from services.sla.domain.rules import RulesWanted
+from services.sla.domain.rules.publishing import RulesWanted
 
 File = Annotated[Path, typer.Argument(help="Calendars and policies, JSON or YAML; - reads stdin.")]
 Ticket = Annotated[UUID, typer.Argument(help="The ticket's id.")]

@@ -21,9 +21,9 @@ from services.commands.documents import (
     shaped,
     wide,
 )
-from services.sla.domain.expectations import differences
-from services.sla.domain.scenario import ClockPart, Computed, Scenario, Verdict
-from services.sla.domain.simulate import run
+from services.sla.domain.files.scenario import ClockPart, Computed, Scenario, Verdict
+from services.sla.domain.scenarios.expectations import differences
+from services.sla.domain.scenarios.simulate import run
 from shared.errors import InvalidInputError
 
 app = typer.Typer(help="Promises: try, check, publish; availability.", no_args_is_help=True)

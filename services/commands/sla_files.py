@@ -18,12 +18,12 @@ from services.commands.documents import (
     shaped,
     with_calendar,
 )
-from services.imports.calendars import country_days
-from services.imports.ics import disruptions
-from services.sla.domain.calendar_draft import Draft, as_yaml, draw, read_hours, read_years
-from services.sla.domain.lint import Finding, lint
-from services.sla.domain.rules import PolicyWanted, parts_of
-from services.sla.domain.scenario import CalendarPart, Part, PolicyPart, Scenario
+from services.sla.domain.calendars.countries import country_days
+from services.sla.domain.calendars.draft import Draft, as_yaml, draw, read_hours, read_years
+from services.sla.domain.calendars.ics import disruptions
+from services.sla.domain.files.scenario import CalendarPart, Part, PolicyPart, Scenario
+from services.sla.domain.lint.linter import Finding, lint
+from services.sla.domain.rules.publishing import PolicyWanted, parts_of
 from shared.errors import InvalidInputError
 from shared.working_hours import WEEKDAYS, read_zone
 

@@ -12,12 +12,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from services.commands.past import BEYOND, Connection, chunks, heritage, read_rules
-from services.sla.domain.agreements import Agreement, Versions, evolve
-from services.sla.domain.credits import Count, Credits, Ticket
-from services.sla.domain.history import last_value
-from services.sla.domain.inheritance import with_heritage
-from services.sla.domain.rules import RulesWanted
-from services.sla.domain.whatif import (
+from services.sla.domain.agreements.credits import Count, Credits, Ticket
+from services.sla.domain.agreements.versions import Agreement, Versions, evolve
+from services.sla.domain.clocks.history import last_value
+from services.sla.domain.clocks.inheritance import with_heritage
+from services.sla.domain.outlook.whatif import (
     Comparison,
     Judged,
     Row,
@@ -28,6 +27,7 @@ from services.sla.domain.whatif import (
     idle_types,
     judged,
 )
+from services.sla.domain.rules.publishing import RulesWanted
 from shared.calendar import microseconds
 from shared.contracts.registry import decode_event
 from shared.postgres.pool import open_reader

@@ -6,18 +6,17 @@ from typing import Any, Final
 
 import msgspec
 
-from services.sla.domain import agreements, availability
-from services.sla.domain.agreements import Agreement, Due, Publish, Review, Sign
-from services.sla.domain.attainment import Asked
-from services.sla.domain.availability import Newest, Record
-from services.sla.domain.defaults import default_calendars, default_policy
-from services.sla.domain.differences import Differs, differing
-from services.sla.domain.facts import PEAKS
-from services.sla.domain.findings import Finding
-from services.sla.domain.preview import RunningClocks, changes
-from services.sla.domain.published import Publication, rules_of
-from services.sla.domain.remedies import Figures, attained, available, remedy
-from services.sla.domain.rules import (
+from services.sla.domain.agreements import versions as agreements
+from services.sla.domain.agreements.remedies import Figures, attained, available, remedy
+from services.sla.domain.agreements.versions import Agreement, Due, Publish, Review, Sign
+from services.sla.domain.clocks.attainment import Asked
+from services.sla.domain.clocks.facts import PEAKS
+from services.sla.domain.lint.findings import Finding
+from services.sla.domain.outlook.preview import RunningClocks, changes
+from services.sla.domain.rules.defaults import default_calendars, default_policy
+from services.sla.domain.rules.differences import Differs, differing
+from services.sla.domain.rules.published import Publication, rules_of
+from services.sla.domain.rules.publishing import (
     PublishRule,
     RuleEvent,
     RulesWanted,
@@ -27,6 +26,8 @@ from services.sla.domain.rules import (
     plan,
     replaced,
 )
+from services.sla.domain.services import availability
+from services.sla.domain.services.availability import Newest, Record
 from services.sla.queries import (
     open_tickets,
     published_calendars,

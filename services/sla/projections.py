@@ -5,7 +5,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from services.sla.domain.facts import message_of
+from services.sla.domain.clocks.facts import message_of
 from services.sla.tables import (
     KEYS,
     TABLES,

@@ -10,15 +10,21 @@ from uuid import UUID
 import structlog
 
 from services.sla import queries
-from services.sla.domain import publication
-from services.sla.domain.clocks import Clock
-from services.sla.domain.facts import Peaks, facts_of
-from services.sla.domain.history import Fact, in_order, may_move
-from services.sla.domain.inheritance import Bequest, bequests, due_times, inherited, told_heir
-from services.sla.domain.ledger import Judgement, Ledger, WithoutDeadline, judge_each
-from services.sla.domain.publication import Knowledge, Said, learn
-from services.sla.domain.published import Rules
-from services.sla.domain.voice import event_of, hear
+from services.sla.domain.announcements import announcement
+from services.sla.domain.announcements.announcement import Knowledge, Said, learn
+from services.sla.domain.announcements.events import event_of, hear
+from services.sla.domain.clocks.clock import Clock
+from services.sla.domain.clocks.facts import Peaks, facts_of
+from services.sla.domain.clocks.history import Fact, in_order, may_move
+from services.sla.domain.clocks.inheritance import (
+    Bequest,
+    bequests,
+    due_times,
+    inherited,
+    told_heir,
+)
+from services.sla.domain.clocks.ledger import Judgement, Ledger, WithoutDeadline, judge_each
+from services.sla.domain.rules.published import Rules
 from services.sla.handlers import Agreements
 from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.base import EventData, TicketData
@@ -291,10 +297,10 @@ def _last_told(events: Sequence[Recorded]) -> Recorded:
 
 def _say(ledger: Ledger, knowledge: Knowledge, at_us: int, fired_us: int) -> list[Said]:
     """Return what timers have to say, then the news; and learn both."""
-    timed = publication.due(ledger, knowledge, fired_us)
+    timed = announcement.due(ledger, knowledge, fired_us)
     for one in timed:
         learn(knowledge, one)
-    said = publication.news(ledger, knowledge, at_us, fired_us)
+    said = announcement.news(ledger, knowledge, at_us, fired_us)
     for one in said:
         learn(knowledge, one)
     return [*timed, *said]
@@ -306,7 +312,7 @@ def _timers(ticket_id: str, ledger: Ledger, knowledge: Knowledge) -> Iterator[Ti
     What a pause postpones has no instant until the clock resumes.
     """
     for clock in ledger:
-        key = publication.key_of(clock)
+        key = announcement.key_of(clock)
         told = knowledge.get(key)
         name = f"{clock.target}:{clock.cycle}.{clock.generation}"
         rules = clock.definition.target.warn

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from services.sla.domain.attainment import Dimension
+from services.sla.domain.clocks.attainment import Dimension
 from shared.contracts.availability import (
     AvailabilityPromised,
     MaintenanceScheduled,

@@ -31,6 +31,7 @@ ROOMS = {
     "wiring",
 }
 """A room is a module, or a package with a module per subject once one file is too small for it."""
+DOMAIN_MODULES_MAX = 12
 FILE_LINES_MAX = 400
 TEST_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
@@ -51,6 +52,15 @@ def test_a_service_has_no_room_the_others_do_not_know(service: str) -> None:
     found = {path.name.removesuffix(".py") for path in paths} - {"__pycache__"}
     assert found <= ROOMS
     assert {"README.md", "access", "domain", "tables", "projections", "wiring", "api"} <= found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_domain_of_many_modules_is_grouped_in_folders(service: str) -> None:
+    """That the folders' imports form no circle is a contract of import-linter."""
+    domain = ROOT / "services" / service / "domain"
+    for folder in {path.parent for path in domain.rglob("*.py")}:
+        modules = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(modules) <= DOMAIN_MODULES_MAX, folder
 
 
 @pytest.mark.parametrize("path", list(sources("services", "shared")), ids=str)

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from support.attainment_scan import scanned
 
-from services.sla.domain.attainment import Asked, Dimension
+from services.sla.domain.clocks.attainment import Asked, Dimension
 from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
 from services.sla.queries import read_attainment
 from shared.postgres.migrate import migrate

@@ -12,7 +12,7 @@ from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import clocks, journal, promise, publish
 
 from services.commands.whatif import Question, compare
-from services.sla.domain.rules import RulesWanted
+from services.sla.domain.rules.publishing import RulesWanted
 
 HOUR = 3600
 UNKNOWN = "00000000-0000-4000-8000-000000000001"

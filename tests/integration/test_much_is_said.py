@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from support.histories import START, created
 
-from services.sla.domain.defaults import default_policy
-from services.sla.domain.facts import facts_of
-from services.sla.domain.history import in_order
-from services.sla.domain.ledger import judge
-from services.sla.domain.rulebook import PolicyVersion, Rulebook, rulebook
+from services.sla.domain.clocks.facts import facts_of
+from services.sla.domain.clocks.history import in_order
+from services.sla.domain.clocks.ledger import judge
+from services.sla.domain.clocks.rulebook import PolicyVersion, Rulebook, rulebook
+from services.sla.domain.rules.defaults import default_policy
 from services.sla.projections import READ_MODEL
 from services.sla.queries import histories
 from shared.calendar import ROUND_THE_CLOCK, WorkingCalendar, microseconds

@@ -14,9 +14,9 @@ import pytest
 from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import clocks, learn_late, promise, publish, told
 
-from services.sla.domain.expectations import differences
-from services.sla.domain.scenario import Scenario
-from services.sla.domain.simulate import run
+from services.sla.domain.files.scenario import Scenario
+from services.sla.domain.scenarios.expectations import differences
+from services.sla.domain.scenarios.simulate import run
 from shared.http.auth import Role
 
 HOUR = 3600

@@ -9,7 +9,7 @@ import pytest
 from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import learn_late, promise, publish, told
 
-from services.sla.domain.survival import SAMPLE_MIN
+from services.sla.domain.outlook.survival import SAMPLE_MIN
 
 HOUR = 3600
 

@@ -20,7 +20,7 @@ from services.reporting.domain.tally import TicketRow
 from services.reporting.projections import READ_MODEL
 from services.reporting.queries import Measures, kpis, read_hours, read_tickets
 from services.reporting.reactions import KpiRollups
-from services.sla.domain.defaults import OFFICE, default_calendars
+from services.sla.domain.rules.defaults import OFFICE, default_calendars
 from shared.contracts.registry import TOPICS
 from shared.log.embedded import EmbeddedLog
 from shared.log.port import Outgoing

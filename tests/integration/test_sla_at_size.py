@@ -12,7 +12,7 @@ import pytest
 from support.attainment_scan import scanned
 from support.plans import rows_looked_at
 
-from services.sla.domain.attainment import Asked
+from services.sla.domain.clocks.attainment import Asked
 from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
 from services.sla.queries import clocks, read_attainment
 from shared.postgres.migrate import migrate

@@ -9,7 +9,7 @@ from support.sla_desk import SoakDesk, outgoing, soak_desk
 from support.sla_lives import DAY_US, HOUR_US, Life, Lives
 from support.sla_soak import START_US, Size, soak
 
-from services.sla.domain.rules import PolicyWanted, RulesWanted
+from services.sla.domain.rules.publishing import PolicyWanted, RulesWanted
 from shared.calendar import instant
 from shared.contracts.promises import Goal, Target
 from shared.contracts.sla import SlaPolicyPublished

@@ -13,7 +13,7 @@ from support.sla_desk import SoakDesk, soak_desk
 from support.sla_soak import START_US, Size, soak
 
 from services.sla import reactions
-from services.sla.domain.rules import PolicyWanted, RulesWanted
+from services.sla.domain.rules.publishing import PolicyWanted, RulesWanted
 from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.promises import Goal, Target
 from shared.log.port import Outgoing

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from services.sla.domain.scenario import Scenario
-from services.sla.domain.simulate import run
+from services.sla.domain.files.scenario import Scenario
+from services.sla.domain.scenarios.simulate import run
 from shared.errors import InvalidInputError
 
 from . import actual

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from services.sla.domain.attainment import Asked, Dimension
+from services.sla.domain.clocks.attainment import Asked, Dimension
 from shared.postgres.pool import Connection
 
 COLUMNS: dict[Dimension, str] = {

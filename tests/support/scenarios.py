@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from services.sla.domain.scenario import Computed, Scenario
-from services.sla.domain.simulate import run
+from services.sla.domain.files.scenario import Computed, Scenario
+from services.sla.domain.scenarios.simulate import run
 
 DAY = "2025-06-02"
 OFFICE = {

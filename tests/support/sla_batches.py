@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
-from services.sla.domain.rules import PolicyWanted, RulesWanted
-from services.sla.domain.voice import hear
+from services.sla.domain.announcements.events import hear
+from services.sla.domain.rules.publishing import PolicyWanted, RulesWanted
 from shared.calendar import SECOND_US, instant
 from shared.contracts.base import EventData, TicketData
 from shared.contracts.envelope import Lineage

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.sla.domain.history import Fact, FactType
+from services.sla.domain.clocks.history import Fact, FactType
 from shared.calendar import SECOND_US, instant
 from shared.contracts.base import EventData
 from shared.contracts.intake import (

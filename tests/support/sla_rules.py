@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
-from services.sla.domain.rulebook import PolicyVersion, Rulebook, calendar_version, rulebook
-from services.sla.domain.rules import PolicyWanted, RulesWanted
-from services.sla.domain.scenario import CalendarPart
+from services.sla.domain.clocks.rulebook import PolicyVersion, Rulebook, calendar_version, rulebook
+from services.sla.domain.files.scenario import CalendarPart
+from services.sla.domain.rules.defaults import OFFICE, default_calendars, default_policy
+from services.sla.domain.rules.publishing import PolicyWanted, RulesWanted
 from shared.calendar import ROUND_THE_CLOCK, WorkingCalendar, instant, microseconds, round_the_clock
 from shared.contracts.promises import Condition, Goal, Target, WarnRule
 from shared.contracts.sla import SlaCalendarPublished, SlaPolicyPublished

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from services.sla.domain.clocks import Clock
-from services.sla.domain.history import Fact, in_order
-from services.sla.domain.inheritance import due_times
-from services.sla.domain.ledger import Ledger, judge
-from services.sla.domain.publication import ClockKey, due, key_of, news
-from services.sla.domain.voice import hear
+from services.sla.domain.announcements.announcement import ClockKey, due, key_of, news
+from services.sla.domain.announcements.events import hear
+from services.sla.domain.clocks.clock import Clock
+from services.sla.domain.clocks.history import Fact, in_order
+from services.sla.domain.clocks.inheritance import due_times
+from services.sla.domain.clocks.ledger import Ledger, judge
 from services.sla.projections import READ_MODEL
 from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.registry import Recorded, decode_record

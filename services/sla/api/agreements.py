@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from services.sla import queries, schemas
 from services.sla.api.asking import Limit
-from services.sla.domain.agreement_views import agreement_view
-from services.sla.domain.agreements import Agreement, Versions
+from services.sla.domain.agreements.versions import Agreement, Versions
+from services.sla.domain.agreements.views import agreement_view
 from services.sla.handlers import Agreements, no_agreement
 from services.sla.tables import AGREEMENTS
 from shared.calendar import microseconds

@@ -9,12 +9,12 @@ from msgspec.structs import asdict
 
 from services.sla import queries, schemas
 from services.sla.api.asking import At
-from services.sla.domain.attainment import Asked
-from services.sla.domain.clock_views import AtRiskAsked, promised_clocks
-from services.sla.domain.explain import Readings, explain, readings
-from services.sla.domain.export import scenario_of
-from services.sla.domain.periods import known_us
-from services.sla.domain.published import Rules
+from services.sla.domain.clocks.attainment import Asked
+from services.sla.domain.clocks.explain import Readings, explain, readings
+from services.sla.domain.clocks.views import AtRiskAsked, promised_clocks
+from services.sla.domain.rules.published import Rules
+from services.sla.domain.scenarios.export import scenario_of
+from services.sla.domain.services.periods import known_us
 from shared.calendar import instant, microseconds
 from shared.contracts.base import Priority
 from shared.errors import InvalidInputError

@@ -5,10 +5,16 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from services.sla import queries, schemas
-from services.sla.domain.defaults import OFFICE, default_calendars, default_policy
-from services.sla.domain.published import Publication, versions_of, with_states
-from services.sla.domain.rules import PolicyWanted, RuleEvent, RulesWanted, alone, of_one_rule
-from services.sla.domain.scenario import CalendarPart
+from services.sla.domain.files.scenario import CalendarPart
+from services.sla.domain.rules.defaults import OFFICE, default_calendars, default_policy
+from services.sla.domain.rules.published import Publication, versions_of, with_states
+from services.sla.domain.rules.publishing import (
+    PolicyWanted,
+    RuleEvent,
+    RulesWanted,
+    alone,
+    of_one_rule,
+)
 from services.sla.handlers import Rulebook
 from shared.calendar import ROUND_THE_CLOCK, microseconds
 from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished

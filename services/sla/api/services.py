@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from services.sla import queries, schemas
 from services.sla.api.asking import Limit
-from services.sla.domain.availability import Question
-from services.sla.domain.periods import YEAR_US, By, span_asked
+from services.sla.domain.services.availability import Question
+from services.sla.domain.services.periods import YEAR_US, By, span_asked
 from services.sla.handlers import ServiceRecords
 from services.sla.tables import DOCUMENTS
 from shared.calendar import instant, microseconds

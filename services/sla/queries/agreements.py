@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 
-from services.sla.domain.agreement_views import versions_of
-from services.sla.domain.agreements import Versions
+from services.sla.domain.agreements.versions import Versions
+from services.sla.domain.agreements.views import versions_of
 from shared.postgres.pool import Pool
 
 

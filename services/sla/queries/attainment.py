@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from services.sla.domain.attainment import Asked, Attainment
+from services.sla.domain.clocks.attainment import Asked, Attainment
 from services.sla.tables import DIMENSIONS, KEYS, VERDICTS_WITHIN
 from shared.buckets import HOUR_US, Broken, Span, ranges_us
 from shared.calendar import instant, microseconds

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from services.sla.domain.availability import (
+from services.sla.domain.services.availability import (
     Outage,
     Promise,
     Question,
@@ -15,8 +15,8 @@ from services.sla.domain.availability import (
     joined,
     reading,
 )
-from services.sla.domain.periods import Span
-from services.sla.domain.service_views import MaintenanceView, OutageView
+from services.sla.domain.services.periods import Span
+from services.sla.domain.services.views import MaintenanceView, OutageView
 from services.sla.queries.rules import decoded
 from shared.calendar import LATEST_US, WorkingCalendar, instant, microseconds
 from shared.contracts.sla import SlaCalendarPublished

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from services.sla.domain.clock_views import AtRiskAsked, ClockView
-from services.sla.domain.explain import ClockReading
-from services.sla.domain.facts import Peaks, facts_of
-from services.sla.domain.history import Fact, in_order, last_value
-from services.sla.domain.published import Rules
-from services.sla.domain.survival import AtRisk, Curves, Lifetime, at_risk, lifetimes
-from services.sla.domain.voice import hear
+from services.sla.domain.announcements.events import hear
+from services.sla.domain.clocks.explain import ClockReading
+from services.sla.domain.clocks.facts import Peaks, facts_of
+from services.sla.domain.clocks.history import Fact, in_order, last_value
+from services.sla.domain.clocks.views import AtRiskAsked, ClockView
+from services.sla.domain.outlook.survival import AtRisk, Curves, Lifetime, at_risk, lifetimes
+from services.sla.domain.rules.published import Rules
 from shared.calendar import SECOND_US, microseconds
 from shared.contracts.intake import TicketCreated, TicketLinked
 from shared.contracts.registry import decode_shared

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, get_args
 
 import asyncpg
 
-from services.sla.domain.rulebook import MESSAGES, Rulebook
+from services.sla.domain.clocks.rulebook import MESSAGES, Rulebook
 from shared.contracts.registry import Recorded, decode_shared, history_order
 from shared.contracts.sla import ClockEvent
 from shared.postgres.pool import Connection

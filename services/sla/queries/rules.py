@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 
-from services.sla.domain.defaults import STANDARD_POLICY
-from services.sla.domain.facts import PEAKS
-from services.sla.domain.published import Publication, Rules, calendar_names, rules_of
+from services.sla.domain.clocks.facts import PEAKS
+from services.sla.domain.rules.defaults import STANDARD_POLICY
+from services.sla.domain.rules.published import Publication, Rules, calendar_names, rules_of
 from shared.calendar import microseconds
 from shared.contracts.registry import decode_event
 from shared.journal.journal import Journal

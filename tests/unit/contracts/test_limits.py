@@ -10,7 +10,7 @@ from msgspec import Meta, inspect
 from support.largest import CONTROL, UnboundedError, bound, largest, limits, size
 
 from services.host import ROOMS
-from services.sla.domain.scenario import CalendarPart
+from services.sla.domain.files.scenario import CalendarPart
 from shared.contracts.base import INTEGER_MAX, EventData, at_most
 from shared.contracts.envelope import Envelope, Lineage, encode_event
 from shared.contracts.intake import TicketReported

@@ -17,7 +17,7 @@ import services.intake.schemas
 import services.knowledge.schemas
 import services.routing.schemas
 import services.sla.schemas
-from services.sla.domain.rules import RulesWanted
+from services.sla.domain.rules.publishing import RulesWanted
 from shared.contracts.agreements import Day
 from shared.contracts.base import Instant, Key
 from shared.contracts.envelope import Envelope, dataschema_of

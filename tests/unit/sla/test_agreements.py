@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from services.sla.domain.agreements import (
+from services.sla.domain.agreements.currencies import told
+from services.sla.domain.agreements.versions import (
     Agreement,
     Publish,
     Review,
@@ -22,7 +23,6 @@ from services.sla.domain.agreements import (
     require_sound,
     signing_instant,
 )
-from services.sla.domain.currencies import told
 from shared.calendar import instant, microseconds
 from shared.contracts.agreements import (
     AgreementPublished,

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from services.sla.domain.availability import (
+from services.sla.domain.services.availability import (
     Availability,
     Outage,
     Promise,
@@ -23,7 +23,7 @@ from services.sla.domain.availability import (
     require_sound,
     service_time,
 )
-from services.sla.domain.periods import Span, period_at, periods_in, span_asked
+from services.sla.domain.services.periods import Span, period_at, periods_in, span_asked
 from shared.calendar import WorkingCalendar, instant, microseconds, round_the_clock
 from shared.contracts.availability import (
     AvailabilityPromised,

@@ -11,7 +11,7 @@ from support.scenarios import case, event, policy, target
 from typer.testing import CliRunner
 
 from services.cli import app
-from services.sla.domain.calendar_draft import read_hours, read_years
+from services.sla.domain.calendars.draft import read_hours, read_years
 from shared.errors import InvalidInputError
 
 USUAL = [["09:00", "18:00"]]

@@ -8,7 +8,7 @@ import yaml
 from typer.testing import CliRunner
 
 from services.cli import app
-from services.imports.work_marks import mark_of
+from services.sla.domain.calendars.work_marks import mark_of
 
 REPORTED = Path(__file__).parents[4] / "shared/data/reported-faults"
 USUAL = [["09:00", "18:00"]]

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from support.scenarios import case, event, target
 
-from services.sla.domain.clocks import caps_of
-from services.sla.domain.history import Fact, in_order
-from services.sla.domain.inheritance import Bequest, inherited, passed_on, told_heir
-from services.sla.domain.ledger import judge
-from services.sla.domain.reading import calendars_of, facts_of, policy_version
-from services.sla.domain.rulebook import Rulebook, rulebook
-from services.sla.domain.scenario import Scenario
+from services.sla.domain.clocks.clock import caps_of
+from services.sla.domain.clocks.history import Fact, in_order
+from services.sla.domain.clocks.inheritance import Bequest, inherited, passed_on, told_heir
+from services.sla.domain.clocks.ledger import judge
+from services.sla.domain.clocks.rulebook import Rulebook, rulebook
+from services.sla.domain.files.reading import calendars_of, facts_of, policy_version
+from services.sla.domain.files.scenario import Scenario
 from shared.calendar import instant, microseconds
 from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaDueInherited

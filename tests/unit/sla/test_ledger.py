@@ -4,11 +4,11 @@ import msgspec
 import pytest
 from support.scenarios import at, case, event, outcome, policy, target, told
 
-from services.sla.domain.history import in_order
-from services.sla.domain.reading import calendars_of, facts_of, policy_version
-from services.sla.domain.rulebook import rulebook
-from services.sla.domain.scenario import Scenario
-from services.sla.domain.simulate import published
+from services.sla.domain.clocks.history import in_order
+from services.sla.domain.clocks.rulebook import rulebook
+from services.sla.domain.files.reading import calendars_of, facts_of, policy_version
+from services.sla.domain.files.scenario import Scenario
+from services.sla.domain.scenarios.simulate import published
 from shared.calendar import NoWorkingTimeError, instant, microseconds
 
 CREATED = event("09:00", "created", priority="P3")

@@ -12,10 +12,10 @@ from support.scenarios import OFFICE, case, event, policy, target
 from typer.testing import CliRunner
 
 from services.cli import app
-from services.sla.domain.defaults import default_calendars, default_policy
-from services.sla.domain.findings import Code
-from services.sla.domain.lint import lint
-from services.sla.domain.scenario import CalendarPart, PolicyPart
+from services.sla.domain.files.scenario import CalendarPart, PolicyPart
+from services.sla.domain.lint.findings import Code
+from services.sla.domain.lint.linter import lint
+from services.sla.domain.rules.defaults import default_calendars, default_policy
 
 WORKED = Path(__file__).parents[4] / "shared" / "data" / "sla-scenarios.json"
 CALENDAR, TARGET = "/calendars/0", "/policies/0/targets/0"

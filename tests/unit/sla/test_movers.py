@@ -6,11 +6,11 @@ from typing import get_args
 import msgspec
 from sla_oracle.differential import made
 
-from services.sla.domain.history import FactType, in_order, may_move
-from services.sla.domain.ledger import judge
-from services.sla.domain.reading import calendars_of, facts_of, policy_version
-from services.sla.domain.rulebook import Rulebook, rulebook
-from services.sla.domain.scenario import Scenario
+from services.sla.domain.clocks.history import FactType, in_order, may_move
+from services.sla.domain.clocks.ledger import judge
+from services.sla.domain.clocks.rulebook import Rulebook, rulebook
+from services.sla.domain.files.reading import calendars_of, facts_of, policy_version
+from services.sla.domain.files.scenario import Scenario
 
 SEEDS = range(400)
 SOME = 10

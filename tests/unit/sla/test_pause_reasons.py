@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from services.sla.domain.history import Moment
-from services.sla.domain.rulebook import Conditions
+from services.sla.domain.clocks.history import Moment
+from services.sla.domain.clocks.rulebook import Conditions
 from shared.contracts.base import Key
 
 

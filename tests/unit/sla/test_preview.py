@@ -7,11 +7,11 @@ import msgspec
 import pytest
 from support.scenarios import case, event, policy, target
 
-from services.sla.domain.history import in_order
-from services.sla.domain.preview import CLOCKS_MAX, ClockChange, RunningClocks, changes
-from services.sla.domain.reading import calendars_of, facts_of, policy_version
-from services.sla.domain.rulebook import Rulebook, rulebook
-from services.sla.domain.scenario import Scenario
+from services.sla.domain.clocks.history import in_order
+from services.sla.domain.clocks.rulebook import Rulebook, rulebook
+from services.sla.domain.files.reading import calendars_of, facts_of, policy_version
+from services.sla.domain.files.scenario import Scenario
+from services.sla.domain.outlook.preview import CLOCKS_MAX, ClockChange, RunningClocks, changes
 from shared.calendar import microseconds
 
 TEN = datetime(2025, 6, 2, 10, tzinfo=UTC)

@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 from msgspec import inspect
 from support.largest import bound, largest
 
-from services.sla.domain.attainment import Attainment
-from services.sla.domain.availability import Outage, ServiceTime, failures_of, measure
-from services.sla.domain.periods import Span, period_at
-from services.sla.domain.remedies import Figures, Reviewed, attained, available, remedy, rounded
+from services.sla.domain.agreements.remedies import (
+    Figures,
+    Reviewed,
+    attained,
+    available,
+    remedy,
+    rounded,
+)
+from services.sla.domain.clocks.attainment import Attainment
+from services.sla.domain.services.availability import Outage, ServiceTime, failures_of, measure
+from services.sla.domain.services.periods import Span, period_at
 from shared.calendar import microseconds, round_the_clock
 from shared.contracts.agreements import (
     AgreementPublished,

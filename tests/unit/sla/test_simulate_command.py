@@ -10,9 +10,9 @@ from support.scenarios import case, event, target
 from typer.testing import CliRunner
 
 from services.cli import app
-from services.sla.domain.expectations import differences
-from services.sla.domain.scenario import Scenario
-from services.sla.domain.simulate import run
+from services.sla.domain.files.scenario import Scenario
+from services.sla.domain.scenarios.expectations import differences
+from services.sla.domain.scenarios.simulate import run
 
 WORKED = Path(__file__).parents[4] / "shared" / "data" / "sla-scenarios.json"
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"

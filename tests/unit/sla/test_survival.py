@@ -2,7 +2,14 @@
 
 import pytest
 
-from services.sla.domain.survival import SAMPLE_MIN, SEEN_MIN, Curve, Curves, Lifetime, calibration
+from services.sla.domain.outlook.survival import (
+    SAMPLE_MIN,
+    SEEN_MIN,
+    Curve,
+    Curves,
+    Lifetime,
+    calibration,
+)
 
 
 def test_a_curve_falls_by_what_ended_among_what_still_ran() -> None:

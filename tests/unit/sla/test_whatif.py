@@ -15,13 +15,12 @@ from support.scenarios import case, event, target
 
 from services.commands.calibrate import calibrate
 from services.commands.whatif import Question, compare
-from services.sla.domain.history import in_order
-from services.sla.domain.reading import calendars_of, facts_of, policy_version
-from services.sla.domain.rulebook import rulebook
-from services.sla.domain.rules import RulesWanted
-from services.sla.domain.scenario import Scenario
-from services.sla.domain.survival import Calibration
-from services.sla.domain.whatif import (
+from services.sla.domain.clocks.history import in_order
+from services.sla.domain.clocks.rulebook import rulebook
+from services.sla.domain.files.reading import calendars_of, facts_of, policy_version
+from services.sla.domain.files.scenario import Scenario
+from services.sla.domain.outlook.survival import Calibration
+from services.sla.domain.outlook.whatif import (
     CHANGED_MAX,
     Changed,
     Comparison,
@@ -31,6 +30,7 @@ from services.sla.domain.whatif import (
     idle_types,
     judged,
 )
+from services.sla.domain.rules.publishing import RulesWanted
 from shared.calendar import microseconds
 from shared.clock import SystemClock
 from shared.errors import InvalidInputError

@@ -1,0 +1,1 @@
+"""Agreements, who signed them, and what is due for a period."""

@@ -1,0 +1,1 @@
+"""What is published about clocks: the ledger against what was published before."""

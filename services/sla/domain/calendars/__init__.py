@@ -1,0 +1,1 @@
+"""Calendars put together: weekly hours, public holidays, iCalendar files."""

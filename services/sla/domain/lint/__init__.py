@@ -1,0 +1,1 @@
+"""What is wrong with calendars and policies, seen before any ticket feels it."""

@@ -1,0 +1,1 @@
+"""Rules in their versions: what is published, and what a new set adds to it."""

@@ -1,0 +1,1 @@
+"""How available services were, by the periods of a time zone."""
