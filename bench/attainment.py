@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from bench.figures import Figure, rate
 from bench.tables import tables_of
+from services.sla.chores import add_up_verdicts, count_verdicts
 from services.sla.domain.clocks.attainment import Asked
-from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
+from services.sla.projections import READ_MODEL
 from services.sla.queries import read_attainment
 from shared.postgres.pool import Pool
 from shared.runtime.rollups import Rollups

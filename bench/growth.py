@@ -18,8 +18,8 @@ from bench.figures import Figure, rate
 from bench.history import Past, an_agreement, fill_log
 from bench.reading import examples_of, read
 from services.host import ROOMS
-from services.reporting.reactions import KpiRollups
-from services.sla.projections import add_up_verdicts, count_verdicts
+from services.reporting.chores import KpiRollups
+from services.sla.chores import add_up_verdicts, count_verdicts
 from shared.log.embedded import EmbeddedLog
 from shared.postgres.pool import open_pool
 from shared.runtime.rollups import Rollups

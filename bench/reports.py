@@ -14,9 +14,9 @@ import msgspec
 
 from bench.figures import Figure, rate
 from bench.tables import tables_of
+from services.reporting.chores import KpiRollups
 from services.reporting.projections import READ_MODEL
 from services.reporting.queries import Measures, kpis
-from services.reporting.reactions import KpiRollups
 from services.sla.domain.rules.defaults import default_calendars
 from shared.postgres.pool import Pool
 

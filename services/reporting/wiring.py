@@ -7,9 +7,9 @@ from fastapi import APIRouter
 
 from services.reporting.access import ACCESS
 from services.reporting.api import Reporting
+from services.reporting.chores import KpiRollups
 from services.reporting.handlers import archive
 from services.reporting.projections import READ_MODEL
-from services.reporting.reactions import KpiRollups
 from services.reporting.settings import ReportingSettings
 from shared.contracts.registry import TOPICS
 from shared.http.app import ServiceInfo

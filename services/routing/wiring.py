@@ -7,10 +7,11 @@ from fastapi import APIRouter
 
 from services.routing.access import ACCESS
 from services.routing.api import Routing
+from services.routing.chores import Giving, build
 from services.routing.handlers.dispatch import Dispatch
 from services.routing.projections import READ_MODEL
 from services.routing.queries.views import live_tickets
-from services.routing.reactions import Giving, build, react
+from services.routing.reactions import react
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room

@@ -1,16 +1,13 @@
 """How events become sla's clocks. Facets are guarded by sequence: arrival order cannot matter."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final, assert_never
 
 import msgspec
 
 from services.sla.domain.clocks.facts import message_of
 from services.sla.tables import (
-    KEYS,
     TABLES,
-    TOTAL_KEYS,
-    VERDICTS_WITHIN,
     VIEWS,
     AgreementDocument,
     Breach,
@@ -33,8 +30,6 @@ from services.sla.tables import (
     Said,
     Warned,
 )
-from shared.buckets import ranges_us
-from shared.calendar import instant
 from shared.contracts.agreements import AgreementPublished, AgreementSigned, SlaRemedyDue
 from shared.contracts.availability import (
     AvailabilityPromised,
@@ -68,7 +63,6 @@ from shared.contracts.sla import (
     SlaStarted,
     SlaWarned,
 )
-from shared.postgres.pool import Connection
 from shared.runtime.read_model import History, ReadModel
 
 _SIGNATURES: Final = {"customer": CustomerSignature, "provider": ProviderSignature}
@@ -181,53 +175,6 @@ def _project_clock(data: ClockEvent) -> Iterator[Any]:
             yield Breach(*key, None)
         case _:
             assert_never(data)
-
-
-_FORGET: Final = "DELETE FROM read.rollup WHERE size = $1 AND number = ANY($2::bigint[])"
-_COLUMNS: Final = (
-    f"size, number, is_total, {KEYS}, met, missed, late_us, overdue, overdue_us, until"
-)
-_COUNT: Final = f"""
-INSERT INTO read.rollup ({_COLUMNS})
-SELECT 1, hour, grouping(policy_id) = 1, {KEYS},
-    count(*) FILTER (WHERE NOT is_missed), count(*) FILTER (WHERE is_missed),
-    coalesce(sum(1000000 * extract(epoch FROM ended_at - breached_at))
-        FILTER (WHERE is_missed AND NOT is_running AND ended_at > breached_at), 0),
-    count(breached_at) FILTER (WHERE is_missed AND is_running),
-    coalesce(sum(1000000 * extract(epoch FROM breached_at))
-        FILTER (WHERE is_missed AND is_running), 0),
-    max(CASE WHEN is_running THEN breached_at ELSE ended_at END)
-        FILTER (WHERE is_missed AND breached_at IS NOT NULL)
-FROM (
-    SELECT *, floor(extract(epoch FROM at) / 3600)::bigint AS hour FROM ({VERDICTS_WITHIN}) v
-) v GROUP BY GROUPING SETS ((hour, {TOTAL_KEYS}), (hour, {KEYS}))
-"""  # noqa: S608 text of ours
-_ADD_UP: Final = f"""
-INSERT INTO read.rollup ({_COLUMNS})
-SELECT $2, n, is_total, {KEYS}, sum(met), sum(missed), sum(late_us), sum(overdue),
-    sum(overdue_us), max(until)
-FROM unnest($3::bigint[]) n, LATERAL (
-    SELECT * FROM read.rollup WHERE size = $1
-    AND number >= n * ($2::int / $1::int) AND number < (n + 1) * ($2::int / $1::int) OFFSET 0
-) part GROUP BY n, is_total, {KEYS}
-"""  # noqa: S608 text of ours
-
-
-async def count_verdicts(connection: Connection, hours: Sequence[int]) -> None:
-    """Count the verdicts of hours anew; see `Count`."""
-    await connection.execute(_FORGET, 1, hours)
-    ranges = ranges_us(hours)
-    await connection.execute(
-        _COUNT, [instant(first) for first, _ in ranges], [instant(after) for _, after in ranges]
-    )
-
-
-async def add_up_verdicts(
-    connection: Connection, sizes: tuple[int, int], numbers: Collection[int]
-) -> None:
-    """Make buckets of the second size anew from those of the first; see `AddUp`."""
-    await connection.execute(_FORGET, sizes[1], numbers)
-    await connection.execute(_ADD_UP, *sizes, numbers)
 
 
 READ_MODEL: Final = ReadModel(TABLES, project, VIEWS, version=2)

@@ -1,6 +1,5 @@
 """What sla does of its own accord: judge a ticket again whenever something about it is known."""
 
-import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -25,21 +24,17 @@ from services.sla.domain.clocks.inheritance import (
 )
 from services.sla.domain.clocks.ledger import Judgement, Ledger, WithoutDeadline, judge_each
 from services.sla.domain.rules.published import Rules
-from services.sla.handlers import Agreements
 from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.base import EventData, TicketData
 from shared.contracts.envelope import Lineage
 from shared.contracts.registry import Recorded
 from shared.contracts.sla import SlaDueInherited, SlaPolicyPublished, SlaStarted
 from shared.journal.journal import Draft
-from shared.runtime.service import Service
 from shared.runtime.unit import Batch, Timer, Unit, lineage_after
 
 _WRITER: Final = "sla"
 _NEVER_US: Final = 0
 _AGAIN: Final = timedelta(hours=1)
-LOOK_EVERY_SECONDS: Final = 60
-_PAUSE_SECONDS: Final = 5
 _JUDGING_MAX_US: Final = 60 * SECOND_US  # what a transaction read may be so old when it is recorded
 _TAKEOVERS: Final = "takeovers"  # no ticket has such an id
 _WAKE_AT_ONCE: Final = 1_000
@@ -108,24 +103,6 @@ async def on_due(due: Sequence[Timer], unit: Unit) -> None:
         judging = await _Judging.of(unit, rules, names)
         for name in names:
             judging.judge(name)
-
-
-class Reviewer:
-    """Reviews the periods of agreements that ended, looking once a minute. Several replicas may.
-
-    A step is short, so that the loop it is in shows that it lives.
-    """
-
-    def __init__(self) -> None:
-        self._look_at = 0.0
-
-    async def __call__(self, service: Service) -> None:
-        """Review a few periods if it is time to look, else pause a little."""
-        wait_seconds = self._look_at - asyncio.get_running_loop().time()
-        if wait_seconds > 0:
-            await asyncio.sleep(min(wait_seconds, _PAUSE_SECONDS))
-        elif not await Agreements(service, service.work_pool).review_all():
-            self._look_at = asyncio.get_running_loop().time() + LOOK_EVERY_SECONDS
 
 
 async def _wake_the_overtaken(batch: Batch, unit: Unit) -> None:

@@ -6,10 +6,11 @@ from fastapi import APIRouter
 
 from services.sla.access import ACCESS
 from services.sla.api import AgreementRoutes, ClockRoutes, RuleRoutes, ServiceRoutes
+from services.sla.chores import Reviewer, add_up_verdicts, count_verdicts
 from services.sla.handlers import Agreements, Rulebook, ServiceRecords
-from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
+from services.sla.projections import READ_MODEL
 from services.sla.queries import live_tickets
-from services.sla.reactions import Reviewer, on_due, react
+from services.sla.reactions import on_due, react
 from services.sla.settings import SlaSettings
 from shared.contracts.registry import topics_of
 from shared.contracts.sla import SlaPolicyPublished

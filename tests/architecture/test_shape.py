@@ -18,6 +18,7 @@ ROOMS = {
     "__init__",
     "api",
     "access",
+    "chores",
     "cli",
     "domain",
     "handlers",
@@ -61,6 +62,14 @@ def test_a_domain_of_many_modules_is_grouped_in_folders(service: str) -> None:
     for folder in {path.parent for path in domain.rglob("*.py")}:
         modules = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
         assert len(modules) <= DOMAIN_MODULES_MAX, folder
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_tables_define_and_ask_nothing(service: str) -> None:
+    source = (ROOT / "services" / service / "tables.py").read_text()
+    named = [node for node in ast.parse(source).body if isinstance(node, ast.AnnAssign)]
+    texts = [ast.unparse(node.value).lstrip("f'\"\\n ") for node in named if node.value]
+    assert not [text for text in texts if text.startswith(("SELECT", "WITH", "UPDATE", "DELETE"))]
 
 
 @pytest.mark.parametrize("path", list(sources("services", "shared")), ids=str)

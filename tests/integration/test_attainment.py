@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 from support.attainment_scan import scanned
 
+from services.sla.chores import add_up_verdicts, count_verdicts
 from services.sla.domain.clocks.attainment import Asked, Dimension
-from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
+from services.sla.projections import READ_MODEL
 from services.sla.queries import read_attainment
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import Connection, Pool, open_pool

@@ -12,7 +12,7 @@ from support.clock import SetClock
 from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import journal, learn_late, promise, publish, told
 
-from services.sla import reactions
+from services.sla import chores
 from services.sla.handlers import Agreements
 from services.sla.projections import READ_MODEL
 from shared.contracts.agreements import SlaRemedyDue
@@ -71,7 +71,7 @@ async def desk(
     look_every: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncGenerator[InProcessDesk]:
-    monkeypatch.setattr(reactions, "LOOK_EVERY_SECONDS", look_every)
+    monkeypatch.setattr(chores, "LOOK_EVERY_SECONDS", look_every)
     services = ("intake", "routing", "sla")
     async with in_process_desk(make_database, tmp_path, services=services, clock=clock) as running:
         await running.settle()

@@ -15,11 +15,11 @@ from support.kpi_scan import close_to, scanned
 from support.told import START, Follower, Story
 
 from services.reporting import queries
+from services.reporting.chores import KpiRollups
 from services.reporting.domain.kpi import GroupBy
 from services.reporting.domain.tally import TicketRow
 from services.reporting.projections import READ_MODEL
 from services.reporting.queries import Measures, kpis, read_hours, read_tickets
-from services.reporting.reactions import KpiRollups
 from services.sla.domain.rules.defaults import OFFICE, default_calendars
 from shared.contracts.registry import TOPICS
 from shared.log.embedded import EmbeddedLog
@@ -225,7 +225,7 @@ async def test_what_changes_while_it_is_counted_is_counted_again(
         for ticket in tickets:
             yield ticket
 
-    monkeypatch.setattr("services.reporting.reactions.read_tickets", interrupted)
+    monkeypatch.setattr("services.reporting.chores.read_tickets", interrupted)
     for _ in range(6):
         await room.rollups.refresh(room.app)
         await room.compare()

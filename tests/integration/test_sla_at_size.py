@@ -12,8 +12,9 @@ import pytest
 from support.attainment_scan import scanned
 from support.plans import rows_looked_at
 
+from services.sla.chores import add_up_verdicts, count_verdicts
 from services.sla.domain.clocks.attainment import Asked
-from services.sla.projections import READ_MODEL, add_up_verdicts, count_verdicts
+from services.sla.projections import READ_MODEL
 from services.sla.queries import clocks, read_attainment
 from shared.postgres.migrate import migrate
 from shared.postgres.pool import Connection, Pool, open_pool

@@ -10,11 +10,12 @@ import asyncpg
 import msgspec
 
 import services.routing
+from services.routing.chores import give_out
 from services.routing.domain.agents import AgentCommand, RegisterAgent, SetAvailability
 from services.routing.handlers.people import change_agent
 from services.routing.handlers.state import open_state
 from services.routing.projections import READ_MODEL
-from services.routing.reactions import give_out, react
+from services.routing.reactions import react
 from shared.clock import Clock, SystemClock
 from shared.contracts.envelope import Lineage
 from shared.contracts.registry import Recorded

@@ -5,14 +5,45 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from services.sla.domain.clocks.attainment import Asked, Attainment
-from services.sla.tables import DIMENSIONS, KEYS, VERDICTS_WITHIN
+from services.sla.domain.clocks.attainment import Asked, Attainment, Dimension
 from shared.buckets import HOUR_US, Broken, Span, ranges_us
 from shared.calendar import instant, microseconds
 from shared.months import Months
 from shared.postgres.pool import Connection
 from shared.runtime.rollups import OUTDATED
 
+DIMENSIONS: Final[dict[Dimension, str]] = {
+    "policy": "policy_id",
+    "group": "assigned_group",
+    "month": "to_char(at AT TIME ZONE $4, 'YYYY-MM')",
+    "priority": "priority",
+    "customer": "customer",
+    "site": "site",
+    "service": "service",
+    "category": "category",
+}
+TOTAL_KEYS: Final = "target, kind, source_system"
+KEYS: Final = ", ".join([TOTAL_KEYS, *(c for d, c in DIMENSIONS.items() if d != "month")])
+"""What is counted apart; the month follows from the hour."""
+VERDICTS_WITHIN: Final = """
+SELECT v.* FROM (
+    SELECT DISTINCT r.first, r.after, c.ticket_id, c.target, c.cycle
+    FROM unnest($1::timestamptz[], $2::timestamptz[]) r(first, after), LATERAL (
+        SELECT ticket_id, target, cycle FROM read.clock
+        WHERE outcome IS NOT NULL AND stopped_at >= r.first AND stopped_at < r.after
+        UNION ALL SELECT ticket_id, target, cycle FROM read.clock
+        WHERE breached_at IS NOT NULL AND breached_at >= r.first AND breached_at < r.after
+    ) c
+) c, LATERAL (
+    SELECT * FROM read.verdict v
+    WHERE (v.ticket_id, v.target, v.cycle) = (c.ticket_id, c.target, c.cycle) OFFSET 0
+) v WHERE v.at >= c.first AND v.at < c.after
+"""
+"""The verdicts of intervals that have nothing in common.
+
+A verdict falls when one of its cycle's clocks ended or was breached: two index ranges for each
+interval, then each cycle by its key.
+"""
 _ENDS: Final = """
 SELECT least(min(first), min(breach)) AS first, greatest(max(last), max(breach_last)) AS last FROM (
     SELECT min(stopped_at) AS first, max(stopped_at) AS last FROM read.clock

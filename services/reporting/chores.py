@@ -1,4 +1,4 @@
-"""What reporting does unasked: it keeps the KPIs' rollups up to date."""
+"""What reporting's workers do for ever: keep the KPIs' rollups up to date."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
