@@ -8,6 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from services.commands import (
+    agents,
     deliveries,
     imports,
     operate,
@@ -32,6 +33,7 @@ serve.add_to(app)
 operate.add_to(app)
 app.add_typer(imports.app, name="import")
 app.add_typer(reports.app, name="report")
+app.add_typer(agents.app, name="agents")
 app.add_typer(sla.app, name="sla")
 app.add_typer(replay.app, name="replay")
 app.add_typer(quarantine.app, name="quarantine")

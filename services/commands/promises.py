@@ -1,7 +1,7 @@
 """`desk sla publish|diff|explain|export`: what a running desk is asked."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -25,10 +25,19 @@ from services.commands.common import (
     shown,
     table,
 )
-from services.commands.documents import line, read_rules, wide
-from services.sla.domain.rules.publishing import RulesWanted
+from services.commands.documents import line, read_rules, say, wide
+from services.sla.domain.rules.publishing import PolicyWanted, RulesWanted
 
 File = Annotated[Path, typer.Argument(help="Calendars and policies, JSON or YAML; - reads stdin.")]
+FileOrNone = Annotated[
+    Path | None, typer.Argument(help="Calendars and policies, JSON or YAML; - reads stdin.")
+]
+Undo = Annotated[
+    bool, typer.Option("--undo", help="Publish what the version before said, as the next version.")
+]
+Policy = Annotated[
+    str | None, typer.Option("--policy", help="With --undo: which, if the desk has several.")
+]
 Ticket = Annotated[UUID, typer.Argument(help="The ticket's id.")]
 At = Annotated[str | None, typer.Option("--at", help="As known at this instant, and read at it.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -51,7 +60,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def publish(  # noqa: PLR0913, PLR0917 one parameter per option
-    file: File,
+    file: FileOrNone = None,
+    undo: Undo = False,  # noqa: FBT002 a switch of the command line
+    policy: Policy = None,
     yes: Yes = False,  # noqa: FBT002 a switch of the command line
     now: Now = False,  # noqa: FBT002 a switch of the command line
     as_json: Json = False,  # noqa: FBT002 a switch of the command line
@@ -59,30 +70,79 @@ def publish(  # noqa: PLR0913, PLR0917 one parameter per option
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Show what changes, ask, publish."""
-    wanted = _wanted(file, now=now)
+    """Show what changes and which promises end, ask, publish.
+
+    Versions are kept: --undo says again, as the next version, what the one before said.
+    """
     target = Target(data, url, token)
+    wanted = _asked_for(target, file, policy, undo=undo, now=now)
     plan = run(sent(target, "POST", "/sla/rules:check", wanted))
-    if not plan["publishes"]:
-        err.print("nothing to publish: all of it is in force")
-    elif not yes and as_json:
-        fail("--json asks nothing: give --yes; `desk sla diff --json` shows what would change")
-    elif not yes:
-        _print_plan(plan)
-        try:
-            is_wanted = typer.confirm("Publish?", err=True)
-        except typer.Abort:
-            is_wanted = False
-        if not is_wanted:
-            fail("nothing was published; answer y, or give --yes")
     published: list[Any] = []
     if plan["publishes"]:
+        _require_consent(plan, yes=yes, as_json=as_json)
         published = run(sent(target, "POST", "/sla/rules", wanted))["published"]
+    else:
+        err.print("nothing to publish: all of it is in force")
     if as_json:
         print_json(published)
     else:
-        for rule in published:
-            line(f"published {_rule_name(rule)}")
+        _print_published(published)
+
+
+def _asked_for(
+    target: Target, file: Path | None, policy: str | None, *, undo: bool, now: bool
+) -> RulesWanted:
+    if undo:
+        if file is not None or now:
+            fail("--undo needs neither file nor --now: it takes what was published before")
+        return _undoing(run(fetched(target, "/sla/rules", {})), policy)
+    if file is None or policy is not None:
+        fail("name a file to publish; or give --undo, and with it --policy")
+    return _wanted(file, now=now)
+
+
+def _require_consent(plan: dict[str, Any], *, yes: bool, as_json: bool) -> None:
+    """Go on if it is wanted; whoever said so beforehand is told which promises end."""
+    if yes:
+        for sentence in _endings(plan):
+            say(sentence)
+        return
+    if as_json:
+        fail("--json asks nothing: give --yes; `desk sla diff --json` shows what would change")
+    _print_plan(plan)
+    try:
+        is_wanted = typer.confirm("Publish?", err=True)
+    except typer.Abort:
+        is_wanted = False
+    if not is_wanted:
+        fail("nothing was published; answer y, or give --yes")
+
+
+def _print_published(published: Sequence[dict[str, Any]]) -> None:
+    for rule in published:
+        line(f"published {_rule_name(rule)}")
+    for rule in published:
+        if "policy_id" in rule and rule["version"] > 1:
+            say(f"to take it back: desk sla publish --undo --policy {rule['policy_id']}")
+
+
+def _undoing(published: dict[str, Any], name: str | None) -> RulesWanted:
+    """Return the rules as they stood before the newest version of a policy."""
+    histories: dict[str, list[dict[str, Any]]] = {}
+    for version in published["policies"]:
+        histories.setdefault(version["policy_id"], []).append(version)
+    if name is None and len(histories) == 1:
+        (name,) = histories
+    if name not in histories:
+        why = "several policies are published" if name is None else f"no policy is called {name!r}"
+        fail(f"{why}; give --policy with one of {', '.join(sorted(histories))}")
+    *before, newest = histories[name]
+    stood = [one for one in before if one["state"] in ("past", "in_force")]
+    if not stood:
+        fail(f"version {newest['version']} of {name!r} is its first; there is none to go back to")
+    say(f"{name} goes back from version {newest['version']} to what {stood[-1]['version']} said")
+    wanted = {"id": name, "targets": stood[-1]["targets"], "applies_to": newest["applies_to"]}
+    return RulesWanted(policies=(msgspec.convert(wanted, PolicyWanted),))
 
 
 def diff(
@@ -193,12 +253,29 @@ def _print_plan(plan: dict[str, Any]) -> None:
     changes = plan["running_clocks"]
     if plan["publishes"]:
         line(f"{changes['tickets']} open tickets, {changes['changed']} clocks would change")
+    for sentence in _endings(plan):
+        line(sentence)
     for warning in plan["warnings"]:
         line(f"warning {warning['pointer']}: {warning['message']}")
     for change in changes["clocks"]:
         due_before, due_after = (change[name] or _NO_CLOCK for name in ("due_before", "due_after"))
         clock = f"{_ticket_name(change)} {change['target']}"
         line(f"  {clock}: due {due_before} -> {due_after}")
+
+
+def _endings(plan: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each promise that new tickets would have no more."""
+    for one in plan["ends"]:
+        kinds = [f"{name} = {', '.join(map(_value, few))}" for name, few in one["when"].items()]
+        where = f" where {' and '.join(kinds)}" if kinds else ""
+        yield (
+            f"warning: policy {one['policy_id']} promises {one['target']!r} no more{where}:"
+            " new tickets have no such clock"
+        )
+
+
+def _value(value: object) -> str:
+    return "anything else" if value is None else str(value)
 
 
 def _ticket_name(change: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """Sla's commands: publishing rules, telling of services, agreements and their reviews."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -12,6 +13,7 @@ from services.sla.domain.agreements.versions import Agreement, Due, Publish, Rev
 from services.sla.domain.clocks.attainment import Asked
 from services.sla.domain.clocks.facts import PEAKS
 from services.sla.domain.lint.findings import Finding
+from services.sla.domain.outlook.endings import Ended, ended
 from services.sla.domain.outlook.preview import RunningClocks, changes
 from services.sla.domain.rules.defaults import default_calendars, default_policy
 from services.sla.domain.rules.differences import Differs, differing
@@ -63,19 +65,42 @@ class Plan(msgspec.Struct, frozen=True):
     """What publishing would do: the rules, each with what differs from its newest version.
 
     `replaces` are the versions to come that will not come, since the new one does before them.
-    `running_clocks` are RunningClocks, each with the names of its ticket. `warnings` are what the
-    linter finds odd in the rules.
+    `ends` are the promises that new tickets would have no more. `running_clocks` are RunningClocks,
+    each with the names of its ticket. `warnings` are what the linter finds odd in the rules.
     """
 
     publishes: list[dict[str, Any]]
+    ends: list[Ended]
     running_clocks: dict[str, Any]
     warnings: list[Finding]
+
+
+class Published(NamedTuple):
+    """What was published, and the promises that ended with it."""
+
+    rules: list[RuleEvent]
+    ends: list[Ended]
 
 
 def _planned(rule: RuleEvent, before: EventData | None) -> dict[str, Any]:
     after = msgspec.to_builtins(rule)
     differs = [] if before is None else list(differing(msgspec.to_builtins(before), after))
     return {**after, "differs": differs}
+
+
+def _ends(
+    planned: Sequence[RuleEvent], published: Sequence[Publication], now: datetime
+) -> list[Ended]:
+    """Return the promises that end when what is planned comes into force, each once."""
+    policies = [rule for rule in planned if isinstance(rule, SlaPolicyPublished)]
+    if not policies:
+        return []
+    coming = (Publication(rule, microseconds(now)) for rule in planned)
+    before, after = rules_of(published).rulebook, rules_of([*published, *coming]).rulebook
+    found: list[Ended] = []
+    for at_us in sorted({microseconds(policy.effective_from or now) for policy in policies}):
+        found.extend(one for one in ended(before, after, at_us) if one not in found)
+    return found
 
 
 DECIDER: Final = Decider[PublishRule, RuleEvent | None](
@@ -91,11 +116,13 @@ class Rulebook:
         self._handler = CommandHandler(DECIDER, service.committer, service.pool)
         self._publishing = Turn(service.pool, "rules")
 
-    async def plan(self, wanted: RulesWanted) -> list[RuleEvent]:
+    async def _plan(self, wanted: RulesWanted) -> Published:
         """Return what `publish` would write now. Raises: InvalidInputError naming the field."""
         async with self._service.pool.acquire() as connection:
             published = await read_publications(connection, self._service.journal)
-        return plan(wanted, published, self._service.clock.now())
+        now = self._service.clock.now()
+        planned = plan(wanted, published, now)
+        return Published(planned, _ends(planned, published, now))
 
     async def check(self, wanted: RulesWanted) -> Plan:
         """Return what `publish` would write, and which running clocks it would change.
@@ -127,13 +154,14 @@ class Rulebook:
                 | {"replaces": replaced(rule, published, now)}
                 for rule in planned
             ],
+            ends=_ends(planned, published, now),
             running_clocks=msgspec.structs.asdict(running) | {"clocks": named},
             warnings=findings(wanted, published, now),
         )
 
     async def publish(
         self, wanted: RulesWanted, expected: tuple[str, int] | None = None
-    ) -> list[RuleEvent]:
+    ) -> Published:
         """Put rules into force, calendars first; what is in force already is not written again.
 
         All rules are one thing that has to be sound, so they are published one request at a time,
@@ -143,13 +171,13 @@ class Rulebook:
         UnavailableError if what was published before cannot be read yet.
         """
 
-        async def in_turn(turn: HeldTurn) -> list[RuleEvent]:
+        async def in_turn(turn: HeldTurn) -> Published:
             if expected is not None:
                 name, sequence = expected
                 require_sequence((await self._handler.state(name))[1], sequence)
             await catch_up(self._service)
-            planned = await self.plan(wanted)
-            intents = [self._intent(rule, context.lineage()) for rule in planned]
+            planned = await self._plan(wanted)
+            intents = [self._intent(rule, context.lineage()) for rule in planned.rules]
             await self._handler.handle_in_turn(intents, turn)
             return planned
 

@@ -5,8 +5,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.desk import DeskProcess
+
+from services.sla.domain.rules.defaults import default_policy
+from shared.contracts.promises import Target
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +39,11 @@ def test_the_five_minutes_of_the_readme_work(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "P1 = high × high in policy default v1" in done.stdout
+        assert '"group":"service-desk","agent_id":"bo"' in done.stdout
         assert '"sequence":2,"changed":true' in done.stdout
         assert '"caused_by_type":"ticket.created"' in done.stdout
+        assert "promises 'response' no more where priority = P1, P2, P3, P4" in done.stderr
         assert "reporting.ticket" in done.stdout
         assert "DIFFERS" not in done.stdout
+        promises = desk.get("/sla/policies/standard")["targets"]
+        assert msgspec.convert(promises, tuple[Target, ...]) == default_policy().targets

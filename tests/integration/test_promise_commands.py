@@ -191,6 +191,69 @@ def test_a_clock_that_would_go_is_shown_without_a_deadline(place: Place) -> None
     assert changed.endswith(" -> no clock")
 
 
+# --- Promises that end, and the way back ------------------------------------------------------
+
+
+def test_publishing_names_the_promises_that_end(place: Place) -> None:
+    aim = {**promise(HOUR), "name": place.target, "when": {"site": place.site}}
+    both = [{**aim, "when": {"priority": ["P1", "P2"], **aim["when"]}}]
+    file = place.file({"policies": [{"id": place.policy, "targets": both}]})
+    first = place.run("publish", file, "-y")
+    assert "warning" not in first.stderr
+    narrow = [{**aim, "when": {"priority": ["P2"], **aim["when"]}}]
+    file = place.file({"policies": [{"id": place.policy, "targets": narrow}]})
+    sentence = (
+        f"warning: policy {place.policy} promises '{place.target}' no more where priority = P1 and"
+        f" site = {place.site}: new tickets have no such clock\n"
+    )
+    assert sentence in place.run("diff", file).stdout
+    assert sentence in place.run("publish", file, typed="n\n").stdout
+    said = place.run("publish", file, "--yes")
+    assert sentence in said.stderr
+    assert f"to take it back: desk sla publish --undo --policy {place.policy}\n" in said.stderr
+
+
+def test_a_publication_is_taken_back_by_the_next_version(place: Place) -> None:
+    place.published(2 * HOUR)
+    place.published(HOUR, applies_to="running")
+    assert place.run("publish", "--undo", "--policy", place.policy).exit_code == 1
+    said = place.run("publish", "--undo", "--policy", place.policy, "--yes")
+    assert said.exit_code == 0
+    assert f"{place.policy} goes back from version 2 to what 1 said\n" in said.stderr
+    assert said.stdout.startswith(f"published policy {place.policy} v3, in force from ")
+    versions = [one for one in place.json("rules")["policies"] if one["policy_id"] == place.policy]
+    goals = [one["targets"][0]["goal"]["working_seconds"] for one in versions]
+    assert goals == [2 * HOUR, HOUR, 2 * HOUR]
+    assert versions[2]["applies_to"] == "running"
+    again = place.json("publish", "--undo", "--policy", place.policy, "--yes")
+    assert again[0]["targets"][0]["goal"]["working_seconds"] == HOUR
+
+
+def test_a_version_to_come_is_taken_back_before_it_comes(place: Place) -> None:
+    place.published(2 * HOUR)
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    place.published(HOUR, effective_from=tomorrow)
+    said = place.run("publish", "--undo", "--policy", place.policy, "--yes")
+    assert f"{place.policy} goes back from version 2 to what 1 said\n" in said.stderr
+    rows = place.run("rules").stdout.splitlines()
+    states = [row.split()[-1] for row in rows if place.policy in row.split()]
+    assert states == ["past", "replaced", "force"]
+
+
+def test_the_way_back_has_to_exist_and_be_named(place: Place) -> None:
+    place.published(HOUR)
+    several = place.run("publish", "--undo")
+    assert "several policies are published; give --policy with one of" in several.stderr
+    first = place.run("publish", "--undo", "--policy", place.policy)
+    assert "is its first; there is none to go back to" in first.stderr
+    unknown = place.run("publish", "--undo", "--policy", "nobody's")
+    assert "no policy is called" in unknown.stderr
+    both = place.run("publish", place.rules(HOUR), "--undo")
+    assert "--undo needs neither file nor --now" in both.stderr
+    assert "name a file to publish" in place.run("publish").stderr
+    assert {one.exit_code for one in (several, first, unknown, both)} == {1}
+
+
 # --- One ticket ------------------------------------------------------------------------------
 
 

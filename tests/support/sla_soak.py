@@ -162,7 +162,7 @@ class Soak:
                 if change.wanted is None:
                     await desk.rulebook.declare_peak(is_peak=change.kind == "peak")
                     continue
-                published = await desk.rulebook.publish(change.wanted)
+                published = (await desk.rulebook.publish(change.wanted)).rules
                 if not says_the_same(list(published), expected):
                     self.found.differences.append(f"published {published}, not {expected}")
 

@@ -135,7 +135,8 @@ class RuleRoutes:
         refuse_if_match(request)
         wanted = await read_struct(request, RulesWanted)
         published = await self._rulebook.publish(wanted)
-        return answer({"published": published, "warnings": await self._rulebook.warnings(wanted)})
+        warnings = await self._rulebook.warnings(wanted)
+        return answer({"published": published.rules, "ends": published.ends, "warnings": warnings})
 
     async def check_rules(self, request: Request, _: Admitted) -> Response:
         """Publish nothing; say what `POST /rules` would do."""
@@ -160,14 +161,15 @@ class RuleRoutes:
             )
         except InvalidInputError as error:
             raise of_one_rule(error) from error
-        version = next((_version(rule) for rule in published if rule.stream_id == id), None)
+        version = next((_version(rule) for rule in published.rules if rule.stream_id == id), None)
         async with self._service.pool.acquire() as connection:
             sequence = len((await self._service.journal.read(connection, [id]))[id])
         return answer(
             {
                 "version": version or sequence,
-                "changed": bool(published),
-                "published": published,
+                "changed": bool(published.rules),
+                "published": published.rules,
+                "ends": published.ends,
                 "warnings": list(map(alone, await self._rulebook.warnings(wanted))),
             },
             sequence=sequence,
