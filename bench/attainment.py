@@ -12,7 +12,7 @@ from typing import Any, Final
 from bench.figures import Figure, rate
 from bench.tables import tables_of
 from services.sla.chores import add_up_verdicts, count_verdicts
-from services.sla.domain.clocks.attainment import Asked
+from services.sla.domain.clocks.attainment import AttainmentQuery
 from services.sla.projections import READ_MODEL
 from services.sla.queries import read_attainment
 from shared.postgres.pool import Pool
@@ -82,7 +82,7 @@ async def _fill(pool: Pool, tickets: int) -> None:
 async def _figures(pool: Pool, tickets: int) -> list[Figure]:
     name = f"{tickets:,} tickets"
     began = time.perf_counter()
-    await _ask(pool, Asked())
+    await _ask(pool, AttainmentQuery())
     scan = time.perf_counter() - began
     began = time.perf_counter()
     chore = Rollups(READ_MODEL.fingerprint, count_verdicts, add_up_verdicts)
@@ -98,11 +98,14 @@ async def _figures(pool: Pool, tickets: int) -> list[Figure]:
             "–",
             f"{took:.0f} s, {rate(2 * tickets / took, ' verdicts/s')}, {size / 2**20:,.0f} MB",
         ),
-        *[await _timed(pool, f"{name}: {case}", Asked(**more)) for case, more in _CASES.items()],
+        *[
+            await _timed(pool, f"{name}: {case}", AttainmentQuery(**more))
+            for case, more in _CASES.items()
+        ],
     ]
 
 
-async def _timed(pool: Pool, path: str, asked: Asked) -> Figure:
+async def _timed(pool: Pool, path: str, asked: AttainmentQuery) -> Figure:
     taken_ms: list[float] = []
     for _ in range(_READS + 3):
         began = time.perf_counter()
@@ -114,6 +117,6 @@ async def _timed(pool: Pool, path: str, asked: Asked) -> Figure:
     return Figure(path, f"< {_BUDGET_MS} ms", measured, is_met=worst < _BUDGET_MS)
 
 
-async def _ask(pool: Pool, asked: Asked) -> None:
+async def _ask(pool: Pool, asked: AttainmentQuery) -> None:
     async with pool.acquire() as connection:
         await read_attainment(connection, asked, _NOW)

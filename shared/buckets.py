@@ -14,7 +14,7 @@ SIZES: Final = (1, 24, 192, 1_536, 12_288)
 """Hours: an hour, a day, 8, 64 and 512 days. Fewer would do for correctness, not for speed."""
 
 
-class Span(NamedTuple):
+class BucketSpan(NamedTuple):
     """Buckets of one size that follow one another, first and last."""
 
     size: int
@@ -46,7 +46,7 @@ class Broken:
         """Break one bucket; its parts may still be whole."""
         self._numbers[size].add(number)
 
-    def whole(self, first_us: int, last_us: int) -> list[Span]:
+    def whole(self, first_us: int, last_us: int) -> list[BucketSpan]:
         """Return the fewest buckets that hold all between two instants but the broken hours.
 
         Where anything lies beyond one of the instants, that one must have been cut.
@@ -54,7 +54,7 @@ class Broken:
         first_hour, last_hour = first_us // HOUR_US, last_us // HOUR_US
         top = SIZES[-1]
         asked = [(first_hour // top, last_hour // top)]
-        spans: list[Span] = []
+        spans: list[BucketSpan] = []
         for place in reversed(range(len(SIZES))):
             size = SIZES[place]
             numbers = sorted(self._numbers[size])
@@ -73,14 +73,14 @@ class Broken:
         return spans
 
 
-def _without(size: int, first: int, last: int, broken: list[int]) -> Iterator[Span]:
+def _without(size: int, first: int, last: int, broken: list[int]) -> Iterator[BucketSpan]:
     begin = first
     for number in broken[bisect_left(broken, first) : bisect_right(broken, last)]:
         if begin < number:
-            yield Span(size, begin, number - 1)
+            yield BucketSpan(size, begin, number - 1)
         begin = number + 1
     if begin <= last:
-        yield Span(size, begin, last)
+        yield BucketSpan(size, begin, last)
 
 
 def ranges_us(hours: Iterable[int]) -> list[tuple[int, int]]:

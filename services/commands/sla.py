@@ -21,8 +21,8 @@ from services.commands.documents import (
     shaped,
     wide,
 )
-from services.sla.domain.files.scenario import ClockPart, Computed, Scenario, Verdict
-from services.sla.domain.scenarios.expectations import differences
+from services.sla.domain.files.scenario import ClockPart, Computed, Scenario, ScenarioResult
+from services.sla.domain.scenarios.expectations import mismatches
 from services.sla.domain.scenarios.simulate import run
 from shared.errors import InvalidInputError
 
@@ -56,7 +56,7 @@ def simulate(
             _print(case, verdict.actual)
     failed = 0
     for case, verdict in zip(cases, verdicts, strict=True):
-        found = differences(case, verdict.actual)
+        found = mismatches(case, verdict.actual)
         failed += bool(found)
         for one in found:
             stated, computed = _told(one.stated), _told(one.computed)
@@ -67,7 +67,7 @@ def simulate(
         raise typer.Exit(1)
 
 
-def _run(case: Scenario, base: str) -> Verdict:
+def _run(case: Scenario, base: str) -> ScenarioResult:
     try:
         return run(case)
     except InvalidInputError as error:

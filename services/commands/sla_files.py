@@ -19,7 +19,7 @@ from services.commands.documents import (
     with_calendar,
 )
 from services.sla.domain.calendars.countries import country_days
-from services.sla.domain.calendars.draft import Draft, as_yaml, draw, read_hours, read_years
+from services.sla.domain.calendars.draft import CalendarDraft, as_yaml, draw, read_hours, read_years
 from services.sla.domain.calendars.ics import disruptions
 from services.sla.domain.files.scenario import CalendarPart, Part, PolicyPart, Scenario
 from services.sla.domain.lint.linter import Finding, lint
@@ -157,7 +157,7 @@ def calendar(  # noqa: PLR0913, PLR0917 one parameter per option
     an iCalendar file closes is closed, whatever the country says, and what it marks as work (上班,
     working day) is worked. Exit code 2 for a bad option or file.
     """
-    draft = Draft(
+    draft = CalendarDraft(
         id=calendar_id,
         zone=zone,
         weekly=_checked("--hours", read_hours, hours or [_USUAL_HOURS]),
@@ -192,14 +192,16 @@ def _span(
     return _checked("--years", read_years, years)
 
 
-def _with_holidays(draft: Draft, country: str, subdivision: str | None, years: range) -> Draft:
+def _with_holidays(
+    draft: CalendarDraft, country: str, subdivision: str | None, years: range
+) -> CalendarDraft:
     days = _checked("", country_days, country, subdivision, years)
     for year in days.unannounced:
         say(f"desk: no make-up working days of {country.upper()} are known for {year} yet")
     return draft._replace(holidays=days.holidays, make_up_days=days.make_up_days)
 
 
-def _with_file(draft: Draft, file: Path, years: range | None) -> Draft:
+def _with_file(draft: CalendarDraft, file: Path, years: range | None) -> CalendarDraft:
     content = read_bytes(file, "--ics")
 
     def is_worked(day: date) -> bool:

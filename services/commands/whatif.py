@@ -12,15 +12,15 @@ from typing import Final, NamedTuple
 import msgspec
 
 from services.commands.past import BEYOND, Connection, chunks, heritage, read_rules
-from services.sla.domain.agreements.credits import Count, Credits, Ticket
-from services.sla.domain.agreements.versions import Agreement, Versions, evolve
+from services.sla.domain.agreements.credits import CreditedTicket, Credits, VerdictCount
+from services.sla.domain.agreements.versions import Agreement, AgreementVersions, evolve
 from services.sla.domain.clocks.history import last_value
 from services.sla.domain.clocks.inheritance import with_heritage
 from services.sla.domain.outlook.whatif import (
     Comparison,
+    ComparisonTally,
     Judged,
     Row,
-    Tally,
     by_target,
     facts_of_rows,
     fallen,
@@ -59,7 +59,7 @@ class Question(msgspec.Struct, frozen=True):
     at: datetime
 
 
-_Answer = tuple[Comparison, list[tuple[Count, int]]]
+_Answer = tuple[Comparison, list[tuple[VerdictCount, int]]]
 """What one process comes to."""
 
 
@@ -82,7 +82,7 @@ def compare(dsn: str, question: Question) -> Comparison:
     edges = [_HEX[len(_HEX) * n // count] for n in range(count)] + [BEYOND]
     encoded = msgspec.msgpack.encode(question)
     parts = [_Part(dsn, encoded, edges[n], edges[n + 1]) for n in range(count)]
-    whole = Tally()
+    whole = ComparisonTally()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context) as pool:
         for answered in pool.map(_compare_part, parts):
@@ -92,7 +92,7 @@ def compare(dsn: str, question: Question) -> Comparison:
     return msgspec.structs.replace(whole.comparison(), credits=credits_due.credits())
 
 
-async def _prepare(dsn: str, question: Question) -> dict[str, Versions]:
+async def _prepare(dsn: str, question: Question) -> dict[str, AgreementVersions]:
     """Check the rules, and return the versions of every agreement."""
     connection = await open_reader(dsn, name="what-if")
     try:
@@ -102,7 +102,7 @@ async def _prepare(dsn: str, question: Question) -> dict[str, Versions]:
         await connection.close()
 
 
-async def _agreements(connection: Connection) -> dict[str, Versions]:
+async def _agreements(connection: Connection) -> dict[str, AgreementVersions]:
     found: dict[str, Agreement] = {}
     for agreement_id, event_type, value in await connection.fetch(_AGREEMENTS):
         event = decode_event(event_type, value)
@@ -119,7 +119,7 @@ def _compare_part(part: _Part) -> bytes:
 
 async def _judge_part(part: _Part, question: Question) -> _Answer:
     at_us = microseconds(question.at)
-    tally = Tally()
+    tally = ComparisonTally()
     connection = await open_reader(part.dsn, name="what-if")
     try:
         credits_due = Credits(await _agreements(connection))
@@ -141,7 +141,7 @@ async def _judge_part(part: _Part, question: Question) -> _Answer:
                 customer = last_value(facts, "customer")
                 if credits_due.is_any_of(customer):
                     service, priority = (last_value(facts, n) for n in ("service", "priority"))
-                    ticket = Ticket(customer, service, priority)
+                    ticket = CreditedTicket(customer, service, priority)
                     credits_due.add(ticket, "before", fallen(before))
                     credits_due.add(ticket, "after", fallen(after))
     finally:

@@ -11,7 +11,7 @@ from shared.errors import NotFoundError
 from shared.postgres.pool import Pool
 from shared.search.finding import ANY_MIN, NEWEST, POOL_MAX, Texts, either, every
 from shared.search.highlights import Highlight, highlight, snippet
-from shared.search.terms import Asked
+from shared.search.terms import SearchTerms
 
 _FIELDS: Final = """
     article_id, activity_seq, number, status, language, title, body, tags, author_id, drafted_at,
@@ -104,7 +104,7 @@ WHERE article_id = ANY($1::uuid[])
 
 
 async def search(
-    pool: Pool, asked: Asked, *, language: str | None, published_only: bool, limit: int
+    pool: Pool, asked: SearchTerms, *, language: str | None, published_only: bool, limit: int
 ) -> list[Hit]:
     """Return articles that have any of the words, those with more and rarer ones first.
 
@@ -125,7 +125,7 @@ async def search(
     return [_hit(rows[key], scores.get(key, 0), asked) for key in best]
 
 
-def _hit(row: Record, score: float, asked: Asked) -> Hit:
+def _hit(row: Record, score: float, asked: SearchTerms) -> Hit:
     body: str = row["body"]
     marked = highlight("title", row["title"], asked), highlight("text", body, asked)
     return Hit(

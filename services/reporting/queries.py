@@ -18,7 +18,7 @@ from services.reporting.domain.merkle import Tree, append, leaf, root
 from services.reporting.domain.reading import Question, Reading
 from services.reporting.domain.rollup import NO_CALENDAR
 from services.reporting.domain.tally import TicketRow
-from shared.buckets import Span
+from shared.buckets import BucketSpan
 from shared.calendar import WorkingCalendar, instant, microseconds
 from shared.contracts.envelope import Envelope
 from shared.contracts.intake import TicketCreated, TicketHeld
@@ -184,7 +184,7 @@ async def _read(connection: Connection, question: Question, digest: str) -> Read
 
 
 async def _cells(
-    connection: Connection, column: str, calendars: Sequence[str], spans: Sequence[Span]
+    connection: Connection, column: str, calendars: Sequence[str], spans: Sequence[BucketSpan]
 ) -> list[asyncpg.Record]:
     sizes, firsts, lasts = ([span[place] for span in spans] for place in (0, 1, 2))
     return await connection.fetch(_CELLS.format(column=column), calendars, sizes, firsts, lasts)

@@ -9,8 +9,14 @@ import msgspec
 
 from services.sla.domain.agreements import versions as agreements
 from services.sla.domain.agreements.remedies import Figures, attained, available, remedy
-from services.sla.domain.agreements.versions import Agreement, Due, Publish, Review, Sign
-from services.sla.domain.clocks.attainment import Asked
+from services.sla.domain.agreements.versions import (
+    Agreement,
+    Due,
+    PublishAgreement,
+    ReviewPeriod,
+    SignAgreement,
+)
+from services.sla.domain.clocks.attainment import AttainmentQuery
 from services.sla.domain.clocks.facts import PEAKS
 from services.sla.domain.lint.findings import Finding
 from services.sla.domain.outlook.endings import Ended, ended
@@ -29,7 +35,7 @@ from services.sla.domain.rules.publishing import (
     replaced,
 )
 from services.sla.domain.services import availability
-from services.sla.domain.services.availability import Newest, Record
+from services.sla.domain.services.availability import Newest, RecordDocument
 from services.sla.queries import (
     open_tickets,
     published_calendars,
@@ -108,7 +114,7 @@ DECIDER: Final = Decider[PublishRule, RuleEvent | None](
 )
 
 
-class Rulebook:
+class RulePublisher:
     """Publishes rules. Versions are kept; a cycle is judged by those it opened under."""
 
     def __init__(self, service: Service) -> None:
@@ -210,8 +216,8 @@ class Rulebook:
         return Intent(rule.stream_id, PublishRule(rule), self._service.clock.now(), lineage)
 
 
-SERVICES_DECIDER: Final = Decider[Record, Newest](
-    {}, availability.decide, availability.evolve, Compaction[Record]()
+SERVICES_DECIDER: Final = Decider[RecordDocument, Newest](
+    {}, availability.decide, availability.evolve, Compaction[RecordDocument]()
 )
 
 
@@ -236,7 +242,7 @@ class ServiceRecords:
         availability.require_sound(document, now_us)
         if isinstance(document, AvailabilityPromised):
             await self._require_calendar(document.calendar)
-        command = Record(document, now_us, is_managers)
+        command = RecordDocument(document, now_us, is_managers)
         intent = Intent(document.stream_id, command, now, context.lineage(), expected)
         return await self._handler.handle(intent)
 
@@ -289,7 +295,11 @@ class Agreements:
         at = agreements.signing_instant(signed_at, self._service.clock.now())
         if isinstance(document, AgreementPublished):
             agreements.require_sound(document)
-        command = Publish(document) if isinstance(document, AgreementPublished) else Sign(document)
+        command = (
+            PublishAgreement(document)
+            if isinstance(document, AgreementPublished)
+            else SignAgreement(document)
+        )
         return await self._handler.handle(
             Intent[agreements.Command](document.stream_id, command, at, context.lineage(), expected)
         )
@@ -360,7 +370,7 @@ class Agreements:
             ]
         found = remedy(due.document, due.reviewed, figures)
         written = await self._handler.handle(
-            Intent[agreements.Command](found.stream_id, Review(found), now, lineage, sequence)
+            Intent[agreements.Command](found.stream_id, ReviewPeriod(found), now, lineage, sequence)
         )
         last = agreement.remedies.get(found.period_start)
         news = next((one for one in written.events if isinstance(one, SlaRemedyDue)), last or found)
@@ -375,7 +385,7 @@ class Agreements:
             told = await read_told(connection, self._service.journal, service, span, now_us)
             return available(service, told.measure(span, now_us))
         wanted = measure.attainment
-        asked = Asked(
+        asked = AttainmentQuery(
             start=instant(span.start_us),
             end=instant(span.end_us),
             zone=due.document.zone,

@@ -10,9 +10,9 @@ import structlog
 
 from services.sla import queries
 from services.sla.domain.announcements import announcement
-from services.sla.domain.announcements.announcement import Knowledge, Said, learn
-from services.sla.domain.announcements.events import event_of, hear
-from services.sla.domain.clocks.clock import Clock
+from services.sla.domain.announcements.announcement import AnnouncedClocks, Announcement, learn
+from services.sla.domain.announcements.events import event_of, read_announcements
+from services.sla.domain.clocks.clock import TicketClock
 from services.sla.domain.clocks.facts import Peaks, facts_of
 from services.sla.domain.clocks.history import Fact, in_order, may_move
 from services.sla.domain.clocks.inheritance import (
@@ -73,7 +73,7 @@ async def _judge_each(told: Iterable[Recorded], unit: Unit) -> None:
     news = [one for one in news if one.event.stream_id in names]
     judging = await _Judging.of(unit, rules, names, news)
     for one in news:
-        judging.hear(one)
+        judging.take_in(one)
 
 
 def _is_of_a_ticket(event: Recorded) -> bool:
@@ -164,7 +164,7 @@ class _Ticket:
         self.told_heir = told_heir(journal)
         self.length = len(journal)
         self.recorded_us = max((microseconds(event.recorded_at) for event in journal), default=0)
-        self.knowledge, self.is_foreign = hear(journal, events)
+        self.announced, self.is_foreign = read_announcements(journal, events)
 
 
 class _Judging:
@@ -192,7 +192,7 @@ class _Judging:
         }
         return cls(unit, rules, tickets)
 
-    def hear(self, news: _News) -> None:
+    def take_in(self, news: _News) -> None:
         """Take in what was read next; judge its ticket if that may move a clock.
 
         What another system judged is not judged again.
@@ -215,8 +215,8 @@ class _Judging:
         # Clocks of machines step back and differ; what was said stays said.
         at_us = max(self._now_us, ticket.recorded_us)
         judgement = judge_each(facts, self._book, at_us)
-        said = _say(
-            judgement.ledger, ticket.knowledge, at_us, min(self._fired_us, self._now_us + 1)
+        said = _announce(
+            judgement.ledger, ticket.announced, at_us, min(self._fired_us, self._now_us + 1)
         )
         uuid = UUID(name)
         lineage = lineage_after(cause or _last_told(ticket.events), _WRITER)
@@ -245,7 +245,7 @@ class _Judging:
     def _arm(
         self, ticket: _Ticket, facts: Sequence[Fact], judgement: Judgement, at_us: int
     ) -> None:
-        timers = [*_timers(ticket.name, judgement.ledger, ticket.knowledge)]
+        timers = [*_timers(ticket.name, judgement.ledger, ticket.announced)]
         later = [fact.time_us for fact in facts if fact.time_us > at_us]
         for name, coming in ("later", later), ("takeover", self._book.takeovers_after(at_us)):
             timers += [Timer(ticket.name, name, instant(coming_us)) for coming_us in coming[:1]]
@@ -272,25 +272,27 @@ def _last_told(events: Sequence[Recorded]) -> Recorded:
     return next((event for event in reversed(events) if event.writer != _WRITER), events[-1])
 
 
-def _say(ledger: Ledger, knowledge: Knowledge, at_us: int, fired_us: int) -> list[Said]:
+def _announce(
+    ledger: Ledger, announced: AnnouncedClocks, at_us: int, fired_us: int
+) -> list[Announcement]:
     """Return what timers have to say, then the news; and learn both."""
-    timed = announcement.due(ledger, knowledge, fired_us)
+    timed = announcement.due(ledger, announced, fired_us)
     for one in timed:
-        learn(knowledge, one)
-    said = announcement.news(ledger, knowledge, at_us, fired_us)
+        learn(announced, one)
+    said = announcement.changes(ledger, announced, at_us, fired_us)
     for one in said:
-        learn(knowledge, one)
+        learn(announced, one)
     return [*timed, *said]
 
 
-def _timers(ticket_id: str, ledger: Ledger, knowledge: Knowledge) -> Iterator[Timer]:
+def _timers(ticket_id: str, ledger: Ledger, announced: AnnouncedClocks) -> Iterator[Timer]:
     """Yield the warnings and breaches still to come, also those that are due already.
 
     What a pause postpones has no instant until the clock resumes.
     """
     for clock in ledger:
         key = announcement.key_of(clock)
-        told = knowledge.get(key)
+        told = announced.get(key)
         name = f"{clock.target}:{clock.cycle}.{clock.generation}"
         rules = clock.definition.target.warn
         for place, at_us in clock.warnings:
@@ -303,6 +305,6 @@ def _timers(ticket_id: str, ledger: Ledger, knowledge: Knowledge) -> Iterator[Ti
             yield Timer(ticket_id, f"{name}:breach", instant(clock.due_us))
 
 
-def _is_postponed(clock: Clock, at_us: int) -> bool:
+def _is_postponed(clock: TicketClock, at_us: int) -> bool:
     is_dated = clock.definition.date_field is not None
     return clock.pause is not None and at_us > clock.pause.start_us and not is_dated

@@ -101,7 +101,7 @@ MAINTENANCE_EXAMPLE: Final = NewMaintenance(
 )
 
 
-class Asked:
+class ServiceQuery:
     """What a query asks about services: by default the year up to now, or up to `to`."""
 
     def __init__(

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from services.sla.access import ACCESS
 from services.sla.api import AgreementRoutes, ClockRoutes, RuleRoutes, ServiceRoutes
 from services.sla.chores import Reviewer, add_up_verdicts, count_verdicts
-from services.sla.handlers import Agreements, Rulebook, ServiceRecords
+from services.sla.handlers import Agreements, RulePublisher, ServiceRecords
 from services.sla.projections import READ_MODEL
 from services.sla.queries import live_tickets
 from services.sla.reactions import on_due, react
@@ -27,12 +27,12 @@ def room() -> Room:
     settings = SlaSettings()
 
     async def on_start(service: Service) -> None:
-        await Rulebook(service).publish_defaults(settings.zone)
+        await RulePublisher(service).publish_defaults(settings.zone)
 
     def routers(service: Service) -> Sequence[APIRouter]:
         return [
             ClockRoutes(service).router(),
-            RuleRoutes(service, Rulebook(service)).router(),
+            RuleRoutes(service, RulePublisher(service)).router(),
             ServiceRoutes(service, ServiceRecords(service)).router(),
             AgreementRoutes(service, Agreements(service)).router(),
         ]

@@ -1,10 +1,10 @@
 """The words of a search, as they come in a query parameter."""
 
 from shared.errors import InvalidInputError
-from shared.search.terms import Asked, asked
+from shared.search.terms import SearchTerms, asked
 
 
-def asked_for(query: str) -> Asked:
+def asked_for(query: str) -> SearchTerms:
     """Return what is looked for. Raises: InvalidInputError naming `q` where there is nothing."""
     found = asked(query)
     if not found.all:

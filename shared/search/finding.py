@@ -11,7 +11,7 @@ import msgspec
 
 from shared.postgres.pool import Connection
 from shared.search.documents import WEEK, owner_term, term, week_of
-from shared.search.terms import Asked
+from shared.search.terms import SearchTerms
 
 POOL_MAX: Final = 200
 """So many texts are compared with each other; those behind them are older."""
@@ -92,7 +92,7 @@ class Texts:
         return [Match(*row) for row in rows]
 
     async def scores(
-        self, connection: Connection, asked: Asked, keys: Sequence[UUID]
+        self, connection: Connection, asked: SearchTerms, keys: Sequence[UUID]
     ) -> dict[UUID, float]:
         """Return how well each of some texts fits, compared with the others.
 
@@ -118,13 +118,13 @@ class Texts:
         }
 
 
-def every(asked: Asked, owner: str | None = None) -> str:
+def every(asked: SearchTerms, owner: str | None = None) -> str:
     """Return the query for texts that have all that is asked for; those of an owner, if named."""
     own = [] if owner is None else [owner_term(owner)]
     return " & ".join([*own, *map(term, asked.all)])
 
 
-def either(asked: Asked, owner: str | None = None) -> list[str]:
+def either(asked: SearchTerms, owner: str | None = None) -> list[str]:
     """Return a query for each thing of which one will do."""
     own = "" if owner is None else f"{owner_term(owner)} & "
     return [f"{own}{term(text)}" for text in asked.any]

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from shared.search.terms import Asked, fold, terms
+from shared.search.terms import SearchTerms, fold, terms
 
 _READ_MAX: Final = 20_000
 """Characters of a text that are looked through for marks."""
@@ -22,7 +22,7 @@ class Highlight(msgspec.Struct, frozen=True):
     marks: list[tuple[int, int]]
 
 
-def highlight(field: str, text: str, asked: Asked) -> Highlight | None:
+def highlight(field: str, text: str, asked: SearchTerms) -> Highlight | None:
     """Return the part of a text around the first thing that is looked for; None if it has none.
 
     What stands beyond the first 20,000 characters is found but not shown.
@@ -36,7 +36,7 @@ def highlight(field: str, text: str, asked: Asked) -> Highlight | None:
     return Highlight(field, text[start:end], marks)
 
 
-def snippet(text: str, asked: Asked) -> str:
+def snippet(text: str, asked: SearchTerms) -> str:
     """Return the part of `text` around the first thing that is looked for, on one line."""
     spans = _spans(text, asked)
     start = max(0, spans[0][0] - _WIDTH // 4) if spans else 0
@@ -44,7 +44,7 @@ def snippet(text: str, asked: Asked) -> str:
     return f"{'… ' if start else ''}{cut}{' …' if start + _WIDTH < len(text) else ''}"
 
 
-def _spans(text: str, asked: Asked) -> list[tuple[int, int]]:
+def _spans(text: str, asked: SearchTerms) -> list[tuple[int, int]]:
     """Return where the things are, in order, joined if they touch; none far behind the first."""
     read = text[:_READ_MAX]
     folded = fold(read)

@@ -57,7 +57,7 @@ class Term(NamedTuple):
     end: int
 
 
-class Piece(NamedTuple):
+class TextPiece(NamedTuple):
     """A word, a run of characters or a sign of a folded text; `joined` to the piece before it."""
 
     kind: str
@@ -88,14 +88,14 @@ def fold(text: str) -> str:
     return text.translate(_FOLDING)
 
 
-def pieces(folded: str) -> Iterator[Piece]:
+def pieces(folded: str) -> Iterator[TextPiece]:
     """Yield what a folded text is made of."""
     end = -1
     for found in _PIECE.finditer(folded):
         kind = found.lastgroup or ""
         start = found.start()
         joined = kind == "word" and end >= 0 and _JOINT.fullmatch(folded, end, start) is not None
-        yield Piece(kind, found[0], start, joined)
+        yield TextPiece(kind, found[0], start, joined)
         end = found.end() if kind == "word" else -1
 
 
@@ -131,7 +131,7 @@ def counted(folded: str) -> Counter[str]:
     return found
 
 
-class Asked(NamedTuple):
+class SearchTerms(NamedTuple):
     """What somebody looks for.
 
     `all` are the terms that must all be there, `any` those of which one may do, `literal` the words
@@ -148,7 +148,7 @@ class Asked(NamedTuple):
         return frozenset((*self.all, *self.any, *self.literal))
 
 
-def asked(query: str) -> Asked:
+def asked(query: str) -> SearchTerms:
     """Return what a query looks for; nothing at all only if it has neither a word nor a sign.
 
     Words that stand in every text, such as `is`, count only where there are no others.
@@ -177,7 +177,7 @@ def asked(query: str) -> Asked:
     rare = [term for term, is_rare in found.items() if is_rare] or list(found)
     some = dict.fromkeys([*rare, *(term for term in parts if term not in found)])
     own = [word for word in literal if word not in found and word not in COMMON]
-    return Asked(tuple(rare[:TERMS_MAX]), tuple(some)[:TERMS_MAX], tuple(own[:TERMS_MAX]))
+    return SearchTerms(tuple(rare[:TERMS_MAX]), tuple(some)[:TERMS_MAX], tuple(own[:TERMS_MAX]))
 
 
 def _pairs_of(characters: tuple[Term, ...]) -> list[str]:

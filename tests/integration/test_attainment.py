@@ -11,7 +11,7 @@ import pytest
 from support.attainment_scan import scanned
 
 from services.sla.chores import add_up_verdicts, count_verdicts
-from services.sla.domain.clocks.attainment import Asked, Dimension
+from services.sla.domain.clocks.attainment import AttainmentQuery, Dimension
 from services.sla.projections import READ_MODEL
 from services.sla.queries import read_attainment
 from shared.postgres.migrate import migrate
@@ -81,11 +81,11 @@ class Room:
             self.at() if chance.random() < 0.4 else None,
         )
 
-    def question(self) -> Asked:
+    def question(self) -> AttainmentQuery:
         chance = self.chance
         bounds = sorted(self.at() for _ in range(2))
         few: Callable[[], tuple[str, ...]] = lambda: ("a",) if chance.random() < 0.2 else ()  # noqa: E731
-        return Asked(
+        return AttainmentQuery(
             start=chance.choice([None, bounds[0]]),
             end=chance.choice([None, bounds[1]]),
             by=tuple(chance.sample(get_args(Dimension), chance.randrange(3))),

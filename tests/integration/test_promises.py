@@ -15,7 +15,7 @@ from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import clocks, learn_late, promise, publish, told
 
 from services.sla.domain.files.scenario import Scenario
-from services.sla.domain.scenarios.expectations import differences
+from services.sla.domain.scenarios.expectations import mismatches
 from services.sla.domain.scenarios.simulate import run
 from shared.http.auth import Role
 
@@ -147,7 +147,7 @@ async def test_a_deadline_is_explained_and_becomes_a_test_case(desk: InProcessDe
     exported = (await desk.clients["sla"].get(f"/tickets/{ticket}/scenario")).json()
     case = msgspec.convert(exported, Scenario)
     actual = run(case).actual
-    assert differences(case, actual) == []
+    assert mismatches(case, actual) == []
     assert len(actual.clocks) == 2
     live = {c["target"]: c["due_at"][:19] for c in await clocks(desk, ticket)}
     assert {c.target: c.due_at.isoformat()[:19] for c in actual.clocks} == live
@@ -362,7 +362,7 @@ async def test_a_policy_without_targets_is_withdrawn(desk: InProcessDesk) -> Non
     assert await clocks(desk, later) == []
     exported = (await desk.clients["sla"].get(f"/tickets/{ticket}/scenario")).json()
     case = msgspec.convert(exported, Scenario)
-    assert differences(case, run(case).actual) == []
+    assert mismatches(case, run(case).actual) == []
     rules = (await desk.clients["sla"].get("/rules")).json()
     assert [len(policy["targets"]) for policy in rules["policies"]][-2:] == [1, 0]
 

@@ -13,7 +13,7 @@ from support.attainment_scan import scanned
 from support.plans import rows_looked_at
 
 from services.sla.chores import add_up_verdicts, count_verdicts
-from services.sla.domain.clocks.attainment import Asked
+from services.sla.domain.clocks.attainment import AttainmentQuery
 from services.sla.projections import READ_MODEL
 from services.sla.queries import clocks, read_attainment
 from shared.postgres.migrate import migrate
@@ -127,11 +127,11 @@ async def test_promises_kept_are_read_from_few_rows_however_many_there_were(
     await settle(connection, monkeypatch)
     now = START + 100 * DAY
     for asked, most in (
-        (Asked(), 200),
-        (Asked(by=("policy", "month"), zone="Asia/Kathmandu"), ENDED / 40),
-        (Asked(start=START + DAY + DAY / 100, end=START + 25 * DAY), ENDED / 40),
+        (AttainmentQuery(), 200),
+        (AttainmentQuery(by=("policy", "month"), zone="Asia/Kathmandu"), ENDED / 40),
+        (AttainmentQuery(start=START + DAY + DAY / 100, end=START + 25 * DAY), ENDED / 40),
         # Of nearly every hour of the last days something was broken and settled after the end.
-        (Asked(start=START + DAY, end=START + 9 * DAY + DAY / 100), ENDED / 1.5),
+        (AttainmentQuery(start=START + DAY, end=START + 9 * DAY + DAY / 100), ENDED / 1.5),
     ):
         sent: list[tuple[Any, ...]] = []
         found = await read_attainment(spy(connection, sent), asked, now)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from services.sla.domain.clocks.attainment import Asked, Dimension
+from services.sla.domain.clocks.attainment import AttainmentQuery, Dimension
 from shared.postgres.pool import Connection
 
 COLUMNS: dict[Dimension, str] = {
@@ -47,7 +47,9 @@ WHERE ($1::timestamptz IS NULL OR v.at >= $1) AND ($2::timestamptz IS NULL OR v.
 """
 
 
-async def scanned(connection: Connection, asked: Asked, at: datetime) -> list[tuple[Any, ...]]:
+async def scanned(
+    connection: Connection, asked: AttainmentQuery, at: datetime
+) -> list[tuple[Any, ...]]:
     """Return target, kind, source, met, missed, seconds late, and the dimensions asked for."""
     columns = [COLUMNS[name] for name in asked.by]
     keys = "".join(f", {column} AS key_{place}" for place, column in enumerate(columns))

@@ -12,7 +12,7 @@ from services.reporting.domain.reading import Question, Reading
 from services.reporting.domain.rollup import NO_CALENDAR, Contents, Packed
 from services.reporting.domain.tally import TicketRow
 from services.reporting.domain.times import HOUR_US
-from shared.buckets import SIZES, Span
+from shared.buckets import SIZES, BucketSpan
 
 DIGEST = "digest of the calendar"
 _COLUMNS = {None: 0, "month": 0, "priority": 1, "group": 2, "category": 3}
@@ -66,7 +66,7 @@ def reported(
     return msgspec.json.decode(msgspec.json.encode(reading.report(flow, known)))
 
 
-def _within(stored: Stored, spans: Iterable[Span]) -> list[tuple[int, int]]:
+def _within(stored: Stored, spans: Iterable[BucketSpan]) -> list[tuple[int, int]]:
     return [
         (span.size, number)
         for span in spans

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.sla.domain.announcements.events import hear
+from services.sla.domain.announcements.events import read_announcements
 from services.sla.domain.rules.publishing import PolicyWanted, RulesWanted
 from shared.calendar import SECOND_US, instant
 from shared.contracts.base import EventData, TicketData
@@ -234,7 +234,9 @@ async def outcome(desk: SoakDesk, log: CutLog) -> dict[str, list[Any]]:
             for event in events
             if isinstance(event.data, TicketData)
         ],
-        "knowledge": [(stream, *hear(events, ())) for stream, events in journals.items()],
+        "knowledge": [
+            (stream, *read_announcements(events, ())) for stream, events in journals.items()
+        ],
         **left,
         "read": [(record.topic, record.key) for record in log.given],
     }

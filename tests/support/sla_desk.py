@@ -23,7 +23,7 @@ from unittest.mock import AsyncMock, patch
 import asyncpg
 
 from services.sla import handlers
-from services.sla.handlers import Rulebook
+from services.sla.handlers import RulePublisher
 from services.sla.projections import READ_MODEL
 from services.sla.wiring import room
 from shared.calendar import instant
@@ -168,7 +168,7 @@ class SoakDesk:
         self.service = service
         self.log = log
         self.clock = clock
-        self.rulebook = Rulebook(service)
+        self.rulebook = RulePublisher(service)
         self.fired = 0
         on_due = service.spec.on_due
         assert on_due is not None

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from services.sla.domain.announcements.announcement import ClockKey, due, key_of, news
-from services.sla.domain.announcements.events import hear
-from services.sla.domain.clocks.clock import Clock
+from services.sla.domain.announcements.announcement import ClockKey, changes, due, key_of
+from services.sla.domain.announcements.events import read_announcements
+from services.sla.domain.clocks.clock import TicketClock
 from services.sla.domain.clocks.history import Fact, in_order
 from services.sla.domain.clocks.inheritance import due_times
 from services.sla.domain.clocks.ledger import Ledger, judge
@@ -173,7 +173,7 @@ class Checker:
                 yield f"{_named(clock)} breached {event.time}, recorded {event.recorded_at}: late"
             self.counts["breaches learnt late"] += clock.breached_us <= before_us
 
-    def _stood(self, life: Life, clock: Clock, until_us: int) -> bool:
+    def _stood(self, life: Life, clock: TicketClock, until_us: int) -> bool:
         """Tell whether the same breach stood at the end of an earlier step."""
         return any(
             key_of(one) == key_of(clock)
@@ -199,7 +199,7 @@ class Checker:
             yield f"took over {told}, not {wanted}"
 
 
-def _drifts(clock: Clock) -> bool:
+def _drifts(clock: TicketClock) -> bool:
     """Tell whether a clock is overdue by a due time that moves on with each reading.
 
     A pause that lasts is taken to end at the reading, and moves the due time of working days by the
@@ -235,17 +235,17 @@ def _story(life: Life, journal: Sequence[Recorded], ledger: Ledger) -> Iterator[
 
 
 def _unsaid(journal: Sequence[Recorded], ledger: Ledger, moment: Moment) -> Iterator[str]:
-    knowledge, _ = hear(journal, ())
+    knowledge, _ = read_announcements(journal, ())
     until_us = moment.until_us + 1
     for said in due(ledger, knowledge, until_us):
         if said.clock is not None and _is_postponed(said.clock, said.time_us):
             continue
         yield f"{said.type} of {said.key} at {instant(said.time_us)} is not said by its timer"
-    for said in news(ledger, knowledge, moment.at_us, until_us):
+    for said in changes(ledger, knowledge, moment.at_us, until_us):
         yield f"{said.type} of {said.key} at {instant(said.time_us)} is not said"
 
 
-def _is_postponed(clock: Clock, at_us: int) -> bool:
+def _is_postponed(clock: TicketClock, at_us: int) -> bool:
     """Tell whether a pause that lasts moves a warning on; it is owed when the clock resumes.
 
     A warning some working days before due moves with due, and may lie in the pause.
@@ -313,7 +313,7 @@ def _shown_otherwise(rows: Sequence[Any], ledger: Ledger) -> Iterator[str]:
             yield f"{key} is shown, and no such clock is there"
 
 
-def _row(clock: Clock) -> Mapping[str, Any]:
+def _row(clock: TicketClock) -> Mapping[str, Any]:
     """Return what the read model has to show of a clock."""
     definition = clock.definition
     target = definition.target
@@ -342,7 +342,7 @@ def _row(clock: Clock) -> Mapping[str, Any]:
     }
 
 
-def _named(clock: Clock) -> str:
+def _named(clock: TicketClock) -> str:
     return f"{clock.target} {clock.cycle}.{clock.generation}"
 
 

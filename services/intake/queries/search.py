@@ -24,7 +24,7 @@ from shared.search.finding import (
     every,
 )
 from shared.search.highlights import Highlight, highlight
-from shared.search.terms import Asked
+from shared.search.terms import SearchTerms
 
 
 class FoundTicket(TicketView, frozen=True):
@@ -59,7 +59,7 @@ ORDER BY {RANK}, created_at, ticket_id
 async def find_tickets(
     pool: Pool,
     wanted: TicketFilter,
-    asked: Asked,
+    asked: SearchTerms,
     *,
     sort: Sort,
     limit: int,
@@ -87,7 +87,12 @@ class _Search:
     """One question for tickets, on one snapshot."""
 
     def __init__(
-        self, connection: Connection, wanted: TicketFilter, asked: Asked, sort: Sort, limit: int
+        self,
+        connection: Connection,
+        wanted: TicketFilter,
+        asked: SearchTerms,
+        sort: Sort,
+        limit: int,
     ) -> None:
         self._connection = connection
         self._owner = wanted.requester_id and person(wanted.requester_id)

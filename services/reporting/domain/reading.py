@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from services.reporting.domain.flow import Flow, FlowReport, Passages
 from services.reporting.domain.kpi import GroupBy, KpiReport, Period, report
 from services.reporting.domain.tally import Tallies, TicketRow
-from shared.buckets import HOUR_US, Broken, Span, ranges_us
+from shared.buckets import HOUR_US, Broken, BucketSpan, ranges_us
 from shared.calendar import WorkingCalendar, microseconds
 from shared.months import Months
 
@@ -86,7 +86,7 @@ class Reading:
         self._months = Months(question.zone, first, max(first, last))
         self.spans, self.ranges = self._plan(broken)
 
-    def _plan(self, broken: Broken) -> tuple[list[Span], list[tuple[int, int]]]:
+    def _plan(self, broken: Broken) -> tuple[list[BucketSpan], list[tuple[int, int]]]:
         edges = [bound for bound in self._question.bounds_us if bound is not None]
         if self._question.by == "month":
             edges += self._months.starts_us

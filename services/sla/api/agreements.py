@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from services.sla import queries, schemas
 from services.sla.api.asking import Limit
-from services.sla.domain.agreements.versions import Agreement, Versions
+from services.sla.domain.agreements.versions import Agreement, AgreementVersions
 from services.sla.domain.agreements.views import agreement_view
 from services.sla.handlers import Agreements, no_agreement
 from services.sla.tables import AGREEMENTS
@@ -107,6 +107,6 @@ class AgreementRoutes:
         return await shown(self._service.pool, AGREEMENTS, word[0].stream_id)
 
 
-def _relations(versions: Versions, caller: Caller) -> frozenset[str]:
+def _relations(versions: AgreementVersions, caller: Caller) -> frozenset[str]:
     customers = {version.document.customer for version in versions.values()}
     return frozenset({"own"} if customers == {caller.subject} else ())

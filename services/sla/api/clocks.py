@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 
 from services.sla import queries, schemas
 from services.sla.api.asking import At
-from services.sla.domain.clocks.attainment import Asked
+from services.sla.domain.clocks.attainment import AttainmentQuery
 from services.sla.domain.clocks.explain import Readings, explain, readings
 from services.sla.domain.clocks.views import AtRiskAsked, promised_clocks
 from services.sla.domain.rules.published import Rules
@@ -139,7 +139,7 @@ class ClockRoutes:
         """
         zone = zone_of(query.zone)
         start, end = period_of(query.start, query.end, zone)
-        asked = Asked(
+        asked = AttainmentQuery(
             start=start,
             end=end,
             by=query.by,

@@ -15,7 +15,7 @@ from services.sla.domain.rules.publishing import (
     alone,
     of_one_rule,
 )
-from services.sla.handlers import Rulebook
+from services.sla.handlers import RulePublisher
 from shared.calendar import ROUND_THE_CLOCK, microseconds
 from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
 from shared.errors import InvalidInputError, NotFoundError
@@ -41,7 +41,7 @@ _RULES_EXAMPLE: Final = RulesWanted(
 class RuleRoutes:
     """The routes about rules."""
 
-    def __init__(self, service: Service, rulebook: Rulebook) -> None:
+    def __init__(self, service: Service, rulebook: RulePublisher) -> None:
         self._service = service
         self._rulebook = rulebook
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from services.sla import queries, schemas
 from services.sla.api.asking import Limit
-from services.sla.domain.services.availability import Question
+from services.sla.domain.services.availability import AvailabilityQuery
 from services.sla.domain.services.periods import YEAR_US, By, span_asked
 from services.sla.handlers import ServiceRecords
 from services.sla.tables import DOCUMENTS
@@ -20,7 +20,7 @@ from shared.journal.handler import Written
 from shared.runtime.read_model import shown
 from shared.runtime.service import Service
 
-_Asked = Annotated[schemas.Asked, Depends()]
+_Asked = Annotated[schemas.ServiceQuery, Depends()]
 _By = Annotated[By | None, Query(description="cut the time in such periods")]
 
 
@@ -66,12 +66,12 @@ class ServiceRoutes:
         return answer({"read_at": instant(at_us), "zone": asked.zone, "services": found})
 
     def _question(
-        self, asked: schemas.Asked, by: By | None = None, *, ahead_us: int = 0
-    ) -> Question:
+        self, asked: schemas.ServiceQuery, by: By | None = None, *, ahead_us: int = 0
+    ) -> AvailabilityQuery:
         zone = zone_of(asked.zone)
         start, end = period_of(asked.start, asked.to, zone)
         span = span_asked(start, end, self._now_us() + ahead_us)
-        return Question(asked.service, span, by, zone)
+        return AvailabilityQuery(asked.service, span, by, zone)
 
     def _now_us(self) -> int:
         return microseconds(self._service.clock.now())

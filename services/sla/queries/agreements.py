@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 
-from services.sla.domain.agreements.versions import Versions
+from services.sla.domain.agreements.versions import AgreementVersions
 from services.sla.domain.agreements.views import versions_of
 from shared.postgres.pool import Pool
 
 
-async def read_versions(pool: Pool) -> Mapping[str, Versions]:
+async def read_versions(pool: Pool) -> Mapping[str, AgreementVersions]:
     """Return the versions of every agreement, by its id."""
     rows = await pool.fetch(
         "SELECT agreement_id, version, document, customer_signatory, customer_signed_at,"

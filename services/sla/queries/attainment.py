@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from services.sla.domain.clocks.attainment import Asked, Attainment, Dimension
-from shared.buckets import HOUR_US, Broken, Span, ranges_us
+from services.sla.domain.clocks.attainment import Attainment, AttainmentQuery, Dimension
+from shared.buckets import HOUR_US, Broken, BucketSpan, ranges_us
 from shared.calendar import instant, microseconds
 from shared.months import Months
 from shared.postgres.pool import Connection
@@ -94,11 +94,13 @@ GROUP BY {groups} ORDER BY {groups}
 class _Plan(NamedTuple):
     """Buckets to take whole, and the times of which each verdict is to be read."""
 
-    spans: Sequence[Span] = ()
+    spans: Sequence[BucketSpan] = ()
     ranges: Sequence[tuple[datetime, datetime]] = ()
 
 
-async def read_attainment(connection: Connection, asked: Asked, at: datetime) -> list[Attainment]:
+async def read_attainment(
+    connection: Connection, asked: AttainmentQuery, at: datetime
+) -> list[Attainment]:
     """Return the verdicts as of `at`, by target, who judged, and the dimensions asked for.
 
     What changes meanwhile is not seen: neither half of a bucket, nor one bucket without another.
@@ -141,7 +143,7 @@ async def read_attainment(connection: Connection, asked: Asked, at: datetime) ->
     ]
 
 
-async def _plan(connection: Connection, asked: Asked, until: datetime) -> _Plan:
+async def _plan(connection: Connection, asked: AttainmentQuery, until: datetime) -> _Plan:
     """Return how to hold each verdict of the period once, in as few buckets as it goes.
 
     A bucket is no use where it is out of date, where an edge of the period or of a month lies in
@@ -181,7 +183,7 @@ async def _plan(connection: Connection, asked: Asked, until: datetime) -> _Plan:
     )
 
 
-def _columns(spans: Sequence[Span]) -> tuple[list[int], list[int], list[int]]:
+def _columns(spans: Sequence[BucketSpan]) -> tuple[list[int], list[int], list[int]]:
     return (
         [span.size for span in spans],
         [span.first for span in spans],

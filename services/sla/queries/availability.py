@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import Final
 
 from services.sla.domain.services.availability import (
-    Outage,
-    Promise,
-    Question,
+    AvailabilityQuery,
+    AvailabilityTarget,
+    Downtime,
+    ServiceHistory,
     ServiceReadings,
-    Told,
     failures_of,
     joined,
     reading,
@@ -38,7 +38,7 @@ would make years of perfect up time.
 """
 
 
-async def list_outages(pool: Pool, asked: Question, *, limit: int) -> list[OutageView]:
+async def list_outages(pool: Pool, asked: AvailabilityQuery, *, limit: int) -> list[OutageView]:
     """Return outages that touch the time, also those withdrawn, the one that began last first."""
     rows = await pool.fetch(
         "SELECT outage_id, service, started_at, ended_at, source, ticket_id, is_withdrawn"
@@ -49,7 +49,9 @@ async def list_outages(pool: Pool, asked: Question, *, limit: int) -> list[Outag
     return [OutageView(*row) for row in rows]
 
 
-async def list_maintenance(pool: Pool, asked: Question, *, limit: int) -> list[MaintenanceView]:
+async def list_maintenance(
+    pool: Pool, asked: AvailabilityQuery, *, limit: int
+) -> list[MaintenanceView]:
     """Return maintenance that touches the time, also what is cancelled, the last first."""
     rows = await pool.fetch(
         "SELECT maintenance_id, service, starts_at, ends_at, is_cancelled"
@@ -61,7 +63,7 @@ async def list_maintenance(pool: Pool, asked: Question, *, limit: int) -> list[M
 
 
 async def read_availability(
-    connection: Connection, journal: Journal, question: Question, at_us: int
+    connection: Connection, journal: Journal, question: AvailabilityQuery, at_us: int
 ) -> list[ServiceReadings]:
     """Return how available services were, as far as the periods had come by `at_us`.
 
@@ -87,21 +89,21 @@ async def read_availability(
 
 async def read_told(
     connection: Connection, journal: Journal, service: str, whole: Span, at_us: int
-) -> Told:
+) -> ServiceHistory:
     """Return what was told of a service, as far as it matters for a span read at an instant."""
     rows = await connection.fetch(
         "SELECT promised_at, share_min, calendar FROM read.availability WHERE service = $1"
         " ORDER BY version",
         service,
     )
-    promises = [Promise(microseconds(at), share, name) for at, share, name in rows]
+    promises = [AvailabilityTarget(microseconds(at), share, name) for at, share, name in rows]
     calendars = await published_calendars(connection, journal, {p.calendar_id for p in promises})
     rows = await connection.fetch(
         "SELECT started_at, ended_at FROM read.outage WHERE service = $1 AND NOT is_withdrawn"
         " AND coalesce(ended_at >= $2, true)",
         *(service, instant(whole.start_us)),
     )
-    failures = failures_of((Outage.of(*row) for row in rows), at_us)
+    failures = failures_of((Downtime.of(*row) for row in rows), at_us)
     since_us = min([whole.start_us, *(failure.start_us for failure in failures)])
     rows = await connection.fetch(
         "SELECT starts_at, ends_at FROM read.maintenance WHERE service = $1 AND NOT is_cancelled"
@@ -109,7 +111,7 @@ async def read_told(
         *(service, instant(since_us), instant(whole.end_us)),
     )
     maintenance = joined(Span.of(*row) for row in rows)
-    return Told(promises, calendars, failures, maintenance)
+    return ServiceHistory(promises, calendars, failures, maintenance)
 
 
 async def published_calendars(

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from services.sla.domain.services.availability import (
-    Availability,
-    Outage,
-    Promise,
-    Record,
+    AvailabilityTarget,
+    Downtime,
+    MeasuredAvailability,
+    RecordDocument,
     ServiceTime,
     decide,
     evolve,
@@ -56,17 +56,17 @@ def month(text: str) -> Span:
     return period_at("month", BERLIN, us(f"{text}-15"))
 
 
-def down(start: str, end: str | None) -> Outage:
-    return Outage(us(start), None if end is None else us(end))
+def down(start: str, end: str | None) -> Downtime:
+    return Downtime(us(start), None if end is None else us(end))
 
 
 def measured(
     period: Span,
-    *outages: Outage,
+    *outages: Downtime,
     agreed: ServiceTime = ALWAYS,
     maintenance: tuple[tuple[str, str], ...] = (),
     at: str = "2030-01-01",
-) -> Availability:
+) -> MeasuredAvailability:
     failures = failures_of(outages, us(at))
     planned = joined(Span(us(start), us(end)) for start, end in maintenance)
     return measure(period, agreed, failures, planned, us(at))
@@ -201,8 +201,8 @@ def test_an_outage_that_began_in_the_night_is_a_failure_of_the_month_whose_hours
 
 def test_a_share_of_exactly_what_was_promised_is_kept() -> None:
     week = Span(us("2026-02-02"), us("2026-02-02") + 1000 * HOUR_US)
-    kept = measured(week, Outage(us("2026-02-03"), us("2026-02-03") + HOUR_US))
-    missed = measured(week, Outage(us("2026-02-03"), us("2026-02-03") + HOUR_US + 1))
+    kept = measured(week, Downtime(us("2026-02-03"), us("2026-02-03") + HOUR_US))
+    missed = measured(week, Downtime(us("2026-02-03"), us("2026-02-03") + HOUR_US + 1))
     assert (kept.share, kept.is_met) == (Fraction(999, 1000), True)
     assert missed.is_met is False
 
@@ -216,7 +216,10 @@ def test_a_period_without_agreed_time_has_no_share() -> None:
 
 def test_a_period_is_measured_by_what_was_promised_last_before_it_ended() -> None:
     old, new = round_the_clock(), round_the_clock()
-    promises = [Promise(us("2026-02-10"), 0.99, "odd"), Promise(us("2026-04-10"), 0.999, "24x7")]
+    promises = [
+        AvailabilityTarget(us("2026-02-10"), 0.99, "odd"),
+        AvailabilityTarget(us("2026-04-10"), 0.999, "24x7"),
+    ]
     calendars = {"odd": [(us("2026-01-01"), old), (us("2026-03-10"), new)]}
     found = [
         service_time(promises, calendars, month(text).end_us)
@@ -270,9 +273,11 @@ AHEAD = MaintenanceScheduled(
 )
 
 
-def by_agent(document: ServiceEvent, day: int = 1) -> Record:
+def by_agent(document: ServiceEvent, day: int = 1) -> RecordDocument:
     """An agent tells it on a day of March."""
-    return Record(document, microseconds(datetime(2026, 3, day, tzinfo=UTC)), is_managers=False)
+    return RecordDocument(
+        document, microseconds(datetime(2026, 3, day, tzinfo=UTC)), is_managers=False
+    )
 
 
 def moved(day: int, *, is_cancelled: bool = False) -> MaintenanceScheduled:

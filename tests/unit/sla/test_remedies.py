@@ -21,7 +21,7 @@ from services.sla.domain.agreements.remedies import (
     rounded,
 )
 from services.sla.domain.clocks.attainment import Attainment
-from services.sla.domain.services.availability import Outage, ServiceTime, failures_of, measure
+from services.sla.domain.services.availability import Downtime, ServiceTime, failures_of, measure
 from services.sla.domain.services.periods import Span, period_at
 from shared.calendar import microseconds, round_the_clock
 from shared.contracts.agreements import (
@@ -164,7 +164,7 @@ def test_verdicts_of_several_targets_and_judges_add_up() -> None:
 def test_a_month_as_the_documentation_has_it() -> None:
     """March has 743 hours in Berlin; mail was down for 3 of them."""
     start_us = MARCH.start_us + 100 * HOUR_US
-    failures = failures_of([Outage(start_us, start_us + 3 * HOUR_US)], MARCH.end_us)
+    failures = failures_of([Downtime(start_us, start_us + 3 * HOUR_US)], MARCH.end_us)
     always = ServiceTime("24x7", round_the_clock(), 0.999)
     mail = available("mail", measure(MARCH, always, failures, [], MARCH.end_us))
     kept = attained([row("resolution", None, 188, 200, 113_400)])

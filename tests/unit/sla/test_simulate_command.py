@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from services.cli import app
 from services.sla.domain.files.scenario import Scenario
-from services.sla.domain.scenarios.expectations import differences
+from services.sla.domain.scenarios.expectations import mismatches
 from services.sla.domain.scenarios.simulate import run
 
 WORKED = Path(__file__).parents[4] / "shared" / "data" / "sla-scenarios.json"
@@ -34,7 +34,7 @@ def simulate(content: object, *options: str) -> Any:
 @pytest.mark.parametrize("example", worked_examples())
 def test_the_worked_examples_come_out(example: Any) -> None:
     scenario = msgspec.convert(example, Scenario)
-    assert differences(scenario, run(scenario).actual) == []
+    assert mismatches(scenario, run(scenario).actual) == []
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)

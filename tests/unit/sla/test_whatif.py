@@ -24,8 +24,8 @@ from services.sla.domain.outlook.whatif import (
     CHANGED_MAX,
     Changed,
     Comparison,
-    Difference,
-    Tally,
+    ComparisonTally,
+    VerdictShift,
     by_target,
     idle_types,
     judged,
@@ -104,7 +104,7 @@ def test_only_events_that_no_rule_asks_for_are_left_unread(
 
 
 def test_a_ticket_is_counted_under_each_target_and_once_as_changed() -> None:
-    tally = Tally()
+    tally = ComparisonTally()
     tally.add("a", "net", {"reply": "met", "resolution": "met"}, {"resolution": "missed"})
     tally.add("b", None, {"resolution": "open"}, {"resolution": "open"})
     found = tally.comparison()
@@ -114,14 +114,14 @@ def test_a_ticket_is_counted_under_each_target_and_once_as_changed() -> None:
         Changed("a", "resolution", "net", "met", "missed"),
     )
     assert found.differences == (
-        Difference(target="reply", group="net", verdicts={"met": {"none": 1}}),
-        Difference(target="resolution", group="net", verdicts={"met": {"missed": 1}}),
-        Difference(target="resolution", group=None, verdicts={"open": {"open": 1}}),
+        VerdictShift(target="reply", group="net", verdicts={"met": {"none": 1}}),
+        VerdictShift(target="resolution", group="net", verdicts={"met": {"missed": 1}}),
+        VerdictShift(target="resolution", group=None, verdicts={"open": {"open": 1}}),
     )
 
 
 def added_up(parts: list[Comparison]) -> Comparison:
-    tally = Tally()
+    tally = ComparisonTally()
     for part in parts:
         tally.take(part)
     return tally.comparison()
@@ -131,7 +131,7 @@ def test_parts_of_a_history_add_up_in_any_order() -> None:
     names = [f"{number:03}" for number in range(CHANGED_MAX + 10)]
 
     def part(tickets: list[str], group: str | None) -> Comparison:
-        tally = Tally()
+        tally = ComparisonTally()
         for ticket in tickets:
             tally.add(ticket, group, {"r": "met"}, {"r": "missed"})
         return tally.comparison()
@@ -281,7 +281,7 @@ def wanted(*targets: dict[str, Any], **more: Any) -> RulesWanted:
 
 def of_target(found: Comparison) -> dict[str, Row]:
     """Return the counts of each target, groups added up."""
-    whole = Tally()
+    whole = ComparisonTally()
     for one in found.differences:
         whole.take(Comparison(0, 0, (msgspec.structs.replace(one, group=None),), ()))
     return {one.target: one.verdicts for one in whole.comparison().differences}

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from services.sla.domain.agreements.remedies import Figures, remedy
-from services.sla.domain.agreements.versions import Due, Versions, due_of
+from services.sla.domain.agreements.versions import AgreementVersions, Due, due_of
 from services.sla.domain.services.periods import period_at
 from shared.contracts.agreements import AgreementPublished, Measure, SlaRemedyDue
 from shared.working_hours import read_zone
@@ -16,7 +16,7 @@ Side = Literal["before", "after"]
 _NOTHING: Final = Figures("verdicts", 0, 0, 0, "left out: only verdicts are judged again")
 
 
-class Ticket(NamedTuple):
+class CreditedTicket(NamedTuple):
     """What decides which agreements are about a ticket."""
 
     customer: str | None
@@ -32,7 +32,7 @@ class Fallen(NamedTuple):
     at_us: int
 
 
-class Count(NamedTuple):
+class VerdictCount(NamedTuple):
     """Verdicts that count for one measure of one period: by its start and the measure's place."""
 
     agreement_id: str
@@ -55,12 +55,12 @@ class Credit(msgspec.Struct, frozen=True):
 class Credits:
     """Counts verdicts by agreement, period and measure, and says what they are worth."""
 
-    def __init__(self, agreements: Mapping[str, Versions]) -> None:
+    def __init__(self, agreements: Mapping[str, AgreementVersions]) -> None:
         """Take the versions of every agreement, by its id."""
         self._agreements = agreements
         self._of_customer: dict[str, set[str]] = {}
         self._dues: dict[tuple[str, int], Due | None] = {}
-        self._counts: Counter[Count] = Counter()
+        self._counts: Counter[VerdictCount] = Counter()
         for agreement_id, versions in agreements.items():
             for version in versions.values():
                 customer = version.document.customer
@@ -70,7 +70,7 @@ class Credits:
         """Tell whether there is an agreement with the customer."""
         return customer in self._of_customer
 
-    def add(self, ticket: Ticket, side: Side, verdicts: Iterable[Fallen]) -> None:
+    def add(self, ticket: CreditedTicket, side: Side, verdicts: Iterable[Fallen]) -> None:
         """Count a ticket's verdicts where agreements are about it."""
         for fallen in verdicts:
             for agreement_id in self._of_customer.get(ticket.customer or "", ()):
@@ -82,14 +82,14 @@ class Credits:
                 for place, measure in enumerate(due.document.measures):
                     if _counts(measure, ticket, fallen):
                         period_us = due.reviewed.period.start_us
-                        key = Count(agreement_id, period_us, place, side, fallen.is_met)
+                        key = VerdictCount(agreement_id, period_us, place, side, fallen.is_met)
                         self._counts[key] += 1
 
-    def counted(self) -> list[tuple[Count, int]]:
+    def counted(self) -> list[tuple[VerdictCount, int]]:
         """Return all counts, to be taken by another process."""
         return sorted(self._counts.items())
 
-    def take(self, counted: Iterable[tuple[Count, int]]) -> None:
+    def take(self, counted: Iterable[tuple[VerdictCount, int]]) -> None:
         """Add what another process counted."""
         for key, many in counted:
             self._counts[key] += many
@@ -118,7 +118,7 @@ class Credits:
         figures: list[Figures] = []
         for place, measure in enumerate(due.document.measures):
             met, missed = (
-                self._counts[Count(agreement_id, period_us, place, side, is_met)]
+                self._counts[VerdictCount(agreement_id, period_us, place, side, is_met)]
                 for is_met in (True, False)
             )
             figures.append(
@@ -138,13 +138,13 @@ class Credits:
         return self._dues[key]
 
 
-def _is_about(document: AgreementPublished, ticket: Ticket) -> bool:
+def _is_about(document: AgreementPublished, ticket: CreditedTicket) -> bool:
     if ticket.customer != document.customer:
         return False
     return not document.services or ticket.service in document.services
 
 
-def _counts(measure: Measure, ticket: Ticket, fallen: Fallen) -> bool:
+def _counts(measure: Measure, ticket: CreditedTicket, fallen: Fallen) -> bool:
     asked = measure.attainment
     if asked is None or fallen.target not in asked.targets:
         return False

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from services.sla.domain.clocks.attainment import Attainment
-from services.sla.domain.services.availability import Availability
+from services.sla.domain.services.availability import MeasuredAvailability
 from services.sla.domain.services.periods import Span
 from shared.calendar import SECOND_US, instant
 from shared.contracts.agreements import (
@@ -63,7 +63,7 @@ def attained(verdicts: Sequence[Attainment]) -> Figures:
     )
 
 
-def available(service: str, found: Availability) -> Figures:
+def available(service: str, found: MeasuredAvailability) -> Figures:
     """Return the figures of a service's availability."""
     agreed, down = _seconds(found.agreed_us), _seconds(found.down_us)
     return Figures(

@@ -36,7 +36,7 @@ class Signature(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class AgreementVersion:
     """A version of an agreement, and the signatures it has."""
 
     document: AgreementPublished
@@ -54,39 +54,39 @@ class Version:
         return Span(start_us, end_us) if start_us < end_us else None
 
 
-Versions = Mapping[int, Version]
+AgreementVersions = Mapping[int, AgreementVersion]
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """What `decide` needs; of each period's reviews the highest revision."""
 
-    versions: Versions = field(default_factory=dict[int, Version])
+    versions: AgreementVersions = field(default_factory=dict[int, AgreementVersion])
     remedies: Mapping[datetime, SlaRemedyDue] = field(default_factory=dict[datetime, SlaRemedyDue])
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
+class PublishAgreement:
     """Publish a version, the next or in the place of the newest one if nobody has signed it."""
 
     document: AgreementPublished
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class SignAgreement:
     """Sign a version for a party."""
 
     document: AgreementSigned
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class ReviewPeriod:
     """Tell what is due for a period, if nothing was told, or something else."""
 
     remedy: SlaRemedyDue
 
 
-Command = Publish | Sign | Review
+Command = PublishAgreement | SignAgreement | ReviewPeriod
 
 
 def decide(command: Command, agreement: Agreement) -> list[AgreementEvent]:
@@ -95,11 +95,11 @@ def decide(command: Command, agreement: Agreement) -> list[AgreementEvent]:
     Raises: InvalidInputError, or IllegalTransitionError for a change of what is signed.
     """
     match command:
-        case Publish():
+        case PublishAgreement():
             return _publish(command.document, agreement)
-        case Sign():
+        case SignAgreement():
             return _sign(command.document, agreement)
-        case Review():
+        case ReviewPeriod():
             last = agreement.remedies.get(command.remedy.period_start)
             if last is None:
                 return [command.remedy]
@@ -114,7 +114,7 @@ def evolve(agreement: Agreement, event: object, at: datetime) -> Agreement:
     match event:
         case AgreementPublished():
             return replace(
-                agreement, versions={**agreement.versions, event.version: Version(event)}
+                agreement, versions={**agreement.versions, event.version: AgreementVersion(event)}
             )
         case AgreementSigned():
             version = agreement.versions.get(event.version)
@@ -252,7 +252,7 @@ class Due(NamedTuple):
     reviewed: Reviewed
 
 
-def in_force_at(versions: Versions, at_us: int) -> AgreementPublished | None:
+def in_force_at(versions: AgreementVersions, at_us: int) -> AgreementPublished | None:
     """Return the highest version in force at an instant."""
     found = [
         number
@@ -262,7 +262,7 @@ def in_force_at(versions: Versions, at_us: int) -> AgreementPublished | None:
     return versions[max(found)].document if found else None
 
 
-def due_of(versions: Versions, period: Span) -> Due | None:
+def due_of(versions: AgreementVersions, period: Span) -> Due | None:
     """Return how a period is to be reviewed; None if no version is in force at its end."""
     document = in_force_at(versions, period.end_us - 1)
     if document is None:
@@ -271,7 +271,9 @@ def due_of(versions: Versions, period: Span) -> Due | None:
     return Due(document, Reviewed(period, max(period.start_us, since_us)))
 
 
-def due_periods(versions: Versions, reviewed: Iterable[datetime], now_us: int) -> Iterator[Due]:
+def due_periods(
+    versions: AgreementVersions, reviewed: Iterable[datetime], now_us: int
+) -> Iterator[Due]:
     """Yield the periods that ended, whose late facts were waited for, and that are not reviewed.
 
     `reviewed` are the starts of those that are.
@@ -342,7 +344,7 @@ def _period_named(name: str, some: AgreementPublished) -> Span:
 _QUARTERS: Final = {"Q1": "01", "Q2": "04", "Q3": "07", "Q4": "10"}
 
 
-def _spans(versions: Versions) -> Iterator[Span]:
+def _spans(versions: AgreementVersions) -> Iterator[Span]:
     for version in versions.values():
         if (span := version.in_force) is not None:
             yield span

@@ -6,7 +6,12 @@ from typing import Any
 
 import msgspec
 
-from services.sla.domain.agreements.versions import Signature, Version, Versions, in_force_at
+from services.sla.domain.agreements.versions import (
+    AgreementVersion,
+    AgreementVersions,
+    Signature,
+    in_force_at,
+)
 from shared.contracts.agreements import AgreementPublished, Party
 
 
@@ -32,7 +37,7 @@ class AgreementView(msgspec.Struct, frozen=True):
     versions: list[VersionView]
 
 
-def agreement_view(agreement_id: str, versions: Versions, now_us: int) -> AgreementView:
+def agreement_view(agreement_id: str, versions: AgreementVersions, now_us: int) -> AgreementView:
     """Return an agreement as it is shown."""
     current = in_force_at(versions, now_us)
     return AgreementView(
@@ -48,18 +53,18 @@ def agreement_view(agreement_id: str, versions: Versions, now_us: int) -> Agreem
     )
 
 
-def versions_of(rows: Iterable[Any]) -> dict[str, dict[int, Version]]:
+def versions_of(rows: Iterable[Any]) -> dict[str, dict[int, AgreementVersion]]:
     """Return versions by agreement and number, from rows of id, number, document, signatures.
 
     Signatures are who signed, and when, for the customer and for the provider, or null.
     """
-    found: dict[str, dict[int, Version]] = {}
+    found: dict[str, dict[int, AgreementVersion]] = {}
     for agreement_id, number, document, *signed in rows:
         signatures: dict[Party, Signature] = {}
         if signed[0] is not None:
             signatures["customer"] = Signature(*signed[:2])
         if signed[2] is not None:
             signatures["provider"] = Signature(*signed[2:])
-        version = Version(msgspec.convert(document, AgreementPublished), signatures)
+        version = AgreementVersion(msgspec.convert(document, AgreementPublished), signatures)
         found.setdefault(agreement_id, {})[number] = version
     return found

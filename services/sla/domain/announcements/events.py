@@ -1,4 +1,4 @@
-"""Publications as events, and events as publications: the two ways between them."""
+"""Announcements as events, and events as announcements: the two ways between them."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -6,15 +6,15 @@ from typing import Final, NamedTuple, TypedDict, cast, get_args
 from uuid import UUID
 
 from services.sla.domain.announcements.announcement import (
+    AnnouncedClocks,
+    Announcement,
+    AnnouncementType,
     ClockKey,
+    ClockTerms,
     End,
-    Knowledge,
-    Promise,
-    Said,
-    SaidType,
     learn,
 )
-from services.sla.domain.clocks.clock import Clock
+from services.sla.domain.clocks.clock import TicketClock
 from shared.calendar import SECOND_US, instant, microseconds
 from shared.contracts.intake import TicketCreated
 from shared.contracts.promises import ClockKind
@@ -45,14 +45,16 @@ class _Name(TypedDict):
     kind: ClockKind
 
 
-def event_of(said: Said, ticket_id: UUID) -> ClockEvent:  # noqa: PLR0911 one answer per word
+def event_of(  # noqa: PLR0911 one answer per word
+    announcement: Announcement, ticket_id: UUID
+) -> ClockEvent:
     """Return the event that says it."""
-    clock = said.clock
+    clock = announcement.clock
     if clock is None:
-        return _withdrawal(said, ticket_id)
-    name = _name(ticket_id, said.key, clock.definition.target.kind)
+        return _withdrawal(announcement, ticket_id)
+    name = _name(ticket_id, announcement.key, clock.definition.target.kind)
     due_at = instant(clock.due_us)
-    match said.type:
+    match announcement.type:
         case "sla.started":
             definition = clock.definition
             return SlaStarted(
@@ -64,24 +66,24 @@ def event_of(said: Said, ticket_id: UUID) -> ClockEvent:  # noqa: PLR0911 one an
                 policy_id=definition.policy_id,
                 policy_version=definition.version,
             )
-        case "sla.paused" if said.reason is not None:
+        case "sla.paused" if announcement.reason is not None:
             elapsed_seconds = clock.elapsed_us // SECOND_US
-            return SlaPaused(**name, elapsed_seconds=elapsed_seconds, reason=said.reason)
+            return SlaPaused(**name, elapsed_seconds=elapsed_seconds, reason=announcement.reason)
         case "sla.resumed":
             return SlaResumed(**name, due_at=due_at)
-        case "sla.warned" if said.rule is not None:
-            return SlaWarned(**name, rule=said.rule, due_at=due_at)
+        case "sla.warned" if announcement.rule is not None:
+            return SlaWarned(**name, rule=announcement.rule, due_at=due_at)
         case "sla.breached":
             return SlaBreached(**name, due_at=due_at)
         case "sla.breach_retracted":
             is_in_time = clock.stopped_us is not None and clock.breached_us is None
             reason = "stopped_in_time" if is_in_time else "due_moved"
-            return SlaBreachRetracted(**name, due_at=_due(said), reason=reason)
+            return SlaBreachRetracted(**name, due_at=_due(announcement), reason=reason)
         case _:
             return _end(clock, name)
 
 
-def _end(clock: Clock, name: _Name) -> SlaMet | SlaMissed | SlaCancelled:
+def _end(clock: TicketClock, name: _Name) -> SlaMet | SlaMissed | SlaCancelled:
     if clock.outcome not in ("met", "missed") or clock.stopped_us is None:
         return SlaCancelled(**name, reason=clock.outcome)
     judged = SlaMet if clock.outcome == "met" else SlaMissed
@@ -93,15 +95,19 @@ def _end(clock: Clock, name: _Name) -> SlaMet | SlaMissed | SlaCancelled:
     )
 
 
-def _withdrawal(said: Said, ticket_id: UUID) -> SlaBreachRetracted | SlaCancelled:
-    name = _name(ticket_id, said.key, "sla" if said.promise is None else said.promise.kind)
-    if said.type == "sla.breach_retracted":
-        return SlaBreachRetracted(**name, due_at=_due(said), reason=WITHDRAWN)
+def _withdrawal(announcement: Announcement, ticket_id: UUID) -> SlaBreachRetracted | SlaCancelled:
+    name = _name(
+        ticket_id,
+        announcement.key,
+        "sla" if announcement.terms is None else announcement.terms.kind,
+    )
+    if announcement.type == "sla.breach_retracted":
+        return SlaBreachRetracted(**name, due_at=_due(announcement), reason=WITHDRAWN)
     return SlaCancelled(**name, reason=WITHDRAWN)
 
 
-def _due(said: Said) -> datetime:
-    return instant(said.time_us if said.due_us is None else said.due_us)
+def _due(announcement: Announcement) -> datetime:
+    return instant(announcement.time_us if announcement.due_us is None else announcement.due_us)
 
 
 def _name(ticket_id: UUID, key: ClockKey, kind: ClockKind) -> _Name:
@@ -114,43 +120,45 @@ def _name(ticket_id: UUID, key: ClockKey, kind: ClockKind) -> _Name:
     )
 
 
-class Heard(NamedTuple):
-    """What a ticket's journal says: what was told, and whether another system judged it."""
+class PastAnnouncements(NamedTuple):
+    """What a ticket's journal says: what was announced, and whether another system judged it."""
 
-    knowledge: Knowledge
+    announced: AnnouncedClocks
     is_foreign: bool
 
 
-def hear(events: Iterable[Recorded], ticket: Iterable[Recorded]) -> Heard:
+def read_announcements(events: Iterable[Recorded], ticket: Iterable[Recorded]) -> PastAnnouncements:
     """Fold what sla recorded about a ticket, in sequence; `ticket` is what others told of it.
 
     Only a ticket that is history can have been judged by another system, whatever was imported.
     """
     is_history = any(event.history for event in ticket if type(event.data) is TicketCreated)
-    knowledge: Knowledge = {}
+    announced: AnnouncedClocks = {}
     is_foreign = False
     for event in events:
         data = event.data
         if type(data) in _WORDS:
             word = cast("ClockEvent", data)
             is_foreign = is_foreign or _is_foreign(word)
-            learn(knowledge, said_by(word, microseconds(event.time)))
-    return Heard(knowledge, is_foreign and is_history)
+            learn(announced, announcement_of(word, microseconds(event.time)))
+    return PastAnnouncements(announced, is_foreign and is_history)
 
 
 def _is_foreign(event: ClockEvent) -> bool:
     return getattr(event, "source_system", None) is not None
 
 
-def said_by(event: ClockEvent, time_us: int) -> Said:  # noqa: PLR0911 one answer per word
-    """Return what an event said, as far as later decisions ask for it."""
+def announcement_of(  # noqa: PLR0911 one answer per word
+    event: ClockEvent, time_us: int
+) -> Announcement:
+    """Return what an event announced, as far as later decisions ask for it."""
     key = ClockKey(event.target, event.cycle, event.generation)
-    kind = cast("SaidType", event.TYPE)
+    kind = cast("AnnouncementType", event.TYPE)
     if kind in _BARE:
-        return Said(kind, key, time_us)
+        return Announcement(kind, key, time_us)
     match event:
         case SlaStarted():
-            promise = Promise(
+            terms = ClockTerms(
                 event.kind,
                 microseconds(event.started_at),
                 event.policy_id,
@@ -158,19 +166,21 @@ def said_by(event: ClockEvent, time_us: int) -> Said:  # noqa: PLR0911 one answe
                 event.calendar,
                 event.goal,
             )
-            return Said(kind, key, time_us, promise=promise, due_us=microseconds(event.due_at))
+            return Announcement(kind, key, time_us, terms=terms, due_us=microseconds(event.due_at))
         case SlaWarned():
-            return Said(kind, key, time_us, rule=event.rule)
+            return Announcement(kind, key, time_us, rule=event.rule)
         case SlaMet() | SlaMissed():
             due_us = None if event.due_at is None else microseconds(event.due_at)
-            return Said(kind, key, time_us, end=End(kind, time_us, due_us, event.elapsed_seconds))
+            return Announcement(
+                kind, key, time_us, end=End(kind, time_us, due_us, event.elapsed_seconds)
+            )
         case SlaResumed():
-            return Said(kind, key, time_us, due_us=microseconds(event.due_at))
+            return Announcement(kind, key, time_us, due_us=microseconds(event.due_at))
         case SlaPaused():
-            return Said(kind, key, time_us, reason=event.reason)
+            return Announcement(kind, key, time_us, reason=event.reason)
         case SlaCancelled():
             is_withdrawal = event.reason == WITHDRAWN
             end = End(kind, time_us, None, None)
-            return Said(kind, key, time_us, end=end, is_withdrawal=is_withdrawal)
+            return Announcement(kind, key, time_us, end=end, is_withdrawal=is_withdrawal)
         case _:
             raise AssertionError(f"{kind} says no more than its name")

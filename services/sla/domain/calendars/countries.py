@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, NamedTuple, cast
 
-from services.sla.domain.calendars.draft import Closure, MakeUpDay
+from services.sla.domain.calendars.draft import ClosedDay, MakeUpDay
 from shared.errors import InvalidInputError
 
 _SUBSTITUTION_LENGTHS: Final = (4, 5)
@@ -17,7 +17,7 @@ class CountryDays(NamedTuple):
     `unannounced` are the years for which a country that has make-up days has not named them yet.
     """
 
-    holidays: tuple[Closure, ...]
+    holidays: tuple[ClosedDay, ...]
     make_up_days: tuple[MakeUpDay, ...]
     unannounced: tuple[int, ...]
 
@@ -56,7 +56,7 @@ def country_days(country: str, subdivision: str | None, years: range) -> Country
     days_off = sorted((day, name) for day, name in found.items() if day.year in years)
     return CountryDays(
         tuple(
-            Closure(day, f"day off, worked on {worked[day]}" if day in worked else name)
+            ClosedDay(day, f"day off, worked on {worked[day]}" if day in worked else name)
             for day, name in days_off
         ),
         tuple(make_up_days),

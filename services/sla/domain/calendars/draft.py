@@ -24,7 +24,7 @@ _YEAR_LAST: Final = 2199
 _HOURS_FORM: Final = "write days and hours, such as 'mon-fri 09:00-12:00 13:00-18:00'"
 
 
-class Closure(NamedTuple):
+class ClosedDay(NamedTuple):
     """A date on which nobody works."""
 
     day: date
@@ -47,15 +47,15 @@ class Interruption(NamedTuple):
     reason: str
 
 
-class Draft(NamedTuple):
+class CalendarDraft(NamedTuple):
     """What a calendar is made of; of two that disagree about a date, the later one here counts."""
 
     id: str
     zone: str
     weekly: Weekly
-    holidays: Sequence[Closure] = ()
+    holidays: Sequence[ClosedDay] = ()
     make_up_days: Sequence[MakeUpDay] = ()
-    days: Sequence[Closure | MakeUpDay] = ()
+    days: Sequence[ClosedDay | MakeUpDay] = ()
     interruptions: Sequence[Interruption] = ()
 
 
@@ -131,7 +131,7 @@ def read_years(text: str) -> range:
 # --- The calendar ----------------------------------------------------------------------------
 
 
-def draw(draft: Draft) -> Drawn:
+def draw(draft: CalendarDraft) -> Drawn:
     """Return the calendar that the draft describes.
 
     Raises: InvalidInputError if it cannot be called so.

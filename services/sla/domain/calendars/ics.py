@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple, NoReturn, cast
 from zoneinfo import ZoneInfo
 
-from services.sla.domain.calendars.draft import Closure, Interruption, MakeUpDay
+from services.sla.domain.calendars.draft import ClosedDay, Interruption, MakeUpDay
 from services.sla.domain.calendars.work_marks import Mark, mark_of
 from shared.errors import InvalidInputError
 
@@ -36,7 +36,7 @@ class Disruptions(NamedTuple):
     last. `doubts` are sentences about events of which it is not clear whether they mean work.
     """
 
-    days: tuple[Closure | MakeUpDay, ...]
+    days: tuple[ClosedDay | MakeUpDay, ...]
     interruptions: tuple[Interruption, ...]
     doubts: tuple[str, ...] = ()
 
@@ -78,7 +78,7 @@ def disruptions(
     """
     events = [_event(component, line, zone) for component, line in _components(content)]
     asked = _Asked(zone, years, is_worked)
-    days: list[Closure | MakeUpDay] = []
+    days: list[ClosedDay | MakeUpDay] = []
     interruptions: list[Interruption] = []
     doubts: dict[str, None] = {}
     for event in events:
@@ -298,11 +298,11 @@ def _make_up_days(event: _Event, start: datetime, asked: _Asked) -> Iterator[Mak
             yield MakeUpDay(day, None, event.summary)
 
 
-def _closures(event: _Event, start: datetime, years: range | None) -> Iterator[Closure]:
+def _closures(event: _Event, start: datetime, years: range | None) -> Iterator[ClosedDay]:
     for number in range(min(event.lasts // _DAY, _DATES_MAX + 1)):
         day = start.date() + number * _DAY
         if years is None or day.year in years:
-            yield Closure(day, event.summary)
+            yield ClosedDay(day, event.summary)
 
 
 def _interruptions(

@@ -11,7 +11,7 @@ Dimension = Literal[
 ]
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class AttainmentQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which verdicts count; an empty condition lets all through.
 
     A verdict belongs to the instant at which it fell: a breach to its due time, a promise kept to

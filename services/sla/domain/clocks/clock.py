@@ -39,7 +39,7 @@ class Cap(NamedTuple):
     ticket_id: str
 
 
-class Clock(msgspec.Struct, frozen=True, kw_only=True):
+class TicketClock(msgspec.Struct, frozen=True, kw_only=True):
     """One promise of a ticket, read at one instant; instants and times in microseconds.
 
     `missed` without `stopped_us` is overdue and still running. `breached_us` is the due instant if
@@ -96,12 +96,12 @@ def caps_of(facts: Sequence[Fact]) -> dict[str, tuple[Cap, ...]]:
     return found
 
 
-def course_of(life: Life, pauses: Pauses, caps: Sequence[Cap], at_us: int) -> "Course":
+def course_of(life: Life, pauses: Pauses, caps: Sequence[Cap], at_us: int) -> "ClockCourse":
     """Return what the clock has counted at `at_us`, or at its end; there open pauses end."""
-    return Course(life, pauses, caps, at_us if life.ended_us is None else life.ended_us)
+    return ClockCourse(life, pauses, caps, at_us if life.ended_us is None else life.ended_us)
 
 
-def read(course: "Course") -> Clock:
+def read(course: "ClockCourse") -> TicketClock:
     """Return the clock as its course makes it.
 
     Raises: InvalidInputError if a calendar does not hold as much working time as the goal needs.
@@ -110,7 +110,7 @@ def read(course: "Course") -> Clock:
     due_us = course.due_us()
     is_past = due_us < cut_us
     pause = course.pause()
-    return Clock(
+    return TicketClock(
         target=life.target,
         cycle=life.cycle,
         generation=life.generation,
@@ -129,7 +129,7 @@ def read(course: "Course") -> Clock:
     )
 
 
-def verdict(course: "Course") -> tuple[Literal["met", "missed", "open"], int] | None:
+def verdict(course: "ClockCourse") -> tuple[Literal["met", "missed", "open"], int] | None:
     """Return only what became of the clock, and when: at its breach, at its stop, or by now.
 
     One that was ever breached is missed. None for a clock that ended without a verdict.
@@ -153,7 +153,7 @@ def _outcome(life: Life, *, is_past: bool, is_paused: bool) -> Outcome:
     return "paused" if is_paused and life.date_us is None else "open"
 
 
-class Course:
+class ClockCourse:
     """What a clock counts: pieces up to the cut, and running time from there on.
 
     `cut_us` is the reading, or the clock's end.

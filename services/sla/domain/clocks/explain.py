@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from services.sla.domain.clocks.clock import Clock, Course, Outcome, Piece
+from services.sla.domain.clocks.clock import ClockCourse, Outcome, Piece, TicketClock
 from services.sla.domain.clocks.history import Fact
 from services.sla.domain.clocks.ledger import WithoutDeadline, judge_each
 from services.sla.domain.clocks.rulebook import Definition, Rulebook
@@ -109,7 +109,7 @@ def readings(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Readings:
     return Readings([reading_of(clock, at_us) for _, clock in clocks], without_deadline)
 
 
-def reading_of(clock: Clock, at_us: int) -> ClockReading:
+def reading_of(clock: TicketClock, at_us: int) -> ClockReading:
     """Return one clock as people want to see it."""
     target = clock.definition.target
     is_running = clock.stopped_us is None
@@ -142,7 +142,7 @@ def reading_of(clock: Clock, at_us: int) -> ClockReading:
     )
 
 
-def _next(clock: Clock, at_us: int) -> Next | None:
+def _next(clock: TicketClock, at_us: int) -> Next | None:
     """Return the first thing to come; nothing while a pause postpones it."""
     if clock.outcome == "paused":
         return None
@@ -163,7 +163,7 @@ def explain(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Explanations:
     return Explanations([_explain(*one, at_us) for one in clocks], without_deadline)
 
 
-def _explain(course: Course, clock: Clock, at_us: int) -> Explanation:
+def _explain(course: ClockCourse, clock: TicketClock, at_us: int) -> Explanation:
     definition = clock.definition
     steps = tuple(islice(_steps(course, clock.due_us), STEPS_MAX + 1))
     return Explanation(
@@ -177,7 +177,7 @@ def _explain(course: Course, clock: Clock, at_us: int) -> Explanation:
     )
 
 
-def _steps(course: Course, due_us: int) -> Iterator[Step]:
+def _steps(course: ClockCourse, due_us: int) -> Iterator[Step]:
     """Yield the way to the deadline, and on to the clock's end where it went past."""
     definition = course.life.definition
     counted_us = 0
@@ -215,7 +215,7 @@ def _counting(what: Literal["counts", "will count"], a_us: int, b_us: int, sum_u
     )
 
 
-def _idle(piece: Piece, course: Course) -> Step:
+def _idle(piece: Piece, course: ClockCourse) -> Step:
     is_pause = piece.kind == "pause"
     return Step(
         what="paused" if is_pause else "excluded",
@@ -226,7 +226,7 @@ def _idle(piece: Piece, course: Course) -> Step:
     )
 
 
-def _days(course: Course, definition: Definition) -> Iterator[Step]:
+def _days(course: ClockCourse, definition: Definition) -> Iterator[Step]:
     goal = definition.target.goal
     reached_us, due_us = course.days_us(), course.own_due_us()
     yield Step(

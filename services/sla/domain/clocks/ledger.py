@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.sla.domain.clocks.clock import Clock, Course, caps_of, course_of, read
+from services.sla.domain.clocks.clock import ClockCourse, TicketClock, caps_of, course_of, read
 from services.sla.domain.clocks.cycles import lives
 from services.sla.domain.clocks.history import Fact, Moment, Spell, moments, spells
 from services.sla.domain.clocks.rulebook import Conditions, Rulebook
 from shared.calendar import NoWorkingTimeError
 
-Ledger = tuple[Clock, ...]
+Ledger = tuple[TicketClock, ...]
 """A ticket's clocks, by target as first named in the rules, cycle and generation."""
 
 
@@ -30,7 +30,7 @@ class WithoutDeadline(msgspec.Struct, frozen=True):
 class Judgement(NamedTuple):
     """The clocks that can be read, each with what it counted, and those that never come due."""
 
-    clocks: list[tuple[Course, Clock]]
+    clocks: list[tuple[ClockCourse, TicketClock]]
     without_deadline: list[WithoutDeadline]
 
     @property
@@ -69,7 +69,7 @@ def judge_each(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Judgement:
     return found
 
 
-def _read(course: Course) -> Clock:
+def _read(course: ClockCourse) -> TicketClock:
     try:
         return read(course)
     except NoWorkingTimeError as error:
@@ -80,7 +80,7 @@ def _read(course: Course) -> Clock:
         ) from error
 
 
-def _without_deadline(course: Course, error: NoWorkingTimeError) -> WithoutDeadline:
+def _without_deadline(course: ClockCourse, error: NoWorkingTimeError) -> WithoutDeadline:
     life, definition = course.life, course.life.definition
     return WithoutDeadline(
         *(life.target, life.cycle, life.generation),
@@ -91,7 +91,7 @@ def _without_deadline(course: Course, error: NoWorkingTimeError) -> WithoutDeadl
 
 def courses(
     facts: Sequence[Fact], rules: Rulebook, at_us: int, ruled_until_us: int | None = None
-) -> Iterator[Course]:
+) -> Iterator[ClockCourse]:
     """Yield what each clock of the ledger has counted, for those who ask how it came about.
 
     Versions for running clocks that come after `ruled_until_us` are left out.

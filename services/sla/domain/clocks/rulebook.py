@@ -95,7 +95,7 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class TargetVersion:
     """What one version of a policy says about one target."""
 
     effective_us: int
@@ -115,7 +115,7 @@ class TargetRules:
     stop: Conditions
     is_repeated: bool
     on_reopen: str
-    policies: tuple[tuple[Version, ...], ...]
+    policies: tuple[tuple[TargetVersion, ...], ...]
     takeovers_us: tuple[int, ...]
     words: frozenset[str]
     names: frozenset[str]
@@ -207,7 +207,7 @@ def _rules(
 ) -> TargetRules:
     policies = tuple(
         tuple(
-            Version(
+            TargetVersion(
                 policy.effective_us,
                 policy.applies_to == "running",
                 tuple(one for one in definitions if one.target.name == target.name),

@@ -61,26 +61,26 @@ class NoData(Part, frozen=True):
     """The data of an event that has none."""
 
 
-class Comment(Part, frozen=True, kw_only=True):
+class CommentData(Part, frozen=True, kw_only=True):
     """Who wrote, and whether the requester sees it."""
 
     author: Literal["agent", "requester"]
     public: bool = True
 
 
-class Hold(Part, frozen=True, kw_only=True):
+class HoldData(Part, frozen=True, kw_only=True):
     """What the ticket waits for."""
 
     reason: str | UnsetType = UNSET
 
 
-class Merge(Part, frozen=True, kw_only=True):
+class MergeData(Part, frozen=True, kw_only=True):
     """The surviving ticket."""
 
     into: str | UnsetType = UNSET
 
 
-class Inheritance(Part, frozen=True, kw_only=True):
+class InheritanceData(Part, frozen=True, kw_only=True):
     """A due time taken over; null takes it back."""
 
     target: str
@@ -88,7 +88,7 @@ class Inheritance(Part, frozen=True, kw_only=True):
     due_at: Instant | None
 
 
-class Update(Part, frozen=True, kw_only=True):
+class UpdateData(Part, frozen=True, kw_only=True):
     """Fields and their new values."""
 
     fields: _Fields
@@ -129,25 +129,25 @@ class Assigned(Event, frozen=True, kw_only=True, tag="ticket.assigned"):
 class Updated(Event, frozen=True, kw_only=True, tag="ticket.updated"):
     """Fields were corrected."""
 
-    data: Update
+    data: UpdateData
 
 
 class Commented(Event, frozen=True, kw_only=True, tag="ticket.commented"):
     """Somebody wrote on it."""
 
-    data: Comment
+    data: CommentData
 
 
 class Held(Event, frozen=True, kw_only=True, tag="ticket.held"):
     """It waits."""
 
-    data: Hold = Hold()
+    data: HoldData = HoldData()
 
 
 class Merged(Event, frozen=True, kw_only=True, tag="ticket.merged"):
     """Another ticket goes on instead of it."""
 
-    data: Merge = Merge()
+    data: MergeData = MergeData()
 
 
 class Started(Event, frozen=True, kw_only=True, tag="ticket.started"):
@@ -189,7 +189,7 @@ class Cancelled(Event, frozen=True, kw_only=True, tag="ticket.cancelled"):
 class Inherited(Event, frozen=True, kw_only=True, tag="sla.due_inherited"):
     """It took a due time over from a ticket merged into it, or from which it was split off."""
 
-    data: Inheritance
+    data: InheritanceData
 
 
 AnyEvent = (
@@ -323,7 +323,7 @@ class Computed(msgspec.Struct, frozen=True, kw_only=True):
     arithmetic: tuple[Question, ...]
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     """A scenario's result."""
 
     id: str

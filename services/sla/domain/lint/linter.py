@@ -9,7 +9,7 @@ from services.sla.domain.lint.calendars import check_calendars, readable
 from services.sla.domain.lint.conditions import check_conditions
 from services.sla.domain.lint.findings import Finding, error, warning
 from services.sla.domain.lint.matching import check_matching
-from services.sla.domain.lint.targets import Surroundings, check_target
+from services.sla.domain.lint.targets import LintContext, check_target
 from shared.calendar import ROUND_THE_CLOCK
 
 __all__ = ["Finding", "lint"]
@@ -30,7 +30,7 @@ def lint(
         *_differences(definitions),
         *check_matching(by_policy(policies, definitions)),
     ]
-    around = Surroundings(
+    around = LintContext(
         {part.id: part for part in reversed(calendars)}, readable(calendars), definitions, is_whole
     )
     for definition in definitions:

@@ -28,7 +28,7 @@ _DAY_US: Final = 86_400 * SECOND_US
 _SEARCH_US: Final = SEARCH_YEARS_MAX * 366 * _DAY_US
 
 
-class Surroundings(NamedTuple):
+class LintContext(NamedTuple):
     """What a definition is judged against: calendars by name, and all definitions of the file.
 
     `is_whole`: there are no other calendars than these.
@@ -40,7 +40,7 @@ class Surroundings(NamedTuple):
     is_whole: bool
 
 
-def check_target(definition: Placed, around: Surroundings) -> Iterator[Finding]:
+def check_target(definition: Placed, around: LintContext) -> Iterator[Finding]:
     """Yield what is wrong with one definition, its conditions apart."""
     target, pointer = definition.target, definition.pointer
     yield from _reach(definition, around)
@@ -54,7 +54,7 @@ def check_target(definition: Placed, around: Surroundings) -> Iterator[Finding]:
 # --- Goal and calendar -----------------------------------------------------------------------
 
 
-def _reach(definition: Placed, around: Surroundings) -> Iterator[Finding]:
+def _reach(definition: Placed, around: LintContext) -> Iterator[Finding]:
     target, pointer = definition.target, definition.pointer
     name = target.calendar
     if name not in around.parts and name != ROUND_THE_CLOCK:
@@ -205,7 +205,7 @@ def _before_the_start(rule: WarnRule, goal: Goal, field: str) -> Iterator[Findin
         )
 
 
-def _changes(definition: Placed, around: Surroundings) -> Iterator[Finding]:
+def _changes(definition: Placed, around: LintContext) -> Iterator[Finding]:
     """Yield rules for taking over that change nothing."""
     target, pointer = definition.target, definition.pointer
     same = [one for one in around.definitions if one.target.name == target.name]

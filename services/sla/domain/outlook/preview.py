@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from services.sla.domain.clocks.clock import Clock
+from services.sla.domain.clocks.clock import TicketClock
 from services.sla.domain.clocks.history import Fact
 from services.sla.domain.clocks.ledger import judge_each
 from services.sla.domain.clocks.rulebook import Rulebook
@@ -52,17 +52,17 @@ def changes(
             yield ClockChange(ticket_id, target, _due(was), _due(would_be))
 
 
-def _running(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Iterator[Clock]:
+def _running(facts: Sequence[Fact], rules: Rulebook, at_us: int) -> Iterator[TicketClock]:
     ledger = judge_each(facts, rules, at_us).ledger
     return (clock for clock in ledger if clock.stopped_us is None)
 
 
-def _promise(clock: Clock | None) -> tuple[object, ...] | None:
+def _promise(clock: TicketClock | None) -> tuple[object, ...] | None:
     if clock is None:
         return None
     definition = clock.definition
     return clock.due_us, definition.policy_id, definition.version, definition.target
 
 
-def _due(clock: Clock | None) -> datetime | None:
+def _due(clock: TicketClock | None) -> datetime | None:
     return None if clock is None else instant(clock.due_us)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from services.sla.domain.clocks.clock import Clock
+from services.sla.domain.clocks.clock import TicketClock
 from services.sla.domain.clocks.explain import reading_of
 from services.sla.domain.clocks.history import Fact, last_value
 from services.sla.domain.clocks.ledger import judge_each
@@ -187,7 +187,7 @@ def predictions(
                     yield chance, clock.breached_us is not None
 
 
-def _has_verdict(clock: Clock) -> bool:
+def _has_verdict(clock: TicketClock) -> bool:
     return clock.stopped_us is not None and clock.outcome in ("met", "missed")
 
 

@@ -43,7 +43,7 @@ class Changed(msgspec.Struct, frozen=True):
     after: Verdict
 
 
-class Difference(msgspec.Struct, frozen=True):
+class VerdictShift(msgspec.Struct, frozen=True):
     """Verdicts of some tickets on one target, `before` → `after` → how many."""
 
     target: str
@@ -60,12 +60,12 @@ class Comparison(msgspec.Struct, frozen=True):
 
     tickets: int
     changed_tickets: int
-    differences: tuple[Difference, ...]
+    differences: tuple[VerdictShift, ...]
     changed: tuple[Changed, ...]
     credits: tuple[Credit, ...] = ()
 
 
-class Tally:
+class ComparisonTally:
     """Counts tickets by target, group and both verdicts."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Tally:
         return Comparison(
             self._tickets,
             self._changed_tickets,
-            tuple(Difference(*key, verdicts) for key, verdicts in found.items()),
+            tuple(VerdictShift(*key, verdicts) for key, verdicts in found.items()),
             tuple(changed[:CHANGED_MAX]),
         )
 

@@ -116,7 +116,7 @@ State = Literal["past", "in_force", "to_come", "replaced"]
 _STATES: Final[Mapping[int, State]] = {-1: "past", 0: "in_force", 1: "to_come"}
 
 
-class Versions(msgspec.Struct, frozen=True):
+class RuleVersions(msgspec.Struct, frozen=True):
     """All that was ever published, oldest first; and whether a peak is declared now.
 
     `policies` are SlaPolicyPublished, each with its State.
@@ -127,10 +127,12 @@ class Versions(msgspec.Struct, frozen=True):
     is_peak: bool
 
 
-def versions_of(events: Sequence[Publication], now_us: int) -> Versions:
+def versions_of(events: Sequence[Publication], now_us: int) -> RuleVersions:
     """Return every version; without `effective_from` one is in force since it was published."""
     policies = policies_of(events).values()
-    found = Versions([one for v in policies for one in with_states(v, now_us)], [], is_peak=False)
+    found = RuleVersions(
+        [one for v in policies for one in with_states(v, now_us)], [], is_peak=False
+    )
     for event in events:
         if isinstance(event.data, SlaCalendarPublished):
             found.calendars.append(event.data)

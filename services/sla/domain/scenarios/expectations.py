@@ -12,7 +12,7 @@ from msgspec import UNSET
 from services.sla.domain.files.scenario import ClockPart, Computed, Emission, Scenario, WarningPart
 
 
-class Difference(NamedTuple):
+class Mismatch(NamedTuple):
     """One stated thing that did not come out; `pointer` leads to it in the scenario."""
 
     pointer: str
@@ -20,10 +20,10 @@ class Difference(NamedTuple):
     computed: Any
 
 
-def differences(case: Scenario, actual: Computed) -> list[Difference]:
+def mismatches(case: Scenario, actual: Computed) -> list[Mismatch]:
     """Return every stated thing that differs. What is not stated may be anything."""
     expect = case.expect
-    found: list[Difference] = []
+    found: list[Mismatch] = []
     if expect.clocks is not UNSET:
         found.extend(_ledger("/expect/clocks", expect.clocks, actual.clocks))
     if expect.warnings is not UNSET:
@@ -41,46 +41,44 @@ def differences(case: Scenario, actual: Computed) -> list[Difference]:
 
 def _ledger(
     pointer: str, stated: Sequence[ClockPart], computed: Sequence[ClockPart]
-) -> Iterator[Difference]:
+) -> Iterator[Mismatch]:
     left = {_name(clock): clock for clock in computed}
     for place, clock in enumerate(stated):
         found = left.pop(_name(clock), None)
         if found is None:
-            yield Difference(f"{pointer}/{place}", clock, None)
+            yield Mismatch(f"{pointer}/{place}", clock, None)
         else:
             yield from _stated(f"{pointer}/{place}", clock, found)
     for clock in left.values():
-        yield Difference(f"{pointer}/-", None, clock)
+        yield Mismatch(f"{pointer}/-", None, clock)
 
 
-def _warnings(
-    stated: Sequence[WarningPart], computed: Sequence[WarningPart]
-) -> Iterator[Difference]:
+def _warnings(stated: Sequence[WarningPart], computed: Sequence[WarningPart]) -> Iterator[Mismatch]:
     left = Counter(_known(warning) for warning in computed)
     for place, warning in enumerate(stated):
         if left[_known(warning)]:
             left[_known(warning)] -= 1
         else:
-            yield Difference(f"/expect/warnings/{place}", warning, None)
+            yield Mismatch(f"/expect/warnings/{place}", warning, None)
     for warning in computed:
         if left[_known(warning)]:
             left[_known(warning)] -= 1
-            yield Difference("/expect/warnings/-", None, warning)
+            yield Mismatch("/expect/warnings/-", None, warning)
 
 
-def _emitted(stated: Sequence[Emission], computed: Sequence[Emission]) -> Iterator[Difference]:
+def _emitted(stated: Sequence[Emission], computed: Sequence[Emission]) -> Iterator[Mismatch]:
     for place, (one, other) in enumerate(zip_longest(stated, computed)):
         if one is None or other is None:
-            yield Difference(f"/expect/emitted/{place if one else '-'}", one, other)
+            yield Mismatch(f"/expect/emitted/{place if one else '-'}", one, other)
         else:
             yield from _stated(f"/expect/emitted/{place}", one, other)
 
 
-def _stated(pointer: str, stated: msgspec.Struct, computed: msgspec.Struct) -> Iterator[Difference]:
+def _stated(pointer: str, stated: msgspec.Struct, computed: msgspec.Struct) -> Iterator[Mismatch]:
     for field in msgspec.structs.fields(stated):
         wanted, found = getattr(stated, field.name), getattr(computed, field.name)
         if wanted is not UNSET and wanted != found:
-            yield Difference(f"{pointer}/{field.encode_name}", wanted, found)
+            yield Mismatch(f"{pointer}/{field.encode_name}", wanted, found)
 
 
 def _name(clock: ClockPart) -> tuple[str, int, int]:

@@ -151,18 +151,18 @@ def _event(fact: Fact) -> scenario.AnyEvent:  # noqa: PLR0911 one answer per typ
         case "assigned":
             return scenario.Assigned(**known, data=changes)
         case "updated":
-            return scenario.Updated(**known, data=scenario.Update(fields=changes))
+            return scenario.Updated(**known, data=scenario.UpdateData(fields=changes))
         case "held":
-            hold = scenario.Hold(reason=UNSET if fact.reason is None else fact.reason)
+            hold = scenario.HoldData(reason=UNSET if fact.reason is None else fact.reason)
             return scenario.Held(**known, data=hold)
         case "requester_message":
-            return scenario.Commented(**known, data=scenario.Comment(author="requester"))
+            return scenario.Commented(**known, data=scenario.CommentData(author="requester"))
         case "agent_reply" | "internal_note":
-            comment = scenario.Comment(author="agent", public=fact.type == "agent_reply")
+            comment = scenario.CommentData(author="agent", public=fact.type == "agent_reply")
             return scenario.Commented(**known, data=comment)
         case "inherited":
             due_us = changes.get("due_us")
-            taken = scenario.Inheritance(
+            taken = scenario.InheritanceData(
                 target=str(changes.get("target")),
                 from_ticket=fact.reason or "",
                 due_at=_whole(due_us) if isinstance(due_us, int) else None,

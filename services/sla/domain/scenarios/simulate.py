@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET
 
 from services.sla.domain.announcements import announcement
-from services.sla.domain.announcements.announcement import Knowledge, Said, learn
-from services.sla.domain.clocks.clock import Clock
+from services.sla.domain.announcements.announcement import AnnouncedClocks, Announcement, learn
+from services.sla.domain.clocks.clock import TicketClock
 from services.sla.domain.clocks.history import Fact, in_order
 from services.sla.domain.clocks.ledger import Ledger, judge, judge_just_before
 from services.sla.domain.clocks.rulebook import Rulebook, rulebook
@@ -27,7 +27,7 @@ from services.sla.domain.files.scenario import (
     KnownAt,
     Question,
     Scenario,
-    Verdict,
+    ScenarioResult,
     WarningPart,
 )
 from shared.calendar import (
@@ -41,7 +41,7 @@ from shared.errors import InvalidInputError
 _UNLISTED: Final = ("sla.paused", "sla.resumed")
 
 
-def run(case: Scenario) -> Verdict:
+def run(case: Scenario) -> ScenarioResult:
     """Return everything that follows from the scenario.
 
     Raises: InvalidInputError with the JSON pointer of what makes no sense in it.
@@ -55,7 +55,7 @@ def run(case: Scenario) -> Verdict:
     until_us = ends if case.until is None else microseconds(case.until)
     facts = [fact for fact in facts if fact.time_us <= until_us]
     ledger = judge(facts, rules, until_us)
-    return Verdict(
+    return ScenarioResult(
         id=case.id,
         actual=Computed(
             clocks=tuple(_clock(clock) for clock in ledger),
@@ -69,7 +69,7 @@ def run(case: Scenario) -> Verdict:
     )
 
 
-def published(facts: Sequence[Fact], rules: Rulebook, until_us: int) -> Iterator[Said]:
+def published(facts: Sequence[Fact], rules: Rulebook, until_us: int) -> Iterator[Announcement]:
     """Yield what was published while the facts were recorded, in order, up to `until_us`.
 
     At each instant at which something became known, or a version for running cycles came into
@@ -77,32 +77,32 @@ def published(facts: Sequence[Fact], rules: Rulebook, until_us: int) -> Iterator
     """
     places = {target.name: place for place, target in enumerate(rules.targets)}
     recorded = {fact.recorded_us for fact in facts}
-    knowledge: Knowledge = {}
+    announced: AnnouncedClocks = {}
     known: list[Fact] = []
     last_us = max([until_us, *recorded])
     for at_us in sorted(recorded.union(rules.takeovers_us(last_us))):
         before = judge_just_before(known, rules, at_us)
-        yield from _told(announcement.due(before, knowledge, at_us), knowledge)
+        yield from _announce(announcement.due(before, announced, at_us), announced)
         known = [fact for fact in facts if fact.recorded_us <= at_us]
         ledger = judge(known, rules, at_us)
-        said = announcement.news(ledger, knowledge, at_us, at_us)
-        yield from _told(announcement.in_order_of(places, said), knowledge)
+        said = announcement.changes(ledger, announced, at_us, at_us)
+        yield from _announce(announcement.in_order_of(places, said), announced)
     ledger = judge(facts, rules, until_us)
-    yield from _told(announcement.due(ledger, knowledge, until_us), knowledge)
+    yield from _announce(announcement.due(ledger, announced, until_us), announced)
 
 
-def is_listed(said: Said) -> bool:
+def is_listed(said: Announcement) -> bool:
     """Tell whether a scenario lists it: not pauses, corrections and withdrawals."""
     return said.type not in _UNLISTED and not (said.is_correction or said.is_withdrawal)
 
 
-def _told(said: Iterable[Said], knowledge: Knowledge) -> Iterator[Said]:
+def _announce(said: Iterable[Announcement], announced: AnnouncedClocks) -> Iterator[Announcement]:
     for one in said:
-        learn(knowledge, one)
+        learn(announced, one)
         yield one
 
 
-def _clock(clock: Clock) -> ClockPart:
+def _clock(clock: TicketClock) -> ClockPart:
     return ClockPart(
         target=clock.target,
         cycle=clock.cycle,
@@ -134,7 +134,7 @@ def _warnings(ledger: Ledger) -> Iterator[WarningPart]:
             )
 
 
-def _emission(said: Said) -> Emission:
+def _emission(said: Announcement) -> Emission:
     return Emission(
         type=said.type,  # pyright: ignore[reportArgumentType] pauses and resumptions are left out
         target=said.key.target,

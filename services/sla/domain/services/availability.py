@@ -31,7 +31,7 @@ Newest = dict[type, ServiceEvent]
 """What was told last in a stream, by kind; ids of different kinds may be the same."""
 
 
-class Record(NamedTuple):
+class RecordDocument(NamedTuple):
     """Tell a whole document about a service, if it differs from what was told last.
 
     `is_managers`: who tells it may say afterwards that down time was planned.
@@ -42,7 +42,7 @@ class Record(NamedTuple):
     is_managers: bool
 
 
-def decide(command: Record, newest: Newest) -> list[ServiceEvent]:
+def decide(command: RecordDocument, newest: Newest) -> list[ServiceEvent]:
     """Return the document; nothing if the newest says the same.
 
     Raises: ForbiddenError for maintenance told after it began by anybody but a manager, since it
@@ -111,19 +111,19 @@ def _require_order(
 # --- Measuring -------------------------------------------------------------------------------
 
 
-class Outage(NamedTuple):
+class Downtime(NamedTuple):
     """The service was down; `end_us` is None while it lasts."""
 
     start_us: int
     end_us: int | None
 
     @classmethod
-    def of(cls, start: datetime, end: datetime | None) -> "Outage":
+    def of(cls, start: datetime, end: datetime | None) -> "Downtime":
         """Return the outage between two instants."""
         return cls(microseconds(start), None if end is None else microseconds(end))
 
 
-class Promise(NamedTuple):
+class AvailabilityTarget(NamedTuple):
     """What was promised at an instant."""
 
     promised_us: int
@@ -139,11 +139,13 @@ class ServiceTime(NamedTuple):
     share_min: float | None = None
 
 
-Versions = Mapping[str, Sequence[tuple[int, WorkingCalendar]]]
+CalendarVersions = Mapping[str, Sequence[tuple[int, WorkingCalendar]]]
 """Calendars by name, each version with the instant of its publication, in order."""
 
 
-def service_time(promises: Sequence[Promise], calendars: Versions, end_us: int) -> ServiceTime:
+def service_time(
+    promises: Sequence[AvailabilityTarget], calendars: CalendarVersions, end_us: int
+) -> ServiceTime:
     """Return what was agreed when a period ended; round the clock if nothing ever was.
 
     Of promises and of versions of a calendar, each in order, the last before the end counts, or the
@@ -166,7 +168,7 @@ def _last_before(at_us: int, versions: Sequence[tuple[int, _T]]) -> _T | None:
     return versions[0][1] if versions else None
 
 
-class Availability(NamedTuple):
+class MeasuredAvailability(NamedTuple):
     """What a period came to; `measured` is the part of it that had come, and is known of."""
 
     period: Span
@@ -211,7 +213,7 @@ def measure(
     maintenance: Sequence[Span],
     at_us: int,
     since_us: int = EARLIEST_US,
-) -> Availability:
+) -> MeasuredAvailability:
     """Return how available the service was in the period, as far as it had come by `at_us`.
 
     Nobody watched the service before `since_us`; that time is no part of the measure.
@@ -233,7 +235,7 @@ def measure(
         before = Span(failure.start_us, period.start_us)
         if inside_us and not any(_agreed(before, agreed.calendar, maintenance)):
             begun.append(failure)
-    return Availability(
+    return MeasuredAvailability(
         period=period,
         measured=measured,
         calendar_id=agreed.calendar_id,
@@ -245,19 +247,19 @@ def measure(
     )
 
 
-class Told(NamedTuple):
+class ServiceHistory(NamedTuple):
     """All that was told of a service; failures as `failures_of`, maintenance as `joined` gives.
 
     `since_us` is where the first outage or promise lies; maintenance alone does not move it.
     """
 
-    promises: Sequence[Promise]
-    calendars: Versions
+    promises: Sequence[AvailabilityTarget]
+    calendars: CalendarVersions
     failures: Sequence[Failure]
     maintenance: Sequence[Span]
     since_us: int = EARLIEST_US
 
-    def measure(self, period: Span, at_us: int) -> Availability:
+    def measure(self, period: Span, at_us: int) -> MeasuredAvailability:
         """Return how available the service was in a period, as `measure` does."""
         agreed = service_time(self.promises, self.calendars, period.end_us)
         return measure(period, agreed, self.failures, self.maintenance, at_us, self.since_us)
@@ -281,7 +283,7 @@ def _agreed(span: Span, calendar: WorkingCalendar, maintenance: Sequence[Span]) 
             yield Span(at_us, closing)
 
 
-def failures_of(outages: Iterable[Outage], at_us: int) -> list[Failure]:
+def failures_of(outages: Iterable[Downtime], at_us: int) -> list[Failure]:
     """Return outages that had begun by `at_us`, in order, joined where they overlap or touch.
 
     One that lasts counts up to `at_us`.
@@ -295,7 +297,7 @@ def failures_of(outages: Iterable[Outage], at_us: int) -> list[Failure]:
     ]
 
 
-def _end_us(outage: Outage, at_us: int) -> int:
+def _end_us(outage: Downtime, at_us: int) -> int:
     return at_us if outage.end_us is None else min(outage.end_us, at_us)
 
 
@@ -317,7 +319,7 @@ def _overlap_us(failure: Failure, span: Span) -> int:
 # --- Telling ---------------------------------------------------------------------------------
 
 
-class Question(NamedTuple):
+class AvailabilityQuery(NamedTuple):
     """What to measure: one service or all, over a span, cut in periods of a zone or whole."""
 
     service: str | None
@@ -336,7 +338,9 @@ class Question(NamedTuple):
         return list(periods_in(self.by, self.zone, self.whole))
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
+class AvailabilityReading(
+    msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}
+):
     """The availability of a period, in seconds; null is what there is nothing to say of.
 
     `share`, `up_seconds` and the rest are of the time from `measured_from` to `measured_until`.
@@ -358,10 +362,10 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from"
     mttrs_seconds: float | None
 
 
-def reading(found: Availability) -> Reading:
+def reading(found: MeasuredAvailability) -> AvailabilityReading:
     """Return the figures as people read them."""
     restored = found.restorations_us
-    return Reading(
+    return AvailabilityReading(
         start=instant(found.period.start_us),
         end=instant(found.period.end_us),
         measured_from=instant(found.measured.start_us),
@@ -383,4 +387,4 @@ class ServiceReadings(msgspec.Struct, frozen=True):
     """How available a service was, period by period."""
 
     service: str
-    periods: list[Reading]
+    periods: list[AvailabilityReading]
