@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import httpx
 
-from services.embedded import key_file
 from services.host import kafka_log
 from services.settings import DeskSettings
 from shared.log.embedded import EmbeddedLog
 from shared.log.port import Log
 from shared.postgres.embedded import EmbeddedPostgres
+from shared.terminal.folder import key_file
 
 DESK: Final = Path(sys.executable).parent / "desk"
 _START_SECONDS: Final = 60

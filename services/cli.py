@@ -8,19 +8,19 @@ import typer
 from pydantic import ValidationError
 
 from services.commands import (
-    agents,
     deliveries,
     imports,
     operate,
     quarantine,
     replay,
-    reports,
     serve,
-    sla,
     tokens,
 )
-from services.commands.common import complain
+from services.reporting import cli as reporting
+from services.routing import cli as routing
+from services.sla import cli as sla
 from shared.errors import DeskError
+from shared.terminal.common import complain
 from shared.version import VERSION
 
 app = typer.Typer(
@@ -32,8 +32,8 @@ app = typer.Typer(
 serve.add_to(app)
 operate.add_to(app)
 app.add_typer(imports.app, name="import")
-app.add_typer(reports.app, name="report")
-app.add_typer(agents.app, name="agents")
+app.add_typer(reporting.app, name="report")
+app.add_typer(routing.app, name="agents")
 app.add_typer(sla.app, name="sla")
 app.add_typer(replay.app, name="replay")
 app.add_typer(quarantine.app, name="quarantine")

@@ -1,13 +1,11 @@
 """The embedded desk: PostgreSQL, the log and all five services from one command."""
 
 import asyncio
-import os
 import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -29,14 +27,14 @@ from services.host import (
 from services.settings import DeskSettings
 from shared.clock import Clock, SystemClock
 from shared.contracts.registry import TOPICS
-from shared.http.auth import ALL_SERVICES, LocalIssuer, Role
+from shared.http.auth import LocalIssuer
 from shared.log.embedded import EmbeddedLog
 from shared.log.port import Log
 from shared.postgres.data_directory import DataDirectory
 from shared.postgres.embedded import EmbeddedPostgres
 from shared.telemetry.metrics import MetricRegistry
+from shared.terminal.folder import Address, address_file, key_file, write_private, write_token
 
-_TOKEN_LIFE: Final = timedelta(days=1)
 _RENEW_SECONDS: Final = 3_600
 _LOG_DATABASE: Final = "log"
 
@@ -52,33 +50,11 @@ class Options:
     services: tuple[str, ...] = tuple(ROOMS)
 
 
-class Address(msgspec.Struct, frozen=True):
-    """What other commands need to find a running desk; kept in the data folder."""
-
-    url: str
-    kafka: str | None
-
-
-def token_file(data: Path) -> Path:
-    """Return where the command line's token is."""
-    return data / "cli-token"
-
-
-def address_file(data: Path) -> Path:
-    """Return where a running desk says how to reach it."""
-    return data / "desk.json"
-
-
-def key_file(data: Path) -> Path:
-    """Return where the local issuer's key is."""
-    return data / "signing-key.json"
-
-
 def webhook_secret(data: Path) -> SecretStr:
     """Return the desk's own secret for webhooks, made where there is none."""
     path = data / "webhook-secret"
     if not path.exists():
-        _write_private(path, secrets.token_urlsafe(32).encode())
+        write_private(path, secrets.token_urlsafe(32).encode())
     return SecretStr(path.read_text().strip())
 
 
@@ -129,29 +105,13 @@ async def _serve_all(
             host, port = listener.getsockname()[:2]
             url = f"http://{host}:{port}"
             address = msgspec.json.encode(Address(url, options.kafka))
-            _write_private(address_file(options.data), address)
+            write_private(address_file(options.data), address)
             tell(url)
             renewing = asyncio.create_task(_renew_token(options.data, issuer, clock))
             try:
                 await serve(front_door(rooms, house), listener, stop, house)
             finally:
                 renewing.cancel()
-
-
-def cli_token(issuer: LocalIssuer, clock: Clock) -> str:
-    """Return a token of the command line; whoever has the key can make another when it ends."""
-    return issuer.issue(
-        "cli",
-        [Role.ADMIN, Role.IMPORTER],
-        services=[ALL_SERVICES],
-        expires_in=_TOKEN_LIFE,
-        now=clock.now(),
-    )
-
-
-def write_token(data: Path, issuer: LocalIssuer, clock: Clock) -> None:
-    """Put a fresh token of the command line into the data folder."""
-    _write_private(token_file(data), cli_token(issuer, clock).encode())
 
 
 async def _renew_token(data: Path, issuer: LocalIssuer, clock: Clock) -> None:
@@ -183,39 +143,3 @@ async def open_log(
 def service_dsns(postgres: EmbeddedPostgres) -> Mapping[str, str]:
     """Return where each service's database is."""
     return {name: postgres.dsn(name) for name in ROOMS}
-
-
-@asynccontextmanager
-async def attached(data: Path) -> AsyncGenerator[EmbeddedPostgres]:
-    """Reach the databases of an embedded desk: the running one's, or started for the while.
-
-    Raises: StartupError when there is no desk in `data`.
-    """
-    postgres = await EmbeddedPostgres.attach(data)
-    if postgres is not None:
-        yield postgres
-        return
-    with DataDirectory(data):
-        own = EmbeddedPostgres(data)
-        await own.start()
-        try:
-            yield own
-        finally:
-            await own.stop()
-
-
-def read_address(data: Path) -> Address | None:
-    """Return how to reach the desk that runs on `data`, if one says so."""
-    try:
-        return msgspec.json.decode(address_file(data).read_bytes(), type=Address)
-    except FileNotFoundError:
-        return None
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    beside = path.with_suffix(".new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    beside.replace(path)

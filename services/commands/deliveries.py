@@ -4,12 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
-from services.commands.common import (
+from services.commands.options import SERVICES, Service
+from shared.terminal.common import (
     DEFAULT_DATA,
-    SERVICES,
     Data,
     Json,
-    Service,
     Target,
     Token,
     Url,

@@ -10,7 +10,11 @@ import msgspec
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.commands.common import (
+from services.imports.client import Report, Source, find_order, read_incidents, send
+from services.imports.dates import read_order
+from shared.clock import SystemClock
+from shared.errors import InvalidInputError
+from shared.terminal.common import (
     DEFAULT_DATA,
     Data,
     Json,
@@ -23,10 +27,6 @@ from services.commands.common import (
     print_json,
     run,
 )
-from services.imports.client import Report, Source, find_order, read_incidents, send
-from services.imports.dates import read_order
-from shared.clock import SystemClock
-from shared.errors import InvalidInputError
 
 app = typer.Typer(help="Take over the past of another system.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(help="CSV file, gzipped or not.")]

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from services.commands.common import (
+from services.settings import DeskSettings, database_url
+from shared.contracts.registry import TOPICS
+from shared.errors import StartupError
+from shared.terminal.common import (
     DEFAULT_DATA,
     Data,
     Target,
@@ -17,9 +20,6 @@ from services.commands.common import (
     out,
     run,
 )
-from services.settings import DeskSettings, database_url
-from shared.contracts.registry import TOPICS
-from shared.errors import StartupError
 
 topics = typer.Typer(help="The desk's topics on Kafka.", no_args_is_help=True)
 Kafka = Annotated[
@@ -105,9 +105,9 @@ def _named(kafka: str | None) -> str:
 
 def _requesters(data: Path) -> Callable[[str], str] | None:
     """Return what gives a requester's token, where the desk's key is at hand."""
-    from services.embedded import key_file
     from shared.clock import SystemClock
     from shared.http.auth import ALL_SERVICES, LocalIssuer, Role
+    from shared.terminal.folder import key_file
 
     if not key_file(data).exists():
         return None

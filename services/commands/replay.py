@@ -10,7 +10,6 @@ import msgspec
 import typer
 from rich.progress import Progress, TextColumn
 
-from services.commands.common import DEFAULT_DATA, Data, Json, err, out, print_json, run
 from services.settings import DeskSettings, database_url
 from shared.errors import StartupError
 from shared.log.archived import ArchivedLog
@@ -18,6 +17,7 @@ from shared.log.port import Log
 from shared.postgres.pool import Pool
 from shared.replay.rebuild import Verdict
 from shared.runtime.read_model import ReadModel
+from shared.terminal.common import DEFAULT_DATA, Data, Json, err, out, print_json, run
 
 app = typer.Typer(help="Read models against the log.", no_args_is_help=True)
 Services = Annotated[list[str] | None, typer.Argument(help="All, if none is named.")]
@@ -152,8 +152,9 @@ def _print(line: Line) -> None:
 
 
 async def _each(wanted: Wanted, work: Work) -> None:
-    from services.embedded import attached, open_log, read_address, service_dsns
+    from services.embedded import open_log, service_dsns
     from services.host import ROOMS, kafka_log, known_service
+    from shared.terminal.folder import attached, read_address
 
     settings = DeskSettings()
     names = [known_service(name) for name in wanted.services or ROOMS]

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from services.commands.common import DEFAULT_DATA, Data, fail, out, run
 from services.settings import DeskSettings, database_url
 from shared.errors import StartupError
+from shared.terminal.common import DEFAULT_DATA, Data, fail, out, run
 
 
 def add_to(app: typer.Typer) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from services.commands.common import DEFAULT_DATA, Data, fail
 from shared.errors import DeskError
+from shared.terminal.common import DEFAULT_DATA, Data, fail
 
 app = typer.Typer(help="Tokens of the local issuer.", no_args_is_help=True)
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
@@ -22,10 +22,10 @@ def issue(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Issue a token; the desk need not run, but its key must exist."""
-    from services.embedded import key_file
     from shared.clock import SystemClock
     from shared.contracts.visible import is_blank
     from shared.http.auth import ALL_SERVICES, LocalIssuer, Role
+    from shared.terminal.folder import key_file
 
     known = {str(each) for each in Role}
     if unknown := sorted(set(role) - known):
@@ -54,10 +54,10 @@ def revoke(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Note in `revoked.json` beside the key what is revoked; a running desk goes by it at once."""
-    from services.embedded import key_file
     from shared.clock import SystemClock
     from shared.http.auth import read_stamp
     from shared.http.revoked import FILE, Revocations
+    from shared.terminal.folder import key_file
 
     if (token is None) == (subject is None):
         fail("name either a token or --subject")

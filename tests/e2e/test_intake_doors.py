@@ -11,11 +11,12 @@ from cloudevents.core.bindings.http import to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 from support.desk import DESK, DeskProcess, eventually
 
-from services.embedded import attached, open_log
+from services.embedded import open_log
 from services.settings import DeskSettings
 from shared.contracts.envelope import dataschema_of
 from shared.ids import random_id
 from shared.log.port import Outgoing
+from shared.terminal.folder import attached
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("doors")]
 

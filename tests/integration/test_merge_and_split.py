@@ -11,7 +11,7 @@ import pytest
 from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import clocks, journal, promise, publish
 
-from services.commands.whatif import Question, compare
+from services.sla.cli.whatif import Question, compare
 from services.sla.domain.rules.publishing import RulesWanted
 
 HOUR = 3600

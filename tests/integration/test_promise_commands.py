@@ -18,7 +18,7 @@ from support.scenarios import case, event, target
 from typer.testing import CliRunner
 
 from services.cli import app
-from services.commands.common import shown
+from shared.terminal.common import shown
 
 pytestmark = pytest.mark.timeout(240)
 HOUR = 3600

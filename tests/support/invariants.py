@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from services.embedded import attached, open_log, service_dsns
+from services.embedded import open_log, service_dsns
 from services.host import ROOMS
 from services.reporting.queries import audit
 from services.settings import DeskSettings
@@ -17,6 +17,7 @@ from shared.contracts.registry import TOPICS
 from shared.log.port import Log
 from shared.postgres.pool import open_pool
 from shared.replay.rebuild import read_log, verify
+from shared.terminal.folder import attached
 
 EFFECTS = ("journal", "outbox", "timer", "delivery")
 

@@ -6,10 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from services.commands.tokens import app
-from services.embedded import cli_token, key_file
 from shared.clock import SystemClock
 from shared.errors import UnauthenticatedError
 from shared.http.auth import LocalIssuer, TokenVerifier, read_stamp
+from shared.terminal.folder import cli_token, key_file
 
 DAY_SECONDS = 86_400
 

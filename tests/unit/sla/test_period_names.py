@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.commands.periods import period_name
+from services.sla.cli.periods import period_name
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from services.cli import app
-from services.commands import common
+from shared.terminal import common
 
 PERIOD = {
     "from": "2026-03-01T00:00:00Z",

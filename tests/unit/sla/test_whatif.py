@@ -13,8 +13,8 @@ from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import promise, publish
 from support.scenarios import case, event, target
 
-from services.commands.calibrate import calibrate
-from services.commands.whatif import Question, compare
+from services.sla.cli.calibrate import calibrate
+from services.sla.cli.whatif import Question, compare
 from services.sla.domain.clocks.history import in_order
 from services.sla.domain.clocks.rulebook import rulebook
 from services.sla.domain.files.reading import calendars_of, facts_of, policy_version
@@ -413,9 +413,9 @@ def test_chances_are_measured_under_other_rules_too(past: Past) -> None:
 
 def test_a_long_past_is_read_in_parts(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = measured(past, RulesWanted())
-    monkeypatch.setattr("services.commands.past._ROWS", 10)
+    monkeypatch.setattr("services.sla.cli.past._ROWS", 10)
     assert measured(past, RulesWanted()) == whole
-    monkeypatch.setattr("services.commands.past._ROWS", 2)
+    monkeypatch.setattr("services.sla.cli.past._ROWS", 2)
     with pytest.raises(InvalidInputError, match="has more than 2 events"):
         measured(past, RulesWanted())
 

@@ -1,4 +1,4 @@
-"""`desk sla`: scenarios run and policies checked without a server, rules published to one."""
+"""`desk sla simulate`: scenarios run without a server."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,9 +10,12 @@ import typer
 from msgspec import UNSET
 from rich.table import Table
 
-from services.commands import agreements, availability, outcomes, promises, sla_files
-from services.commands.common import Json
-from services.commands.documents import (
+from services.sla.domain.files.scenario import ClockPart, Computed, Scenario, ScenarioResult
+from services.sla.domain.scenarios.expectations import mismatches
+from services.sla.domain.scenarios.simulate import run
+from shared.errors import InvalidInputError
+from shared.terminal.common import Json
+from shared.terminal.documents import (
     STANDARD_INPUT,
     line,
     read_document,
@@ -21,22 +24,13 @@ from services.commands.documents import (
     shaped,
     wide,
 )
-from services.sla.domain.files.scenario import ClockPart, Computed, Scenario, ScenarioResult
-from services.sla.domain.scenarios.expectations import mismatches
-from services.sla.domain.scenarios.simulate import run
-from shared.errors import InvalidInputError
-
-app = typer.Typer(help="Promises: try, check, publish; availability.", no_args_is_help=True)
 
 
-promises.add_to(app)
-outcomes.add_to(app)
-sla_files.add_to(app)
-availability.add_to(app)
-app.add_typer(agreements.app, name="agreement")
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("simulate")(simulate)
 
 
-@app.command()
 def simulate(
     file: Annotated[
         Path, typer.Argument(help="Scenario or list of them, JSON or YAML; - reads standard input.")

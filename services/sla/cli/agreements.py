@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from services.commands.common import (
+from services.sla.cli.periods import period_name
+from services.sla.domain.agreements.currencies import told
+from shared.terminal.common import (
     DEFAULT_DATA,
     Data,
     Json,
@@ -22,9 +24,7 @@ from services.commands.common import (
     sent,
     table,
 )
-from services.commands.documents import read_document, refuse, shaped
-from services.commands.periods import period_name
-from services.sla.domain.agreements.currencies import told
+from shared.terminal.documents import read_document, refuse, shaped
 
 app = typer.Typer(help="Agreements: versions, signatures, remedies.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="The agreement's id.")]

@@ -8,16 +8,7 @@ from typing import Annotated, Any, Final, NamedTuple, ParamSpec, TypeVar, cast
 import msgspec
 import typer
 
-from services.commands.common import Json, print_json
-from services.commands.documents import (
-    STANDARD_INPUT,
-    read_bytes,
-    read_document,
-    refuse,
-    say,
-    shaped,
-    with_calendar,
-)
+from services.sla.cli.rule_files import with_calendar
 from services.sla.domain.calendars.countries import country_days
 from services.sla.domain.calendars.draft import CalendarDraft, as_yaml, draw, read_hours, read_years
 from services.sla.domain.calendars.ics import disruptions
@@ -25,6 +16,8 @@ from services.sla.domain.files.scenario import CalendarPart, Part, PolicyPart, S
 from services.sla.domain.lint.linter import Finding, lint
 from services.sla.domain.rules.publishing import PolicyWanted, parts_of
 from shared.errors import InvalidInputError
+from shared.terminal.common import Json, print_json
+from shared.terminal.documents import STANDARD_INPUT, read_bytes, read_document, refuse, say, shaped
 from shared.working_hours import WEEKDAYS, read_zone
 
 P = ParamSpec("P")

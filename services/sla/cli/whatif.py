@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from services.commands.past import BEYOND, Connection, chunks, heritage, read_rules
+from services.sla.cli.past import BEYOND, Connection, chunks, heritage, read_rules
 from services.sla.domain.agreements.credits import CreditedTicket, Credits, VerdictCount
 from services.sla.domain.agreements.versions import Agreement, AgreementVersions, evolve
 from services.sla.domain.clocks.history import last_value

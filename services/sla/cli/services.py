@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from services.commands.common import (
+from services.sla.cli.periods import period_name
+from shared.terminal.common import (
     DEFAULT_DATA,
     Data,
     Json,
@@ -19,7 +20,6 @@ from services.commands.common import (
     run,
     table,
 )
-from services.commands.periods import period_name
 
 _HOUR_SECONDS = 3600
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from services.commands.past import chunks, heritage, read_rules
+from services.sla.cli.past import chunks, heritage, read_rules
 from services.sla.domain.clocks.facts import Peaks
 from services.sla.domain.clocks.history import Fact
 from services.sla.domain.clocks.inheritance import with_heritage

@@ -9,7 +9,9 @@ from uuid import UUID
 import msgspec
 import typer
 
-from services.commands.common import (
+from services.sla.cli.rule_files import read_rules
+from services.sla.domain.rules.publishing import PolicyWanted, RulesWanted
+from shared.terminal.common import (
     DEFAULT_DATA,
     Data,
     Json,
@@ -25,8 +27,7 @@ from services.commands.common import (
     shown,
     table,
 )
-from services.commands.documents import line, read_rules, say, wide
-from services.sla.domain.rules.publishing import PolicyWanted, RulesWanted
+from shared.terminal.documents import line, say, wide
 
 File = Annotated[Path, typer.Argument(help="Calendars and policies, JSON or YAML; - reads stdin.")]
 FileOrNone = Annotated[

@@ -30,8 +30,6 @@ Url = Annotated[str | None, typer.Option("--url", envvar="DESK_URL", help="Addre
 Token = Annotated[
     str | None, typer.Option("--token", envvar="DESK_TOKEN", help="Bearer token for the desk.")
 ]
-SERVICES: Final = ("intake", "routing", "sla", "knowledge", "reporting")
-Service = Annotated[str, typer.Argument(help=" or ".join(SERVICES))]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -94,9 +92,9 @@ async def desk_client(target: Target) -> AsyncGenerator[httpx.AsyncClient]:
     Address and token come from the options, else from the data folder of a running desk.
     Raises: StartupError when neither tells; UnavailableError when nobody listens there.
     """
-    from services.embedded import cli_token, key_file, read_address, token_file
     from shared.clock import SystemClock
     from shared.http.auth import LocalIssuer
+    from shared.terminal.folder import cli_token, key_file, read_address, token_file
 
     address = read_address(target.data)
     url = target.url or (address.url if address else None)

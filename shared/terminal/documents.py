@@ -3,16 +3,15 @@
 import re
 import sys
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 import typer
 import yaml
 from rich.console import Console
 
-from services.commands.common import err, out
-from services.sla.domain.rules.publishing import RulesWanted
 from shared.faults import Given, from_msgspec
+from shared.terminal.common import err, out
 
 T = TypeVar("T")
 wide: Final = Console(width=10_000, markup=False, emoji=False, highlight=False)
@@ -60,25 +59,6 @@ def shaped(value: object, shape: type[T], *, base: str = "") -> T:
         return msgspec.convert(value, shape)
     except (msgspec.DecodeError, RecursionError) as error:
         refuse(from_msgspec(error, base=base, given=Given(value, shape)).detail)
-
-
-def read_rules(file: Path) -> RulesWanted:
-    """Return the calendars and policies of a file; a whole scenario has them too.
-
-    Ends with exit code 2 if the file has none, or they are misshaped.
-    """
-    document = read_document(file)
-    if not isinstance(document, dict):
-        refuse(f"{file}: must be an object with calendars and policies; a list is not taken here")
-    found = with_calendar(cast("dict[str, Any]", document))
-    if "events" in found:
-        found = {name: found[name] for name in ("calendars", "policies") if name in found}
-    return shaped(found, RulesWanted)
-
-
-def with_calendar(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a lone calendar, as `desk sla calendar` writes it, as a file that has it."""
-    return {"calendars": [document]} if "zone" in document else document
 
 
 def say(sentence: str) -> None:

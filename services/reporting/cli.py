@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from services.commands.common import (
+from shared.terminal.common import (
     DEFAULT_DATA,
     Data,
     Json,

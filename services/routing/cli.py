@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import typer
 
-from services.commands.common import (
+from shared.terminal.common import (
     DEFAULT_DATA,
     Data,
     Json,
@@ -18,7 +18,7 @@ from services.commands.common import (
     sent,
     table,
 )
-from services.commands.documents import line, wide
+from shared.terminal.documents import line, wide
 
 app = typer.Typer(help="The roster: who can be given tickets.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="The agent's id, which is the subject of their token.")]

@@ -8,7 +8,11 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
-from services.commands.common import (
+from services.sla.cli.rule_files import read_rules
+from services.sla.domain.outlook.survival import Calibration
+from services.sla.domain.outlook.whatif import Comparison
+from services.sla.domain.rules.publishing import RulesWanted
+from shared.terminal.common import (
     DEFAULT_DATA,
     Data,
     Json,
@@ -23,10 +27,7 @@ from services.commands.common import (
     shown,
     table,
 )
-from services.commands.documents import read_rules, wide
-from services.sla.domain.outlook.survival import Calibration
-from services.sla.domain.outlook.whatif import Comparison
-from services.sla.domain.rules.publishing import RulesWanted
+from shared.terminal.documents import wide
 
 T = TypeVar("T")
 _DASH: Final = "-"
@@ -135,7 +136,7 @@ def whatif(
     kafka: Kafka = None,
 ) -> None:
     """Compare the verdicts of tickets created in a period with those under other rules."""
-    from services.commands.whatif import Question, compare
+    from services.sla.cli.whatif import Question, compare
 
     question = Question(_rules(policy), _instant(start, _FROM), _instant(end, _TO), _now())
 
@@ -156,7 +157,7 @@ def calibrate(
     kafka: Kafka = None,
 ) -> None:
     """Learn from the older tickets, predict the younger ones, and compare with what happened."""
-    from services.commands.calibrate import calibrate as measure
+    from services.sla.cli.calibrate import calibrate as measure
 
     rules = _rules(policy)
 
@@ -172,8 +173,8 @@ def calibrate(
 
 def _on_database(data: Path, kafka: str | None, work: Callable[[str], Coroutine[Any, Any, T]]) -> T:
     """Do the work on sla's database: that of the folder, or the one the environment names."""
-    from services.embedded import attached, service_dsns
     from services.settings import database_url
+    from shared.terminal.folder import attached
 
     if not data.exists():
         if kafka is None:
@@ -182,7 +183,7 @@ def _on_database(data: Path, kafka: str | None, work: Callable[[str], Coroutine[
 
     async def with_server() -> T:
         async with attached(data) as postgres:
-            return await work(service_dsns(postgres)["sla"])
+            return await work(postgres.dsn("sla"))
 
     return run(with_server())
 

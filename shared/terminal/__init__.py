@@ -1,0 +1,1 @@
+"""What `desk` commands share: options, a client of the desk, tables, files that are given."""
