@@ -15,7 +15,7 @@ from support.histories import created
 from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import promise
 
-from services.sla import handlers
+from services.sla.handlers import rules as rule_handlers
 from shared.clock import SystemClock
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated
@@ -217,7 +217,7 @@ async def test_rules_published_at_two_replicas_at_once_are_published_one_after_t
         if len(waited) <= 2:
             await both.wait()  # both have read what is published, and hold their turns
 
-    monkeypatch.setattr(handlers, "catch_up", caught_up)
+    monkeypatch.setattr(rule_handlers, "catch_up", caught_up)
     etag = (await replicas[0].clients["sla"].get("/policies/standard")).headers["ETag"]
 
     async def publish(desk: InProcessDesk, seconds: int) -> int:

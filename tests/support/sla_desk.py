@@ -22,8 +22,8 @@ from unittest.mock import AsyncMock, patch
 
 import asyncpg
 
-from services.sla import handlers
 from services.sla.handlers import RulePublisher
+from services.sla.handlers import rules as rule_handlers
 from services.sla.projections import READ_MODEL
 from services.sla.wiring import room
 from shared.calendar import instant
@@ -240,7 +240,7 @@ async def soak_desk(
     """
     remembering = lru_cache(REMEMBERED_MAX)(registry.decode_event)
     with (
-        patch.object(handlers, "catch_up", AsyncMock()),
+        patch.object(rule_handlers, "catch_up", AsyncMock()),
         patch.object(consumer, "BATCH_SIZE_MAX", batch_size),
         patch.object(registry, "decode_shared", remembering),
         patch.object(journal, "decode_shared", remembering),
