@@ -7,6 +7,8 @@ from fastapi import APIRouter
 
 from services.intake.access import ACCESS
 from services.intake.api import Intake, source_routes
+from services.intake.domain.past import require_life
+from services.intake.domain.record import RecordRules
 from services.intake.handlers import DECIDER, Sources, Tickets, claim_numbers, given
 from services.intake.projections import READ_MODEL
 from services.intake.queries import highest_number, newest_number
@@ -17,6 +19,7 @@ from shared.contracts.registry import INBOUND, topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
 from shared.journal.handler import CommandHandler
+from shared.journal.history import PastRules
 from shared.runtime.numbers import Numbers, highest_unread, is_behind, raise_past
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
@@ -28,10 +31,11 @@ _RANKING = ("ticket.prioritized", "ticket.assigned", "ticket.escalated")
 def room() -> Room:
     """Return intake, its settings read from the environment."""
     settings = IntakeSettings()
+    rules = RecordRules(settings.skew_seconds_max, settings.categories)
 
     def routers(service: Service) -> Sequence[APIRouter]:
         handler = CommandHandler(DECIDER, service.committer, service.pool)
-        tickets = Tickets(handler, Numbers(service.pool), settings, service.pool)
+        tickets = Tickets(handler, Numbers(service.pool), rules, service.pool)
         sources = Sources(service.pool)
         return [
             Intake(tickets, sources, service.pool, service.clock).router(),
@@ -44,9 +48,9 @@ def room() -> Room:
             name="intake",
             topics=(INBOUND, *topics_of("intake"), *_RANKING),
             read_model=READ_MODEL,
-            react=make_react(settings),
+            react=make_react(rules, settings.notify_url),
             on_start=pass_known_numbers,
-            before_past=claim_numbers,
+            past=PastRules(require=require_life, before=claim_numbers),
             migrations={"intake": Path(__file__).parent / "migrations"},
             posts_webhooks=settings.notify_url is not None,
         ),

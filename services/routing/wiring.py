@@ -15,6 +15,7 @@ from services.routing.reactions import react
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
+from shared.journal.history import PastRules
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
 from shared.version import VERSION
@@ -48,7 +49,7 @@ def room() -> Room:
             read_model=READ_MODEL,
             react=react,
             on_start=on_start,
-            live_tickets=live_tickets,
+            past=PastRules(live=live_tickets),
             chores={"giving": Giving().keep},
             migrations={"routing": Path(__file__).parent / "migrations"},
         ),

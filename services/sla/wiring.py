@@ -16,6 +16,7 @@ from shared.contracts.registry import topics_of
 from shared.contracts.sla import SlaPolicyPublished
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
+from shared.journal.history import PastRules
 from shared.runtime.rollups import Rollups
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
@@ -51,7 +52,7 @@ def room() -> Room:
             react=react,
             on_due=on_due,
             on_start=on_start,
-            live_tickets=live_tickets,
+            past=PastRules(live=live_tickets),
             chores={
                 "reviews": Reviewer(),
                 "rollups": Rollups(READ_MODEL.fingerprint, count_verdicts, add_up_verdicts).keep,

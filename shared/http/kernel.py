@@ -134,8 +134,7 @@ def _history_router(service: Service) -> APIRouter:
         service.committer,
         service.pool,
         service.clock,
-        service.spec.before_past,
-        service.spec.live_tickets,
+        service.spec.past,
     )
 
     @router.post(
