@@ -22,6 +22,7 @@ from shared import errors
 from shared.errors import DeskError
 from shared.faults import pointer_step
 from shared.http.lines import JsonLine
+from shared.http.named import in_callers_words
 from shared.telemetry.context import current
 from shared.telemetry.logs import get_logger
 from shared.wording import of_pydantic
@@ -215,7 +216,7 @@ async def _on_desk_error(request: Request, error: Exception) -> Response:
     headers = None
     if isinstance(error, errors.TooBusyError):
         headers = {"Retry-After": str(error.retry_after_seconds)}
-    detail = error.detail
+    detail = in_callers_words(request, error.detail)
     return respond(request.scope["path"], kind, detail, field=error.field or None, headers=headers)
 
 
