@@ -197,6 +197,16 @@ async def running_all(dsns: Mapping[str, str], house: House) -> AsyncGenerator[l
         )
 
 
+def by_name(one: Running) -> ASGIApp:
+    """Return a service's app that answers under its name too, as it does beside the others.
+
+    So one address can stand before services that run alone, and no proxy has to rewrite a path.
+    """
+    app = Starlette(routes=[Mount(f"/{one.room.info.name}", one.app)])
+    app.router.default = one.app
+    return app
+
+
 def front_door(rooms: Sequence[Running], house: House) -> ASGIApp:
     """Return one app with every service under its name, and health and metrics of them all."""
     checks = [

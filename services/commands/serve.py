@@ -90,6 +90,7 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
     from services.host import (
         House,
         bind,
+        by_name,
         known_service,
         log_of,
         make_verifier,
@@ -113,4 +114,4 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
             verifier = make_verifier(settings, clock, local, client)
             house = House(settings, log, clock, registry, verifier, settings.replica)
             async with running(name, dsn, house) as one:
-                await serve(one.app, listener, stop, house)
+                await serve(by_name(one), listener, stop, house)
