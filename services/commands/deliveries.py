@@ -6,6 +6,7 @@ import httpx
 import typer
 
 from services.commands.options import SERVICES, Service
+from shared.errors import NotFoundError
 from shared.terminal.common import (
     DEFAULT_DATA,
     Data,
@@ -23,7 +24,6 @@ from shared.terminal.common import (
     shown,
     table,
 )
-from shared.errors import NotFoundError
 
 app = typer.Typer(help="What leaves the desk, and what could not.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="as shown by list")]

@@ -104,11 +104,11 @@ async def _take_over(target: Target, source: Source, *, wait: bool) -> tuple[Rep
             seconds = loop.time() - began
             if wait:
                 task = bar.add_task("read models catch up", total=None)
-                await _catch_up(client)
+                await catch_up(client)
     return report, seconds
 
 
-async def _catch_up(client: httpx.AsyncClient) -> None:
+async def catch_up(client: httpx.AsyncClient) -> None:
     """Wait until all services are idle in two rounds of measuring, one begun after the other."""
     idle_since: dict[str, int] = {}
     while True:
