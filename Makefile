@@ -51,12 +51,13 @@ soak-sla: setup ## take three years of 2,000 tickets a day through sla by an inj
 kafka: setup ## start a one-node Kafka broker on 127.0.0.1:9092 (Java 17 and Maven)
 	@exec $(BIN)/python -m shared.testing.kafka --port 9092 --data .desk-kafka
 
-demo: setup ## play a working day on the running desk
+demo: setup ## take a made-up working day over into the running desk
 	@exec $(BIN)/desk demo --data $(DATA)
 
-docs: setup ## write the generated documents again: event schemas, catalogue, access
+docs: setup ## write the generated documents again: event schemas, catalogue, access, settings
 	$(BIN)/python -m shared.contracts.catalogue
 	$(BIN)/python -m services.access_page
+	$(BIN)/python -m services.settings_page
 
 folds: setup ## write the digests of folds whose version was raised
 	PYTHONPATH=tests $(BIN)/python -m support.fold_digests

@@ -31,6 +31,7 @@ from shared.terminal.common import (
 app = typer.Typer(help="Take over the past of another system.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(help="CSV file, gzipped or not.")]
 _SHOWN: Final = 10
+_READERS: Final = ("intake", "routing", "sla", "reporting")
 _INCOMPLETE: Final = 1
 
 
@@ -103,23 +104,31 @@ async def _take_over(target: Target, source: Source, *, wait: bool) -> tuple[Rep
             seconds = loop.time() - began
             if wait:
                 task = bar.add_task("read models catch up", total=None)
-                await _catch_up(client)
+                await catch_up(client)
     return report, seconds
 
 
-async def _catch_up(client: httpx.AsyncClient) -> None:
+async def catch_up(client: httpx.AsyncClient) -> None:
     """Wait until all services are idle in two rounds of measuring, one begun after the other."""
     idle_since: dict[str, int] = {}
     while True:
-        ready: dict[str, Any] = (await client.get("/health/ready")).json()
-        loops = {name: check for name, check in ready["checks"].items() if "round" in check}
-        if not loops or any(check["outbox"] or check["behind"] for check in loops.values()):
+        loops = {name: await _loops(client, name) for name in _READERS}
+        if not all(loops.values()) or any(
+            check["outbox"] or check["behind"] for check in loops.values()
+        ):
             idle_since = {}
         else:
             idle_since = idle_since or {name: check["round"] for name, check in loops.items()}
             if all(check["round"] >= idle_since[name] + 2 for name, check in loops.items()):
                 return
         await asyncio.sleep(0.3)
+
+
+async def _loops(client: httpx.AsyncClient, service: str) -> dict[str, Any]:
+    """Return what a service says of its loops; nothing while it measures nothing."""
+    ready: dict[str, Any] = (await client.get(f"/{service}/health/ready")).json()
+    check = ready["checks"]["loops"]
+    return check if "round" in check else {}
 
 
 def _write_parked(file: Path, report: Report) -> Path | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from services.commands.options import SERVICES
 from shared.errors import DeskError
 from shared.terminal.common import DEFAULT_DATA, Data, fail
 
@@ -30,6 +31,8 @@ def issue(
     known = {str(each) for each in Role}
     if unknown := sorted(set(role) - known):
         fail(f"no role is called {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    if strange := sorted(set(service or ()) - {*SERVICES, ALL_SERVICES}):
+        fail(f"no service is called {strange[0]!r}; there are {', '.join(SERVICES)}")
     if is_blank(subject):
         fail("--subject must not be blank: nothing in it can be seen")
     if not key_file(data).exists():

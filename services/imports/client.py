@@ -149,8 +149,10 @@ def read_incidents(
         yield take_over(waiting)
 
 
-async def send(client: httpx.AsyncClient, incidents: Iterator[Incident], report: Report) -> None:
-    """Send all incidents, a few batches at a time.
+async def send(
+    client: httpx.AsyncClient, incidents: Iterator[Incident], report: Report, source: str = SOURCE
+) -> None:
+    """Send all incidents of a system, a few batches at a time.
 
     Raises: UnavailableError when the desk stays away; starting again then goes on.
     """
@@ -159,7 +161,7 @@ async def send(client: httpx.AsyncClient, incidents: Iterator[Incident], report:
 
         async def deliver(batch: Sequence[Incident]) -> None:
             try:
-                await _send_batch(client, batch, report)
+                await _send_batch(client, batch, report, source)
             finally:
                 room.release()
 
@@ -181,7 +183,9 @@ def _batches(incidents: Iterator[Incident]) -> Iterator[list[Incident]]:
         yield batch
 
 
-async def _send_batch(client: httpx.AsyncClient, batch: Sequence[Incident], report: Report) -> None:
+async def _send_batch(
+    client: httpx.AsyncClient, batch: Sequence[Incident], report: Report, source: str
+) -> None:
     for service in ("intake", "routing", "sla"):
         streams = [
             {"stream_id": str(incident.ticket_id), "events": [_event(past) for past in pasts]}
@@ -190,7 +194,7 @@ async def _send_batch(client: httpx.AsyncClient, batch: Sequence[Incident], repo
         ]
         if not streams:
             continue
-        body = _encoder.encode({"source": SOURCE, "streams": streams})
+        body = _encoder.encode({"source": source, "streams": streams})
         for result in await _post(client, f"/{service}/history:batch", body):
             report.added[service] += result.get("added", 0)
             report.known[service] += result.get("known", 0)

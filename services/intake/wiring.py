@@ -1,6 +1,7 @@
 """Intake's composition: the only file that puts its parts together."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -11,7 +12,7 @@ from services.intake.domain.past import require_life
 from services.intake.domain.record import RecordRules
 from services.intake.handlers import DECIDER, Sources, Tickets, claim_numbers, given
 from services.intake.projections import READ_MODEL
-from services.intake.queries import highest_number, newest_number
+from services.intake.queries import find_ticket, highest_number, newest_number
 from services.intake.reactions import make_react
 from services.intake.settings import IntakeSettings
 from shared.contracts.intake import TicketCreated
@@ -56,6 +57,7 @@ def room() -> Room:
         ),
         routers,
         ACCESS,
+        lambda service: partial(find_ticket, service.pool),
     )
 
 

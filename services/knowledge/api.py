@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from services.knowledge import queries, schemas
 from services.knowledge.domain.article import (
@@ -24,7 +24,8 @@ from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
 from shared.http.conditional import refuse_if_match
 from shared.http.idempotency import creation_id
-from shared.http.pagination import Page, next_headers, page
+from shared.http.named import NamedInPath
+from shared.http.pagination import Window, next_headers
 from shared.http.words import asked_for
 from shared.journal.handler import Intent
 from shared.runtime.service import Service
@@ -125,7 +126,7 @@ class Knowledge:
             },
         )
 
-    async def read(self, id: UUID, caller: Admitted) -> Response:
+    async def read(self, id: NamedInPath, caller: Admitted) -> Response:
         """Return an article with its ETag; requesters see published ones."""
         article = await queries.read_article(
             self._pool, id, published_only=not caller.grant.is_whole
@@ -136,7 +137,7 @@ class Knowledge:
         self,
         request: Request,
         caller: Admitted,
-        window: Annotated[Page, Depends(page)],
+        window: Window,
         *,
         status: Literal["draft", "published", "retired"] | None = None,
         language: Literal["en", "zh"] | None = None,

@@ -11,6 +11,7 @@ from services.knowledge.projections import READ_MODEL
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
+from shared.http.named import numbered
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
 from shared.version import VERSION
@@ -27,4 +28,5 @@ def room() -> Room:
         Spec(name="knowledge", topics=topics_of("knowledge"), read_model=READ_MODEL),
         routers,
         ACCESS,
+        lambda service: numbered(service.pool, "article", "article_id"),
     )

@@ -1,9 +1,6 @@
 """Reporting over HTTP: KPIs, timelines, the audit of the archive."""
 
-from typing import Annotated
-from uuid import UUID
-
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from services.reporting import queries
 from services.reporting.domain.kpi import GroupBy
@@ -12,7 +9,8 @@ from services.reporting.settings import ReportingSettings
 from shared.errors import InvalidInputError, NotFoundError
 from shared.http.answers import answer
 from shared.http.auth import Admitted
-from shared.http.pagination import Page, next_link, page
+from shared.http.named import NamedInPath
+from shared.http.pagination import Window, next_link
 from shared.http.period import From, To, period_of, zone_of
 from shared.people import is_same
 from shared.runtime.service import Service
@@ -62,7 +60,11 @@ class Reporting:
         return answer(await queries.kpis(self._service.pool, measures))
 
     async def timeline(
-        self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
+        self,
+        request: Request,
+        id: NamedInPath,
+        caller: Admitted,
+        window: Window,
     ) -> Response:
         """Return a ticket's timeline, imported events included, page by page.
 

@@ -18,6 +18,7 @@ from shared.http.answers import answer
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
+from shared.http.named import NamedInPath
 from shared.http.parameters import KeyInPath
 from shared.runtime.service import Service
 from shared.telemetry.context import lineage
@@ -87,7 +88,7 @@ class Routing:
         )(self.publish)
         return router
 
-    async def ticket(self, id: UUID, _: Admitted) -> Response:
+    async def ticket(self, id: NamedInPath, _: Admitted) -> Response:
         """Return what routing decided about a ticket."""
         return answer(await views.read_ticket(self._service.pool, id))
 

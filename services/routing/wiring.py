@@ -15,6 +15,7 @@ from services.routing.reactions import react
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
+from shared.http.named import numbered
 from shared.journal.history import PastRules
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
@@ -55,4 +56,5 @@ def room() -> Room:
         ),
         routers,
         ACCESS,
+        lambda service: numbered(service.pool, "ticket", "ticket_id"),
     )

@@ -206,7 +206,7 @@ TICKETS: Final = Table(
     "ticket",
     {"ticket_id": UUID},
     (Record, Details, Closure, Rank, Holder),
-    indexes=("ticket_id WHERE is_over IS NOT TRUE",),
+    indexes=("ticket_id WHERE is_over IS NOT TRUE", "number"),
 )
 POLICIES: Final = Table("policy", {"policy_id": str}, (PolicyDocument,))
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))

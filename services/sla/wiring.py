@@ -16,6 +16,7 @@ from shared.contracts.registry import topics_of
 from shared.contracts.sla import SlaPolicyPublished
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
+from shared.http.named import numbered
 from shared.journal.history import PastRules
 from shared.runtime.rollups import Rollups
 from shared.runtime.service import Service
@@ -61,4 +62,5 @@ def room() -> Room:
         ),
         routers,
         ACCESS,
+        lambda service: numbered(service.pool, "ticket", "ticket_id"),
     )

@@ -19,6 +19,7 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 KERNEL: Final[Mapping[str, str]] = {
     "GET /docs": ANYONE,
+    "GET /docs/{file}": ANYONE,
     "GET /openapi.json": ANYONE,
     "GET /health/live": ANYONE,
     "GET /health/ready": ANYONE,

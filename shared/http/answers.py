@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from shared.errors import DeskError
 from shared.http.conditional import etag
+from shared.http.lines import JsonLine
 from shared.http.preferences import parse_wait, wait_until
 from shared.http.problem import kind_of
 
@@ -60,7 +61,7 @@ def answer(
     every = dict(headers or {})
     if sequence is not None:
         every["ETag"] = etag(sequence)
-    return Response(_encoder.encode(value), status, every, "application/json")
+    return JsonLine(_encoder.encode(value), status, every)
 
 
 async def settle(

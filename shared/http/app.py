@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from shared.http import problem
 from shared.http.auth import DeskState, admission
 from shared.http.edge import BodyLimits, Edge
+from shared.http.pages import docs_router
 from shared.http.parameters import refuse_unknown_parameters
 
 __all__ = ["BodyLimits", "DeskApp", "ServiceInfo", "create_app"]
@@ -65,8 +66,8 @@ def create_app(
         version=service.version,
         description=service.description,
         openapi_url="/openapi.json" if has_docs else None,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
@@ -77,9 +78,10 @@ def create_app(
     )
     for router in probes:
         app.include_router(router, responses=_PROBLEM_RESPONSE)
-    state.access.require_rows(_routes([*probes, *routers], has_docs=has_docs))
+    own = [docs_router(service.title), *routers] if has_docs else routers
+    state.access.require_rows(_routes([*probes, *own], has_docs=has_docs))
     strict = [admission, Depends(refuse_unknown_parameters)]
-    for router in routers:
+    for router in own:
         app.include_router(router, responses=_PROBLEM_RESPONSE, dependencies=strict)
     return app
 
@@ -87,7 +89,7 @@ def create_app(
 def _routes(routers: Sequence[APIRouter], *, has_docs: bool) -> Iterator[str]:
     """Yield every route as the access table names it; who may GET may ask for the head."""
     if has_docs:
-        yield from ("GET /openapi.json", "GET /docs")
+        yield "GET /openapi.json"
     for router in routers:
         for route in router.routes:
             if isinstance(route, APIRoute):

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, NamedTuple, TypeGuard, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeGuard, cast
 
 import httpx
 import msgspec
@@ -32,6 +32,9 @@ from shared.http.issuers import (
 from shared.http.revoked import Stamp
 from shared.telemetry.context import act_as
 from shared.telemetry.metrics import ServiceMetrics
+
+if TYPE_CHECKING:
+    from shared.http.named import Find
 
 __all__ = [
     "ALL_SERVICES",
@@ -292,6 +295,7 @@ class DeskState:
     clock: Clock
     metrics: ServiceMetrics
     access: Access
+    find: "Find | None" = None
 
 
 def state_of(request: HTTPConnection) -> DeskState:

@@ -12,6 +12,7 @@ from shared.http import conditional, preferences
 from shared.http.answers import answer, settle
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
+from shared.http.named import NamedInPath, id_named
 from shared.journal.handler import Intent, Written
 from shared.telemetry.context import lineage
 
@@ -38,7 +39,8 @@ class Verb(Generic[C]):
     """A command as a route: last path segment, body, and how both become the command.
 
     `command` is given the body, the id in the path and the caller. An empty `name` with
-    another `method` is a command on the thing itself, such as PATCH.
+    another `method` is a command on the thing itself, such as PATCH. `names` are fields of the body
+    that name another thing by id or number; the command is given its id.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Verb(Generic[C]):
     command: Callable[[Any, UUID, Caller], C]
     summary: str
     method: str = "POST"
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,14 @@ class CommandRoutes(Generic[C]):
     def _route(self, verb: Verb[C]) -> Callable[..., Awaitable[Response]]:
         async def route(
             request: Request,
-            id: UUID,  # noqa: A002 the path says {id}
+            id: NamedInPath,  # noqa: A002 the path says {id}
             caller: Admitted,
         ) -> Response:
             body = await read_struct(request, verb.body)
             await self.admit(caller, id)
+            for name in verb.names:
+                found = await id_named(request, getattr(body, name))
+                body = msgspec.structs.replace(body, **{name: str(found)})
             return await self.run(request, id, verb.command(body, id, caller))
 
         return route

@@ -15,11 +15,11 @@ from starlette.responses import Response
 
 from shared.errors import DeskError
 from shared.http.auth import Admitted
+from shared.http.lines import JsonLine
 from shared.telemetry.metrics import MetricRegistry
 
 _CHECK_TIMEOUT_SECONDS: Final = 2.0
 _MEMORY_SECONDS: Final = 0.25
-_JSON: Final = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def health_router(checks: Sequence[Check]) -> APIRouter:
 
     @router.get("/live", summary="The process answers")
     async def live() -> Response:
-        return Response(b'{"status":"live"}', media_type=_JSON)
+        return JsonLine(b'{"status":"live"}')
 
     @router.get(
         "/ready",
@@ -90,10 +90,9 @@ def health_router(checks: Sequence[Check]) -> APIRouter:
         results = await readiness.results()
         is_ready = all(result["ok"] for result in results.values())
         body = {"status": "ready" if is_ready else "not_ready", "checks": results}
-        return Response(
+        return JsonLine(
             msgspec.json.encode(body, enc_hook=str),
             status_code=200 if is_ready else 503,
-            media_type=_JSON,
             headers=None if is_ready else {"Retry-After": "1"},
         )
 

@@ -19,6 +19,7 @@ from shared.http.body import openapi_body, read_batch, read_items
 from shared.http.deliveries import deliveries_router
 from shared.http.gate import Gate
 from shared.http.health import Check, health_router, metrics_router
+from shared.http.named import Find
 from shared.journal.history import HistoryDoor, PastBatch, PastStream, RawPastBatch, TakenOver
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
@@ -47,12 +48,16 @@ _Number = Annotated[int, Path(ge=1, le=_NUMBER_MAX)]
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One service as its wiring describes it: how it presents itself, its spec, its routes."""
+    """One service as its wiring describes it: how it presents itself, its spec, its routes.
+
+    `find` makes what looks up the numbers of its things, where addresses name these.
+    """
 
     info: ServiceInfo
     spec: Spec
     routers: Callable[[Service], Sequence[APIRouter]]
     access: Access
+    find: Callable[[Service], Find] | None = None
 
 
 class ParkedView(msgspec.Struct, frozen=True):
@@ -111,7 +116,8 @@ def service_checks(service: Service) -> list[Check]:
 def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
     """Return the HTTP side of a running service."""
     metrics = service.around.metrics
-    state = DeskState(room.info.name, verifier, service.clock, metrics, room.access)
+    find = None if room.find is None else room.find(service)
+    state = DeskState(room.info.name, verifier, service.clock, metrics, room.access, find)
     probes = [
         health_router(service_checks(service)),
         metrics_router(metrics.registry, room.info.name),

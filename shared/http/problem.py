@@ -21,6 +21,8 @@ from starlette.routing import Match
 from shared import errors
 from shared.errors import DeskError
 from shared.faults import pointer_step
+from shared.http.lines import JsonLine
+from shared.http.named import in_callers_words
 from shared.telemetry.context import current
 from shared.telemetry.logs import get_logger
 from shared.wording import of_pydantic
@@ -140,7 +142,7 @@ def respond(
         errors=list(faults),
         correlation_id=journey.correlation_id if journey else None,
     )
-    return Response(
+    return JsonLine(
         msgspec.json.encode(problem),
         status_code=kind.status,
         headers=_headers_of(kind.status) | dict(headers or {}),
@@ -214,9 +216,8 @@ async def _on_desk_error(request: Request, error: Exception) -> Response:
     headers = None
     if isinstance(error, errors.TooBusyError):
         headers = {"Retry-After": str(error.retry_after_seconds)}
-    return respond(
-        request.scope["path"], kind, error.detail, field=error.field or None, headers=headers
-    )
+    detail = in_callers_words(request, error.detail)
+    return respond(request.scope["path"], kind, detail, field=error.field or None, headers=headers)
 
 
 async def _on_database_away(request: Request, error: Exception) -> Response:

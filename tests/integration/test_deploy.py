@@ -290,14 +290,17 @@ def test_compose_starts_servers_after_migrations_and_topics() -> None:
     for name in SERVICES:
         assert services[name]["depends_on"] == {f"migrate-{name}": done, "topics": done}
     assert set(services) == {
-        *SERVICES, *(f"migrate-{name}" for name in SERVICES), "topics", "kafka", "postgres"
+        *SERVICES, *(f"migrate-{name}" for name in SERVICES), "topics", "kafka", "postgres", "front"
     }  # fmt: skip
+    healthy = {"condition": "service_healthy"}
+    assert services["front"]["depends_on"] == dict.fromkeys(SERVICES, healthy)
 
 
 def test_compose_publishes_on_this_machine_only() -> None:
     published = {n: s["ports"] for n, s in compose()["services"].items() if "ports" in s}
     assert published == {
-        name: [f"127.0.0.1:{8081 + index}:8080"] for index, name in enumerate(SERVICES)
+        "front": ["127.0.0.1:8080:8080"],
+        **{name: [f"127.0.0.1:{8081 + index}:8080"] for index, name in enumerate(SERVICES)},
     }
 
 

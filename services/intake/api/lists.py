@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 
 from services.intake import queries
+from shared.contracts.base import Priority
 from shared.errors import InvalidInputError
 from shared.http.answers import answer
 from shared.http.pagination import Page, next_headers, next_link
@@ -14,6 +15,28 @@ from shared.postgres.pool import Pool
 Words = Annotated[
     str | None, Query(min_length=1, max_length=200, description="words in title or description")
 ]
+
+
+def asked_of(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filter
+    *,
+    status: Annotated[list[queries.StatusName] | None, Query()] = None,
+    priority: Annotated[list[Priority] | None, Query()] = None,
+    group: str | None = None,
+    agent: str | None = None,
+    requester: str | None = None,
+    number: str | None = None,
+    is_open: Annotated[bool | None, Query(alias="open", description="work to do, or none")] = None,
+) -> queries.TicketFilter:
+    """Return what the parameters of a list ask for."""
+    return queries.TicketFilter(
+        status=status,
+        priority=priority,
+        assigned_group=group,
+        agent_id=agent,
+        requester_id=requester,
+        number=number,
+        is_open=is_open,
+    )
 
 
 async def answer_list(

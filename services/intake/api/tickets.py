@@ -5,11 +5,11 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from services.intake import queries, schemas
 from services.intake.access import Admission, door_of, speaker, starter
-from services.intake.api.lists import Words, answer_list, answer_search
+from services.intake.api.lists import Words, answer_list, answer_search, asked_of
 from services.intake.domain.commands import (
     CancelTicket,
     CloseTicket,
@@ -27,7 +27,6 @@ from services.intake.domain.commands import (
 from services.intake.domain.record import require_unclaimed
 from services.intake.handlers import Opened, Report, Sources, Tickets
 from shared.clock import Clock
-from shared.contracts.base import Priority
 from shared.contracts.envelope import Envelope
 from shared.contracts.intake import TicketReported
 from shared.contracts.registry import UndecodableError, decode_report
@@ -40,7 +39,8 @@ from shared.http.body import openapi_body, read_batch, read_items, read_struct
 from shared.http.commands import CommandRoutes, Verb
 from shared.http.conditional import refuse_if_match
 from shared.http.idempotency import creation_id
-from shared.http.pagination import Page, next_headers, page
+from shared.http.named import NamedInPath
+from shared.http.pagination import Window, next_headers
 from shared.ids import keyed_id, random_id, reported_ticket_id
 from shared.people import is_same, person
 from shared.postgres.pool import Pool
@@ -119,9 +119,12 @@ _VERBS: Final = (
     Verb[TicketCommand](
         "merge",
         schemas.Merge,
-        schemas.Merge(into=UUID(int=4711), reason="Same outage."),
-        lambda body, ticket, caller: MergeTicket(ticket, body.into, caller.subject, body.reason),
+        schemas.Merge(into="INC-000042", reason="Same outage."),
+        lambda body, ticket, caller: MergeTicket(
+            ticket, UUID(body.into), caller.subject, body.reason
+        ),
         "The work goes on in another ticket",
+        names=("into",),
     ),
     Verb[TicketCommand](
         "rate",
@@ -131,27 +134,6 @@ _VERBS: Final = (
         "Say how satisfied the requester is",
     ),
 )
-
-
-def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filter
-    *,
-    status: Annotated[list[queries.StatusName] | None, Query()] = None,
-    priority: Annotated[list[Priority] | None, Query()] = None,
-    group: str | None = None,
-    agent: str | None = None,
-    requester: str | None = None,
-    number: str | None = None,
-    is_open: Annotated[bool | None, Query(alias="open", description="work to do, or none")] = None,
-) -> queries.TicketFilter:
-    return queries.TicketFilter(
-        status=status,
-        priority=priority,
-        assigned_group=group,
-        agent_id=agent,
-        requester_id=requester,
-        number=number,
-        is_open=is_open,
-    )
 
 
 class Intake:
@@ -264,8 +246,8 @@ class Intake:
         self,
         request: Request,
         caller: Admitted,
-        window: Annotated[Page, Depends(page)],
-        asked: Annotated[queries.TicketFilter, Depends(_asked)],
+        window: Window,
+        asked: Annotated[queries.TicketFilter, Depends(asked_of)],
         q: Words = None,
         sort: queries.Sort | None = None,
     ) -> Response:
@@ -283,14 +265,18 @@ class Intake:
             return await answer_search(request, self._pool, q, wanted, sort, window)
         return await answer_list(request, self._pool, wanted, sort, window)
 
-    async def read(self, id: UUID, caller: Admitted) -> Response:
+    async def read(self, id: NamedInPath, caller: Admitted) -> Response:
         """Return one ticket with its ETag."""
         await self._admission.admit(caller, id)
         ticket = await queries.read_ticket(self._pool, id)
         return answer(ticket, sequence=ticket.sequence)
 
     async def comments(
-        self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
+        self,
+        request: Request,
+        id: NamedInPath,
+        caller: Admitted,
+        window: Window,
     ) -> Response:
         """Return what was said, the oldest first; who is no agent sees the public part."""
         await self._admission.admit(caller, id)
@@ -306,7 +292,11 @@ class Intake:
         return answer({"comments": found}, headers=headers)
 
     async def links(
-        self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
+        self,
+        request: Request,
+        id: NamedInPath,
+        caller: Admitted,
+        window: Window,
     ) -> Response:
         """Return the tickets it was merged with or split off from, by id."""
         await self._admission.admit(caller, id)
@@ -315,7 +305,7 @@ class Intake:
         headers = next_headers(request, window, found, lambda last: (last.ticket_id,))
         return answer({"links": found}, headers=headers)
 
-    async def comment(self, request: Request, id: UUID, caller: Admitted) -> Response:
+    async def comment(self, request: Request, id: NamedInPath, caller: Admitted) -> Response:
         """Add a comment; only agents may write internal ones."""
         body = await read_struct(request, schemas.NewComment)
         await self._admission.admit(caller, id)

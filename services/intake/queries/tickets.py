@@ -9,7 +9,9 @@ import msgspec
 
 from services.intake.domain.record import NUMBER_FORM, number_in
 from services.intake.tables import OPEN, RANK
+from shared.contracts.intake import TicketCreated
 from shared.errors import NotFoundError
+from shared.http.preferences import wait_until
 from shared.people import person
 from shared.postgres.pool import Connection, Pool
 
@@ -35,6 +37,17 @@ WITH RECURSIVE ended (ticket_id) AS (
 SELECT EXISTS (SELECT FROM ended JOIN read.board USING (ticket_id) WHERE requester_id = $2)
 """
 _PUBLIC: Final = " AND visibility = 'public'"
+_NEW: Final = 1_000
+"""So many of the newest numbers may be of tickets that are not on the board yet."""
+_WAIT_SECONDS: Final = 1.0
+_BY_NUMBER: Final = "SELECT ticket_id FROM read.board WHERE number = $1 LIMIT 1"
+_UNSENT: Final = """
+SELECT stream_id::uuid FROM kernel.outbox o JOIN kernel.journal j USING (stream_id, sequence)
+WHERE o.sequence = 1 AND j.type = $1 AND position($2::bytea in j.value) > 0
+"""
+_IS_NEW: Final = """
+SELECT is_called AND $1 BETWEEN last_value - $2 AND last_value FROM kernel.number
+"""
 
 
 class TicketView(msgspec.Struct, frozen=True):
@@ -242,6 +255,26 @@ async def board_sequence(pool: Pool, ticket_id: UUID) -> int:
         "SELECT activity_seq FROM read.board WHERE ticket_id = $1", ticket_id
     )
     return known or 0
+
+
+async def find_ticket(pool: Pool, number: str) -> UUID | None:
+    """Return the ticket that has a number, None where none has.
+
+    A number that was only just given is waited for: its ticket may be in the journal alone yet.
+    """
+    found: UUID | None = None
+
+    async def is_found() -> bool:
+        nonlocal found
+        found = await pool.fetchval(_BY_NUMBER, number)
+        return found is not None
+
+    if not await is_found() and (own := number_in(number)) is not None:
+        name = b'"number":%s' % msgspec.json.encode(number)
+        found = await pool.fetchval(_UNSENT, TicketCreated.TYPE, name)
+        if found is None and await pool.fetchval(_IS_NEW, own, _NEW):
+            await wait_until(is_found, _WAIT_SECONDS)
+    return found
 
 
 async def newest_number(connection: Connection) -> int:

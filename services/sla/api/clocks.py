@@ -20,6 +20,7 @@ from shared.contracts.base import Priority
 from shared.errors import InvalidInputError
 from shared.http.answers import answer
 from shared.http.auth import Admitted
+from shared.http.named import NamedInPath
 from shared.http.period import period_of, zone_of
 from shared.postgres.pool import Connection
 from shared.runtime.service import Service
@@ -55,7 +56,7 @@ class ClockRoutes:
         )
         return router
 
-    async def clocks(self, id: UUID, caller: Admitted, at: At = None) -> Response:
+    async def clocks(self, id: NamedInPath, caller: Admitted, at: At = None) -> Response:
         """Return every clock the ticket has or had, read now, or as it was known at an instant.
 
         Who asks and who reported see what was promised to them, on their own tickets.
@@ -71,7 +72,7 @@ class ClockRoutes:
         fields = asdict(shown) if is_whole else {"clocks": promised_clocks(shown.clocks)}
         return answer({"ticket_id": id, "read_at": instant(found.at_us), **fields})
 
-    async def explain(self, id: UUID, _: Admitted, at: At = None) -> Response:
+    async def explain(self, id: NamedInPath, _: Admitted, at: At = None) -> Response:
         """Return why each deadline is where it is: rule, version, windows, pauses."""
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
@@ -79,7 +80,7 @@ class ClockRoutes:
         shown = explain(facts, found.rules.rulebook, found.at_us)
         return answer({"ticket_id": id, "read_at": instant(found.at_us), **asdict(shown)})
 
-    async def scenario(self, id: UUID, _: Admitted, at: At = None) -> Response:
+    async def scenario(self, id: NamedInPath, _: Admitted, at: At = None) -> Response:
         """Return the ticket as a scenario for `desk sla simulate`, its clocks expected."""
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
