@@ -54,10 +54,11 @@ kafka: setup ## start a one-node Kafka broker on 127.0.0.1:9092 (Java 17 and Mav
 demo: setup ## take a made-up working day over into the running desk
 	@exec $(BIN)/desk demo --data $(DATA)
 
-docs: setup ## write the generated documents again: event schemas, catalogue, access, settings
+docs: setup ## write the generated documents again: event schemas, catalogue, access, settings, examples of answers
 	$(BIN)/python -m shared.contracts.catalogue
 	$(BIN)/python -m services.access_page
 	$(BIN)/python -m services.settings_page
+	PYTHONPATH=tests $(BIN)/python -m support.examples >/dev/null
 
 folds: setup ## write the digests of folds whose version was raised
 	PYTHONPATH=tests $(BIN)/python -m support.fold_digests
