@@ -151,11 +151,9 @@ def _refusals(operation: Mapping[str, Any], method: str, *, is_open: bool) -> di
     """Return the errors that an operation may answer with."""
     statuses = {500, 503}
     if not is_open:
-        statuses |= {400, 401, 403, 413, 422}
-    if method == "GET" and operation.get("parameters"):
-        statuses |= {404}
+        statuses |= {400, 401, 403, 404, 413, 422}
     if method != "GET":
-        statuses |= {404, 409, 429}
+        statuses |= {409, 429}
     if "requestBody" in operation:
         statuses |= {415}
     if any(parameter["name"] == "If-Match" for parameter in operation.get("parameters", ())):
