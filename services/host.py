@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import httpx
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Mount
@@ -25,8 +25,8 @@ from shared.clock import Clock
 from shared.contracts.registry import TOPICS
 from shared.errors import StartupError
 from shared.http.access import ANY_ROLE, ANYONE, Access
-from shared.http.answers import answer
-from shared.http.app import ServiceInfo, create_app
+from shared.http.answers import Answer
+from shared.http.app import DeskApp, ServiceInfo, create_app
 from shared.http.auth import (
     Admitted,
     DeskState,
@@ -86,7 +86,7 @@ class Running:
 
     room: Room
     service: Service
-    app: FastAPI
+    app: DeskApp
 
 
 def known_service(name: str) -> str:
@@ -222,7 +222,7 @@ def front_door(rooms: Sequence[Running], house: House) -> ASGIApp:
 
     @index.get("/", include_in_schema=False)
     async def services_here(_: Admitted) -> Response:
-        return answer({one.room.info.name: f"/{one.room.info.name}/docs" for one in rooms})
+        return Answer({one.room.info.name: f"/{one.room.info.name}/docs" for one in rooms})
 
     probes = [health_router(checks), metrics_router(house.registry)]
     own = create_app(info, [index], state, probes=probes, has_docs=False)

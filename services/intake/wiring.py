@@ -44,7 +44,13 @@ def room() -> Room:
         ]
 
     return Room(
-        ServiceInfo("intake", "Deskledger intake", VERSION, "The desk's door: tickets in and out."),
+        ServiceInfo(
+            "intake",
+            "Deskledger intake",
+            VERSION,
+            "The desk's door: tickets in and out.",
+            Path(__file__).with_name("examples.json"),
+        ),
         Spec(
             name="intake",
             topics=(INBOUND, *topics_of("intake"), *_RANKING),

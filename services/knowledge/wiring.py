@@ -1,6 +1,7 @@
 """Knowledge's composition: the only file that puts its parts together."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastapi import APIRouter
 
@@ -24,7 +25,13 @@ def room() -> Room:
         return [Knowledge(service, Articles(service)).router()]
 
     return Room(
-        ServiceInfo("knowledge", "Deskledger knowledge", VERSION, "Articles and search."),
+        ServiceInfo(
+            "knowledge",
+            "Deskledger knowledge",
+            VERSION,
+            "Articles and search.",
+            Path(__file__).with_name("examples.json"),
+        ),
         Spec(name="knowledge", topics=topics_of("knowledge"), read_model=READ_MODEL),
         routers,
         ACCESS,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -126,6 +126,18 @@ class PartitionAudit(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     is_intact: bool
     detail: str | None = None
+
+
+class Timeline(TypedDict):
+    """A page of what happened."""
+
+    timeline: list[Moment]
+
+
+class Audit(TypedDict):
+    """Every partition of the archive."""
+
+    partitions: list[PartitionAudit]
 
 
 async def kpis(pool: Pool, measures: Measures) -> KpiReport:

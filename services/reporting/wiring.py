@@ -28,7 +28,13 @@ def room() -> Room:
         return [Reporting(service, settings).router()]
 
     return Room(
-        ServiceInfo("reporting", "Deskledger reporting", VERSION, "What happened, and how well."),
+        ServiceInfo(
+            "reporting",
+            "Deskledger reporting",
+            VERSION,
+            "What happened, and how well.",
+            Path(__file__).with_name("examples.json"),
+        ),
         Spec(
             name="reporting",
             topics=TOPICS,

@@ -43,7 +43,13 @@ def room() -> Room:
         return [Routing(service, Dispatch(service)).router()]
 
     return Room(
-        ServiceInfo("routing", "Deskledger routing", VERSION, "Priority, people, escalation."),
+        ServiceInfo(
+            "routing",
+            "Deskledger routing",
+            VERSION,
+            "Priority, people, escalation.",
+            Path(__file__).with_name("examples.json"),
+        ),
         Spec(
             name="routing",
             topics=(*topics_of("routing"), *_INTAKE, "sla.breached", "sla.breach_retracted"),

@@ -1,6 +1,7 @@
 """Sla's composition: the only file that puts its parts together."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastapi import APIRouter
 
@@ -40,7 +41,13 @@ def room() -> Room:
         ]
 
     return Room(
-        ServiceInfo("sla", "Deskledger SLA", VERSION, "Promises: clocks, warnings, breaches."),
+        ServiceInfo(
+            "sla",
+            "Deskledger SLA",
+            VERSION,
+            "Promises: clocks, warnings, breaches.",
+            Path(__file__).with_name("examples.json"),
+        ),
         Spec(
             name="sla",
             topics=(

@@ -1,13 +1,15 @@
 """The FastAPI app of a service: the same doors, errors and documents for all five."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
-from shared.http import problem
+from shared.http import openapi, problem
 from shared.http.auth import DeskState, admission
 from shared.http.edge import BodyLimits, Edge
 from shared.http.pages import docs_router
@@ -26,22 +28,27 @@ _PROBLEM_RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ServiceInfo:
-    """How a service presents itself; `name` is the one used in scopes, logs and metrics."""
+    """How a service presents itself; `name` is the one used in scopes, logs and metrics.
+
+    `examples` is a file with answers of its routes, for the OpenAPI document.
+    """
 
     name: str
     title: str
     version: str
     description: str
+    examples: Path | None = None
 
 
 class DeskApp(FastAPI):
-    """FastAPI, with the shape of errors among the OpenAPI components."""
+    """FastAPI, with what routes answer in the OpenAPI document; `describe` writes it there."""
+
+    describe: Callable[[dict[str, Any]], None]
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI 3.1 document, made once."""
         if self.openapi_schema is None:
-            schemas = super().openapi().setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = problem.schema()
+            self.describe(super().openapi())
         return super().openapi()
 
 
@@ -72,6 +79,12 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.desk = state
+    app.describe = partial(
+        openapi.describe,
+        routes=[route for router in (*probes, *routers) for route in router.routes],
+        access=state.access,
+        examples=service.examples,
+    )
     problem.install(app)
     app.add_middleware(
         Edge, service=service.name, metrics=state.metrics, limits=limits or BodyLimits()

@@ -1,15 +1,15 @@
 """Commands as routes: POST /things/{id}/verb with a small body, If-Match, Prefer: wait."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 
 from shared.http import conditional, preferences
-from shared.http.answers import answer, settle
+from shared.http.answers import Made, Tagged, settle
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.http.named import NamedInPath, id_named
@@ -81,12 +81,12 @@ class CommandRoutes(Generic[C]):
                 ),
             )
 
-    def _route(self, verb: Verb[C]) -> Callable[..., Awaitable[Response]]:
+    def _route(self, verb: Verb[C]) -> Callable[..., Awaitable[Tagged[CommandAnswer]]]:
         async def route(
             request: Request,
             id: NamedInPath,  # noqa: A002 the path says {id}
             caller: Admitted,
-        ) -> Response:
+        ) -> Tagged[CommandAnswer]:
             body = await read_struct(request, verb.body)
             await self.admit(caller, id)
             for name in verb.names:
@@ -96,21 +96,27 @@ class CommandRoutes(Generic[C]):
 
         return route
 
-    async def run(
-        self, request: Request, stream_id: UUID, command: C, *, status: int = 200
-    ) -> Response:
+    async def run(self, request: Request, stream_id: UUID, command: C) -> Tagged[CommandAnswer]:
         """Carry out a command of the request and answer with the stream's new sequence."""
+        done, headers = await self._carry_out(request, stream_id, command)
+        return Tagged(done, done.sequence, headers=headers)
+
+    async def make(self, request: Request, stream_id: UUID, command: C) -> Made[CommandAnswer]:
+        """Carry out a command that makes something, as `run`: 201, or 200 if it was there."""
+        done, headers = await self._carry_out(request, stream_id, command)
+        return Made(done, done.sequence, 201 if done.changed else 200, headers)
+
+    async def _carry_out(
+        self, request: Request, stream_id: UUID, command: C
+    ) -> tuple[CommandAnswer, Mapping[str, str]]:
         expected = conditional.if_match(request)
         intent = Intent(str(stream_id), command, self.now(), lineage(), expected)
         written = await self.carry_out(intent)
-        recorded_on = UUID(written.stream_id)
+        done = CommandAnswer(
+            id=UUID(written.stream_id), sequence=written.sequence, changed=bool(written.events)
+        )
 
         async def shown() -> int:
-            return await self.shown(recorded_on)
+            return await self.shown(done.id)
 
-        return answer(
-            CommandAnswer(id=recorded_on, sequence=written.sequence, changed=bool(written.events)),
-            status=status,
-            sequence=written.sequence,
-            headers=await settle(request, shown, written.sequence),
-        )
+        return done, await settle(request, shown, written.sequence)

@@ -85,6 +85,7 @@ KINDS: Final[Mapping[type[DeskError], Kind]] = {
     errors.UnavailableError: Kind(503, "unavailable", "A needed part is away; try again later"),
 }
 _INTERNAL: Final = Kind(500, "internal", "The desk made a mistake")
+ALL: Final = (*KINDS.values(), _INTERNAL)
 _BY_STATUS: Final = {
     kind.status: kind for kind in KINDS.values() if kind.name != "illegal-transition"
 }
@@ -108,14 +109,14 @@ _POOL_GONE: Final = re.compile(r"pool is (closed|closing)|connection is closed|r
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _NOT_SENT: Final = "invalid input for query argument"
 
-_SCHEMA: Final[dict[str, Any]] = msgspec.json.schema_components(
-    [Problem], ref_template="#/components/schemas/{name}"
-)[1]["Problem"]
 
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of `Problem` for an OpenAPI document."""
-    return _SCHEMA
+def example(kind: Kind) -> dict[str, object]:
+    """Return how a problem of a kind may read."""
+    detail = f"{kind.title}."
+    found = Problem(
+        type=kind.urn, title=kind.title, status=kind.status, detail=detail, instance="/tickets"
+    )
+    return msgspec.to_builtins(found)
 
 
 # --- Answers -----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from shared.contracts.registry import EVENTS, TOPICS
 ROOT = Path(__file__).parents[2]
 SERVICES = ("intake", "routing", "sla", "knowledge", "reporting")
 ROOMS = {
+    "examples.json",
     "README.md",
     "__init__",
     "api",

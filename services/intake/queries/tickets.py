@@ -1,7 +1,7 @@
 """What intake's board answers."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -9,6 +9,7 @@ import msgspec
 
 from services.intake.domain.record import NUMBER_FORM, number_in
 from services.intake.tables import OPEN, RANK
+from shared.contracts.base import Kind, Level, Priority
 from shared.contracts.intake import TicketCreated
 from shared.errors import NotFoundError
 from shared.http.preferences import wait_until
@@ -50,30 +51,33 @@ SELECT is_called AND $1 BETWEEN last_value - $2 AND last_value FROM kernel.numbe
 """
 
 
+StatusName = Literal["new", "in_progress", "on_hold", "resolved", "closed", "cancelled", "merged"]
+
+
 class TicketView(msgspec.Struct, frozen=True):
     """One ticket as the board shows it. A null field is one that nobody has said yet."""
 
     ticket_id: UUID
-    sequence: int | None
-    number: str | None
-    kind: str | None
-    status: str | None
-    status_since: datetime | None
-    priority: str | None
-    title: str | None
-    description: str | None
-    requester_id: str | None
+    sequence: int
+    number: str
+    kind: Kind
+    status: StatusName
+    status_since: datetime
+    priority: Priority | None
+    title: str
+    description: str
+    requester_id: str
     requester_name: str | None
     contact: str | None
     department: str | None
     customer: str | None
     site: str | None
-    channel: str | None
-    occurred_at: datetime | None
-    created_at: datetime | None
-    updated_at: datetime | None
-    impact: str | None
-    urgency: str | None
+    channel: str
+    occurred_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    impact: Level | None
+    urgency: Level | None
     people: int | None
     sites: int | None
     category: str | None
@@ -86,20 +90,20 @@ class TicketView(msgspec.Struct, frozen=True):
     score: int | None
 
 
-class TicketDetail(TicketView, frozen=True):
-    """One ticket with the tickets that it was merged with, or split off from.
-
-    `links` are objects with `ticket_id` and `relation`; 100 at most, there is a list of them all.
-    """
-
-    links: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"[]"))
-
-
 class LinkView(msgspec.Struct, frozen=True):
     """A ticket that another one was merged with, or split off from."""
 
     ticket_id: UUID
     relation: str
+
+
+class TicketDetail(TicketView, frozen=True):
+    """One ticket with the tickets that it was merged with, or split off from.
+
+    There are 100 `links` at most; there is a list of them all.
+    """
+
+    links: list[LinkView]
 
 
 class CommentView(msgspec.Struct, frozen=True):
@@ -115,7 +119,6 @@ class CommentView(msgspec.Struct, frozen=True):
 
 
 Sort = Literal["newest", "priority", "relevance"]
-StatusName = Literal["new", "in_progress", "on_hold", "resolved", "closed", "cancelled", "merged"]
 NewestKey = tuple[datetime, UUID]
 PriorityKey = tuple[str, datetime, UUID]
 
@@ -182,7 +185,7 @@ async def read_ticket(pool: Pool, ticket_id: UUID) -> TicketDetail:
     )
     if row is None:
         raise NotFoundError(f"no ticket {ticket_id}")
-    return TicketDetail(*row[:-1], links=msgspec.Raw(row[-1].encode()))
+    return TicketDetail(*row[:-1], links=msgspec.json.decode(row[-1], type=list[LinkView]))
 
 
 async def is_survivor(pool: Pool, ticket_id: UUID, requester: str) -> bool:
@@ -192,10 +195,9 @@ async def is_survivor(pool: Pool, ticket_id: UUID, requester: str) -> bool:
 
 def sort_key(ticket: TicketView, sort: Sort) -> NewestKey | PriorityKey:
     """Return where a ticket stands in a list, to go on behind it."""
-    created_at = ticket.created_at or datetime.min.replace(tzinfo=UTC)
     if sort == "newest":
-        return created_at, ticket.ticket_id
-    return ticket.priority or "none", created_at, ticket.ticket_id
+        return ticket.created_at, ticket.ticket_id
+    return ticket.priority or "none", ticket.created_at, ticket.ticket_id
 
 
 async def list_tickets(
