@@ -226,10 +226,14 @@ class Tickets:
         return ticket
 
     async def _comment(self, intent: Intent[TicketCommand], command: CommentTicket) -> Written:
-        while True:  # to an end: a ticket is merged into one that is not merged yet
+        been = set[str]()
+        while True:
             try:
                 return _require_known(await self._handler.handle(intent))
             except MergedAwayError as error:
+                been.add(intent.stream_id)
+                if str(error.into) in been:  # only tickets taken over end in each other
+                    raise
                 elsewhere = msgspec.structs.replace(command, ticket_id=error.into)
                 intent = Intent(str(error.into), elsewhere, intent.at, intent.lineage)
 

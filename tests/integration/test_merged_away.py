@@ -3,12 +3,16 @@
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
+from support.histories import START, created
 from support.inprocess import InProcessDesk, in_process_desk
 
 from shared.http.auth import Role
+from shared.ids import random_id
 
 
 @pytest.fixture
@@ -112,3 +116,33 @@ async def test_a_mail_address_is_the_same_person_in_any_case(desk: InProcessDesk
         assert len(found.json()["tickets"]) == 1
     opaque = await desk.report(7, requester={"id": "Ann"})
     assert (await send(desk, "ann", "GET", f"intake/tickets/{opaque}")).status_code == 404
+
+
+# --- Merges of another desk ----------------------------------------------------------------------
+
+
+async def bring(desk: InProcessDesk, ticket: str, who: str, into: str | None = None) -> None:
+    data = msgspec.to_builtins(created(UUID(ticket)))
+    data |= {"number": f"X-{ticket}", "requester": {"id": who}}
+    told = [("ticket.created", data)]
+    if into is not None:
+        merge = {"ticket_id": ticket, "into": into, "merged_by": "al", "reason": ""}
+        told.append(("ticket.merged", merge))
+    events = [
+        {"type": name, "time": START.isoformat(), "actor": "al", "data": data}
+        for name, data in told
+    ]
+    body = {"source": "old", "streams": [{"stream_id": ticket, "events": events}]}
+    answer = await desk.clients["intake"].post("/history:batch", json=body)
+    assert answer.json()["results"][0]["added"] == len(events), answer.text
+
+
+async def test_tickets_that_end_in_each_other_are_told_so(desk: InProcessDesk) -> None:
+    one, other, itself = (str(random_id()) for _ in range(3))
+    for ticket, into in ((one, other), (other, one), (itself, itself)):
+        await bring(desk, ticket, "ann", into)
+    for ticket in (one, itself):
+        door = f"intake/tickets/{ticket}/comments"
+        answer = await send(desk, "ann", "POST", door, {"text": "Hello?"})
+        assert answer.status_code == 409
+        assert "it goes on in ticket" in answer.json()["detail"]
