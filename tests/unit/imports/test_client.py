@@ -7,8 +7,8 @@ import httpx
 import msgspec
 from support.histories import created
 
-from services.imports.client import Report, send
-from services.imports.servicenow import Incident, Past
+from services.imports.client import ImportReport, send
+from services.imports.servicenow import Incident, ImportedEvent
 from shared.contracts.routing import TicketPrioritized
 from shared.contracts.sla import SlaMet
 from shared.ids import reported_ticket_id
@@ -34,7 +34,7 @@ def incident(number: str) -> Incident:
         elapsed_seconds=None,
         source_system="servicenow",
     )
-    pasts = [(Past(data, AT, "ute"),) for data in (created(ticket_id), ranked, met)]
+    pasts = [(ImportedEvent(data, AT, "ute"),) for data in (created(ticket_id), ranked, met)]
     return Incident(ticket_id, number, pasts[0], pasts[1], pasts[2], ())
 
 
@@ -55,7 +55,7 @@ async def test_what_intake_refuses_is_imported_nowhere() -> None:
 
     transport = httpx.MockTransport(answer)
     async with httpx.AsyncClient(transport=transport, base_url="http://desk") as client:
-        report = Report()
+        report = ImportReport()
         await send(client, iter([taken, refused]), report)
         await send(client, iter([refused]), report)
     assert [name.count(str(refused.ticket_id)) for name in told.values()] == [2, 0, 0]
