@@ -14,8 +14,8 @@ from uuid import UUID
 
 import httpx
 
-from services.imports.client import Report, send
-from services.imports.servicenow import Incident, Past
+from services.imports.client import ImportReport, send
+from services.imports.servicenow import ImportedEvent, Incident
 from services.routing.domain.policy import default_policy
 from shared.contracts.base import Kind, Level, Priority
 from shared.contracts.intake import (
@@ -89,7 +89,7 @@ class Dice:
         return options[int(self.share(*names) * len(options))]
 
 
-async def take_over(client: httpx.AsyncClient, day: Day) -> Report:
+async def take_over(client: httpx.AsyncClient, day: Day) -> ImportReport:
     """Take the day over, its agents and an article too, and return what that came to.
 
     Raises: UnavailableError with the desk's own words when it refuses a step.
@@ -99,7 +99,7 @@ async def take_over(client: httpx.AsyncClient, day: Day) -> Report:
             agent = f"{group}-{place + 1}"
             body = {"name": agent.replace("-", " ").title(), "group": group, "skills": _SKILLS}
             await _ask(client, "PUT", f"/routing/agents/{agent}", body)
-    report = Report()
+    report = ImportReport()
     await send(client, past(day), report, SOURCE)
     article = {
         "title": "VPN drops every few minutes",
@@ -133,9 +133,9 @@ class _Life:
         self._id: UUID = reported_ticket_id(SOURCE, name)
         self._dice = dice
         self._now = datetime.combine(on, _OPENS)
-        self._intake: list[Past] = []
-        self._routing: list[Past] = []
-        self._sla: list[Past] = []
+        self._intake: list[ImportedEvent] = []
+        self._routing: list[ImportedEvent] = []
+        self._sla: list[ImportedEvent] = []
         self._held = timedelta()
         self._category, self._title, self._solution = dice.choose(_PROBLEMS, name, "problem")
         self._user = f"user-{int(self._share('user') * 40)}"
@@ -163,7 +163,7 @@ class _Life:
         self._now += timedelta(seconds=round(hours * 3600))
 
     def _note(self, data: Any, actor: str) -> None:  # noqa: ANN401 any event of a ticket
-        self._intake.append(Past(data, self._now, actor))
+        self._intake.append(ImportedEvent(data, self._now, actor))
 
     def _create(self) -> _Rank:
         people = int(self._share("scope") ** 3 * 120)
@@ -202,7 +202,7 @@ class _Life:
             reasons=_REASONS,
             policy_version=0,
         )
-        self._routing.append(Past(ranked, self._now, SOURCE))
+        self._routing.append(ImportedEvent(ranked, self._now, SOURCE))
         return _Rank(impact, urgency, priority)
 
     def _work(self, opened: datetime, priority: Priority) -> None:
@@ -241,7 +241,7 @@ class _Life:
             reassignment_count=moves,
             reasons=_REASONS,
         )
-        self._routing.append(Past(assigned, self._now, SOURCE))
+        self._routing.append(ImportedEvent(assigned, self._now, SOURCE))
         return agent
 
     def _hold(self, agent: str) -> None:
@@ -279,7 +279,7 @@ class _Life:
             elapsed_seconds=round((self._now - opened - self._held).total_seconds()),
             source_system=SOURCE,
         )
-        self._sla.append(Past(verdict, self._now, SOURCE))
+        self._sla.append(ImportedEvent(verdict, self._now, SOURCE))
         return is_kept
 
     def _escalate(self, due_at: datetime) -> None:
@@ -293,7 +293,7 @@ class _Life:
             escalation_count=1,
             reasons=_REASONS,
         )
-        self._routing.append(Past(escalated, due_at, SOURCE))
+        self._routing.append(ImportedEvent(escalated, due_at, SOURCE))
 
     def _close(self, solved: tuple[datetime, int]) -> None:
         self._pass(0.3)

@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.imports.client import Report, Source, find_order, read_incidents, send
+from services.imports.client import ImportReport, Source, find_order, read_incidents, send
 from services.imports.dates import read_order
 from shared.clock import SystemClock
 from shared.errors import InvalidInputError
@@ -78,8 +78,8 @@ def servicenow(  # noqa: PLR0913, PLR0917 one parameter per option
         raise typer.Exit(_INCOMPLETE)
 
 
-async def _take_over(target: Target, source: Source, *, wait: bool) -> tuple[Report, float]:
-    report = Report()
+async def _take_over(target: Target, source: Source, *, wait: bool) -> tuple[ImportReport, float]:
+    report = ImportReport()
     file = source.path
     order = find_order(source)
     loop = asyncio.get_running_loop()
@@ -131,7 +131,7 @@ async def _loops(client: httpx.AsyncClient, service: str) -> dict[str, Any]:
     return check if "round" in check else {}
 
 
-def _write_parked(file: Path, report: Report) -> Path | None:
+def _write_parked(file: Path, report: ImportReport) -> Path | None:
     if not report.parked:
         return None
     path = Path(f"{file.name}.parked.ndjson")
@@ -139,7 +139,7 @@ def _write_parked(file: Path, report: Report) -> Path | None:
     return path
 
 
-def _as_json(report: Report, seconds: float, parked_file: Path | None) -> dict[str, Any]:
+def _as_json(report: ImportReport, seconds: float, parked_file: Path | None) -> dict[str, Any]:
     return {
         "complete": report.is_whole,
         "rows": report.rows,
@@ -160,7 +160,7 @@ def _as_json(report: Report, seconds: float, parked_file: Path | None) -> dict[s
     }
 
 
-def _print(report: Report, seconds: float, parked_file: Path | None) -> None:
+def _print(report: ImportReport, seconds: float, parked_file: Path | None) -> None:
     out.print(
         f"{report.rows:,} updates of {report.incidents:,} incidents in {seconds:.1f} s:"
         f" {report.rows / max(seconds, 0.001):,.0f} updates/s",
@@ -186,7 +186,7 @@ def _print(report: Report, seconds: float, parked_file: Path | None) -> None:
         err.print(f"desk: {sentence}", highlight=False, soft_wrap=True)
 
 
-def _losses(report: Report) -> Iterator[str]:
+def _losses(report: ImportReport) -> Iterator[str]:
     """Yield what an import that is not whole has to say, in sentences."""
     if not report.incidents:
         yield f"nothing was taken over: {'no row could be read' if report.rows else 'no rows'}"

@@ -121,12 +121,12 @@ def demo(
     """
     from services.commands.imports import catch_up
     from services.demo import Day, take_over
-    from services.imports.client import Report
+    from services.imports.client import ImportReport
     from shared.clock import SystemClock
 
     on = (day or SystemClock().now() - timedelta(days=2)).date()
 
-    async def work() -> Report:
+    async def work() -> ImportReport:
         async with desk_client(Target(data, url, token)) as client:
             report = await take_over(client, Day(tickets, seed, on))
             await catch_up(client)

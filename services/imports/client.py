@@ -18,9 +18,9 @@ from services.imports.servicenow import (
     COLUMNS,
     DATES,
     SOURCE,
+    ImportedEvent,
     Incident,
-    Past,
-    Row,
+    IncidentUpdate,
     read_row,
     take_over,
 )
@@ -34,7 +34,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class UnreadableRow:
     """A row that cannot be read: where it is, why, and what it says."""
 
     line: int
@@ -54,13 +54,13 @@ class Source:
     encoding: str | None = None
     order: Order | None = None
 
-    def rows(self) -> Iterator[csv_files.Row]:
+    def rows(self) -> Iterator[csv_files.CsvRow]:
         """Yield the file's rows. Raises: StartupError."""
         return read_rows(self.path, COLUMNS, self.encoding)
 
 
 @dataclass(slots=True)
-class Report:
+class ImportReport:
     """What an import came to. `added` and `known` count events, by service.
 
     `lost` counts the rows that could not be read, by incident, where they name one.
@@ -71,7 +71,7 @@ class Report:
     added: Counter[str] = field(default_factory=Counter[str])
     known: Counter[str] = field(default_factory=Counter[str])
     refused: list[str] = field(default_factory=list[str])
-    parked: list[Parked] = field(default_factory=list[Parked])
+    parked: list[UnreadableRow] = field(default_factory=list[UnreadableRow])
     lost: Counter[str] = field(default_factory=Counter[str])
     taken: set[str] = field(default_factory=set[str])
     disagreements: Counter[str] = field(default_factory=Counter[str])
@@ -92,10 +92,10 @@ class Report:
         """The incidents of which no row could be read."""
         return sorted(self.lost.keys() - self.taken)
 
-    def park(self, row: csv_files.Row, reason: str) -> None:
+    def park(self, row: csv_files.CsvRow, reason: str) -> None:
         """Note a row that cannot be read."""
         text = ",".join(str(value) for value in row.fields.values())
-        self.parked.append(Parked(row.line, reason, text))
+        self.parked.append(UnreadableRow(row.line, reason, text))
         if number := (row.fields.get("number") or "").strip():
             self.lost[number] += 1
 
@@ -123,14 +123,14 @@ def find_order(source: Source) -> Order:
 
 
 def read_incidents(
-    source: Source, order: Order, report: Report, progress: Callable[[int], None]
+    source: Source, order: Order, report: ImportReport, progress: Callable[[int], None]
 ) -> Iterator[Incident]:
     """Yield the incidents of a file whose dates are in that order; bad rows are parked.
 
     `progress` is told how many bytes of the file have been read. Raises: StartupError when the
     file cannot be read at all.
     """
-    waiting: list[Row] = []
+    waiting: list[IncidentUpdate] = []
     finished: set[str] = set()
     for found in source.rows():
         report.rows += 1
@@ -150,7 +150,10 @@ def read_incidents(
 
 
 async def send(
-    client: httpx.AsyncClient, incidents: Iterator[Incident], report: Report, source: str = SOURCE
+    client: httpx.AsyncClient,
+    incidents: Iterator[Incident],
+    report: ImportReport,
+    source: str = SOURCE,
 ) -> None:
     """Send all incidents of a system, a few batches at a time.
 
@@ -184,7 +187,7 @@ def _batches(incidents: Iterator[Incident]) -> Iterator[list[Incident]]:
 
 
 async def _send_batch(
-    client: httpx.AsyncClient, batch: Sequence[Incident], report: Report, source: str
+    client: httpx.AsyncClient, batch: Sequence[Incident], report: ImportReport, source: str
 ) -> None:
     for service in ("intake", "routing", "sla"):
         streams = [
@@ -203,7 +206,7 @@ async def _send_batch(
                 report.refused.append(f"{service} {result['stream_id']}: {reason}")
 
 
-def _event(past: Past) -> dict[str, Any]:
+def _event(past: ImportedEvent) -> dict[str, Any]:
     return {"type": past.data.TYPE, "time": past.time, "actor": past.actor, "data": past.data}
 
 

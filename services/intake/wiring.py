@@ -20,7 +20,7 @@ from shared.contracts.registry import INBOUND, topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
 from shared.journal.handler import CommandHandler
-from shared.journal.history import PastRules
+from shared.journal.history import ImportRules
 from shared.runtime.numbers import Numbers, highest_unread, is_behind, raise_past
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
@@ -51,7 +51,7 @@ def room() -> Room:
             read_model=READ_MODEL,
             react=make_react(rules, settings.notify_url),
             on_start=pass_known_numbers,
-            past=PastRules(require=require_life, before=claim_numbers),
+            past=ImportRules(require=require_life, before=claim_numbers),
             migrations={"intake": Path(__file__).parent / "migrations"},
             posts_webhooks=settings.notify_url is not None,
         ),

@@ -15,7 +15,7 @@ import msgspec
 from services.reporting.domain.flow import Passages
 from services.reporting.domain.kpi import GroupBy, KpiReport, Period
 from services.reporting.domain.merkle import Tree, append, leaf, root
-from services.reporting.domain.reading import Question, Reading
+from services.reporting.domain.reading import Reading, ReportQuestion
 from services.reporting.domain.rollup import NO_CALENDAR
 from services.reporting.domain.tally import TicketRow
 from shared.buckets import BucketSpan
@@ -147,7 +147,7 @@ async def kpis(pool: Pool, measures: Measures) -> KpiReport:
                 f"no calendar is called {measures.calendar!r}; there are {known or 'none'}",
                 field="calendar",
             )
-        question = Question(
+        question = ReportQuestion(
             Period(measures.start, measures.end),
             measures.by,
             measures.zone,
@@ -162,7 +162,7 @@ async def kpis(pool: Pool, measures: Measures) -> KpiReport:
         return reading.report(flow, known)
 
 
-async def _read(connection: Connection, question: Question, digest: str) -> Reading:
+async def _read(connection: Connection, question: ReportQuestion, digest: str) -> Reading:
     """Return all that was counted of the tickets."""
     ends = await connection.fetchrow(_ENDS)
     if ends is None:

@@ -16,7 +16,7 @@ from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
 from shared.http.named import numbered
-from shared.journal.history import PastRules
+from shared.journal.history import ImportRules
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
 from shared.version import VERSION
@@ -50,7 +50,7 @@ def room() -> Room:
             read_model=READ_MODEL,
             react=react,
             on_start=on_start,
-            past=PastRules(live=live_tickets),
+            past=ImportRules(live=live_tickets),
             chores={"giving": Giving().keep},
             migrations={"routing": Path(__file__).parent / "migrations"},
         ),

@@ -17,7 +17,7 @@ from shared.contracts.sla import SlaPolicyPublished
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
 from shared.http.named import numbered
-from shared.journal.history import PastRules
+from shared.journal.history import ImportRules
 from shared.runtime.rollups import Rollups
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
@@ -53,7 +53,7 @@ def room() -> Room:
             react=react,
             on_due=on_due,
             on_start=on_start,
-            past=PastRules(live=live_tickets),
+            past=ImportRules(live=live_tickets),
             chores={
                 "reviews": Reviewer(),
                 "rollups": Rollups(READ_MODEL.fingerprint, count_verdicts, add_up_verdicts).keep,

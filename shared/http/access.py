@@ -50,7 +50,7 @@ class Grant(NamedTuple):
         return self.is_whole or not self.relations.isdisjoint(relations)
 
 
-class Row(NamedTuple):
+class AccessRow(NamedTuple):
     """Which roles may, and with what; no relation is with everything."""
 
     roles: Mapping[Role, frozenset[str]]
@@ -84,9 +84,9 @@ class Access:
         self.rows = {**{name: self._read(name, text) for name, text in common.items()}}
         self.rows |= self.own_rows
 
-    def _read(self, name: str, text: str) -> Row:
+    def _read(self, name: str, text: str) -> AccessRow:
         if text == ANYONE:
-            return Row({}, is_open=True)
+            return AccessRow({}, is_open=True)
         roles: dict[Role, frozenset[str]] = {}
         for word in text.split():
             role, _, wanted = word.partition(":")
@@ -94,7 +94,7 @@ class Access:
             if role not in {*Role} or not related <= self.relations.keys():
                 raise StartupError(f"access to {name}: {word!r} is no role, or no relation")
             roles[Role(role)] = related
-        return Row(roles)
+        return AccessRow(roles)
 
     def require_rows(self, routes: Iterable[str]) -> None:
         """Raise StartupError unless every route has a row, and every row of a route its route."""

@@ -67,7 +67,7 @@ class RequirePast(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PastRules:
+class ImportRules:
     """What a service has to say of pasts that it takes over."""
 
     require: RequirePast | None = None
@@ -75,7 +75,7 @@ class PastRules:
     live: LiveTickets | None = None
 
 
-NO_RULES: Final = PastRules()
+NO_RULES: Final = ImportRules()
 
 
 class PastEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,7 +141,7 @@ class HistoryDoor:
         committer: Committer,
         pool: Pool,
         clock: Clock,
-        rules: PastRules = NO_RULES,
+        rules: ImportRules = NO_RULES,
     ) -> None:
         self._clock = clock
         self._journal = journal

@@ -13,7 +13,7 @@ import pytest
 from support.kpi_rollups import reported
 
 from services.reporting.domain.kpi import Period
-from services.reporting.domain.reading import Question, Reading
+from services.reporting.domain.reading import Reading, ReportQuestion
 from services.reporting.domain.tally import TicketRow
 from services.reporting.domain.times import Times, percentiles
 from shared.calendar import WorkingCalendar, microseconds
@@ -53,7 +53,7 @@ def told(
     zone: str = "Europe/Berlin",
 ) -> Any:
     """The report as its JSON reads."""
-    question = Question(Period(start, end), by, ZoneInfo(zone), SATURDAYS)
+    question = ReportQuestion(Period(start, end), by, ZoneInfo(zone), SATURDAYS)
     return reported(rows, question)
 
 
@@ -328,7 +328,7 @@ def test_twenty_five_thousand_tickets_read_one_by_one_take_less_than_half_a_seco
     ]
     ends = rows[0].created_us, rows[-1].created_us
     hours = {ticket.created_us // 3_600_000_000 for ticket in rows}
-    reading = Reading(Question(EVER, "group", BERLIN, SATURDAYS), ends, hours)
+    reading = Reading(ReportQuestion(EVER, "group", BERLIN, SATURDAYS), ends, hours)
     began = time.process_time()
     for ticket in rows:
         reading.add(ticket)
