@@ -8,7 +8,7 @@ import msgspec
 from support.histories import created
 
 from services.imports.client import ImportReport, send
-from services.imports.servicenow import Incident, ImportedEvent
+from services.imports.servicenow import ImportedEvent, Incident
 from shared.contracts.routing import TicketPrioritized
 from shared.contracts.sla import SlaMet
 from shared.ids import reported_ticket_id
