@@ -186,11 +186,14 @@ def _batches(incidents: Iterator[Incident]) -> Iterator[list[Incident]]:
 async def _send_batch(
     client: httpx.AsyncClient, batch: Sequence[Incident], report: Report, source: str
 ) -> None:
+    """Send a batch to all doors, intake's first: a ticket that it refuses is nowhere else."""
+    refused: set[str] = set()
     for service in ("intake", "routing", "sla"):
         streams = [
-            {"stream_id": str(incident.ticket_id), "events": [_event(past) for past in pasts]}
+            {"stream_id": name, "events": [_event(past) for past in pasts]}
             for incident in batch
-            if (pasts := getattr(incident, service))
+            if (name := str(incident.ticket_id)) not in refused
+            and (pasts := getattr(incident, service))
         ]
         if not streams:
             continue
@@ -201,6 +204,8 @@ async def _send_batch(
             if "error" in result:
                 reason = result["error"]["detail"]
                 report.refused.append(f"{service} {result['stream_id']}: {reason}")
+                if service == "intake":
+                    refused.add(result["stream_id"])
 
 
 def _event(past: Past) -> dict[str, Any]:
