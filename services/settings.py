@@ -33,6 +33,9 @@ class DeskSettings(BaseSettings):
         default_factory=socket.gethostname, description="names this replica in leases"
     )
     signing_key: Path | None = Field(default=None, description="key file of the local issuer")
+    revoked: Path | None = Field(
+        default=None, description="list of revoked tokens; beside the key if it is not set"
+    )
     oidc_issuer: str | None = Field(
         default=None, description="OpenID Connect issuer whose tokens are trusted"
     )

@@ -106,7 +106,7 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
     dsn = database_url(name)
     clock = SystemClock()
     key: Path | None = settings.signing_key
-    local = None if key is None else LocalIssuer.load_or_create(key)
+    local = None if key is None else LocalIssuer.load_or_create(key, settings.revoked)
     stop = asyncio.Event()
     with bind(host, port) as listener, stop_on_signals(stop.set):
         registry = MetricRegistry()
