@@ -11,6 +11,7 @@ from services.sla.queries.availability import (
     list_outages,
     published_calendars,
     read_availability,
+    read_first_teller,
     read_told,
 )
 from services.sla.queries.clocks import (
@@ -42,6 +43,7 @@ __all__ = [
     "read_attainment",
     "read_availability",
     "read_facts",
+    "read_first_teller",
     "read_foreign",
     "read_moving",
     "read_publications",
