@@ -24,7 +24,7 @@ from services.sla.queries.clocks import (
     read_foreign,
     tickets_under_way,
 )
-from services.sla.queries.histories import read_moving
+from services.sla.queries.histories import read_created, read_moving
 from services.sla.queries.rules import load_rules, read_publications
 from services.sla.queries.tickets import live_tickets, with_names
 
@@ -42,6 +42,7 @@ __all__ = [
     "published_calendars",
     "read_attainment",
     "read_availability",
+    "read_created",
     "read_facts",
     "read_first_teller",
     "read_foreign",
