@@ -14,10 +14,12 @@ ACCESS: Final = Access(
         "GET /search": "requester:published integration:published agent manager auditor admin",
         "PUT /articles/{id}": "agent manager admin",
         "POST /articles/{id}/publish": "agent:others manager:others admin",
+        "keep an article published that they revise": "admin",
         "POST /articles/{id}/retire": "agent manager admin",
     },
     {
         "published": "published articles",
-        "others": "articles of which they wrote nothing; so a second person reads each",
+        "others": "articles on which they wrote nothing since they were published last; so a second"
+        " person reads each",
     },
 )

@@ -1,7 +1,6 @@
 """Knowledge's commands: from what a caller wants to events in the journal."""
 
 from typing import Final
-from uuid import UUID
 
 from services.knowledge.domain.article import (
     Article,
@@ -42,11 +41,6 @@ class Articles:
             return written, intent.command.number
         article, _ = await self._handler.state(intent.stream_id)
         return written, article.drafted.number if article.drafted is not None else ""
-
-    async def authors(self, article_id: UUID) -> frozenset[str]:
-        """Return who wrote the article as it stands; nobody for one that is not there."""
-        article, _ = await self._handler.state(str(article_id))
-        return article.authors
 
     async def carry_out(self, intent: Intent[ArticleCommand]) -> Written:
         """Carry out a command on an article that exists; the errors are the domain's."""

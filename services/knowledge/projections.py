@@ -28,6 +28,8 @@ def project(event: Recorded) -> Iterator[ArticleFacet]:
             yield Progress("draft", event.time)
         case ArticleRevised():
             yield from _content(data)
+            if data.status is not None:
+                yield Progress(data.status, event.time)
         case ArticlePublished():
             yield Progress("published", event.time)
         case ArticleRetired():
@@ -42,4 +44,4 @@ def _content(data: ArticleDrafted | ArticleRevised) -> Iterator[Content | Wordin
     yield worded(data.title, data.text)
 
 
-READ_MODEL: Final = ReadModel((ARTICLES, WORDING), project, version=2)
+READ_MODEL: Final = ReadModel((ARTICLES, WORDING), project, version=3)

@@ -1,5 +1,6 @@
 """What knowledge's read model answers."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, TypedDict
 from uuid import UUID
@@ -8,8 +9,8 @@ import msgspec
 from asyncpg import Record
 
 from shared.errors import NotFoundError
-from shared.postgres.pool import Pool
-from shared.search.finding import ANY_MIN, NEWEST, POOL_MAX, Texts, either, every
+from shared.postgres.pool import Connection, Pool
+from shared.search.finding import ANY_MIN, NEWEST, POOL_MAX, VISITED_MAX, Texts, either, every
 from shared.search.highlights import Highlight, highlight, snippet
 from shared.search.terms import SearchTerms
 
@@ -103,6 +104,8 @@ async def list_articles(
 
 
 _TEXTS: Final = Texts("article_id")
+_DEPTH_MAX: Final = 10 * VISITED_MAX
+"""So many that have the words are asked whether they pass; most desks have fewer articles."""
 _FITS: Final = """
 SELECT EXISTS (
     SELECT FROM read.article a WHERE a.article_id = f.article_id AND origin_seq IS NOT NULL
@@ -120,7 +123,8 @@ async def search(
 ) -> list[Hit]:
     """Return articles that have any of the words, those with more and rarer ones first.
 
-    Compared are the newest that have all words, and the newest that have each of them.
+    Compared are the newest that have all words, and the newest that have each of them; of those
+    the asker may see, however many drafts are newer.
     """
     fits: dict[str, Any] = {"passes": _FITS, "values": (language, published_only)}
     size = max(ANY_MIN, POOL_MAX // len(asked.any))
@@ -128,13 +132,28 @@ async def search(
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        found = await _TEXTS.newest(connection, [every(asked)], NEWEST, POOL_MAX, **fits)
-        found += await _TEXTS.newest(connection, either(asked), NEWEST, size, **fits)
-        keys = dict.fromkeys(match.key for match in found if match.passes)
+        keys = await _passing(connection, every(asked), POOL_MAX, fits)
+        for query in either(asked):
+            keys |= await _passing(connection, query, size, fits)
         scores = await _TEXTS.scores(connection, asked, list(keys))
         best = sorted(keys, key=lambda key: -scores.get(key, 0))[:limit]
         rows = {row[0]: row for row in await connection.fetch(_SHOWN, best)}
     return [_hit(rows[key], scores.get(key, 0), asked) for key in best]
+
+
+async def _passing(
+    connection: Connection, query: str, count: int, fits: Mapping[str, Any]
+) -> dict[UUID, None]:
+    """Return the newest that pass, so many at most, and none behind the last that is visited."""
+    keys: dict[UUID, None] = {}
+    start, size, left = NEWEST, count, _DEPTH_MAX
+    while left > 0:
+        visited = await _TEXTS.newest(connection, [query], start, size, **fits)
+        keys |= dict.fromkeys(match.key for match in visited if match.passes)
+        if len(keys) >= count or len(visited) < size:
+            break
+        start, size, left = visited[-1].place, VISITED_MAX, left - size
+    return dict.fromkeys(list(keys)[:count])
 
 
 def _hit(row: Record, score: float, asked: SearchTerms) -> Hit:

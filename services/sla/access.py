@@ -23,9 +23,9 @@ ACCESS: Final = Access(
         "PUT /calendars/{id}": "manager admin",
         "PUT /peak": "manager admin",
         "GET /outages": "integration agent manager auditor admin",
-        "PUT /outages/{id:path}": "integration agent manager admin",
+        "PUT /outages/{id:path}": "integration:told agent manager admin",
         "GET /maintenance": "integration agent manager auditor admin",
-        "PUT /maintenance/{id:path}": "integration agent manager admin",
+        "PUT /maintenance/{id:path}": "integration:told agent manager admin",
         "plan maintenance that has begun": "manager admin",
         "GET /availability": "integration agent manager auditor admin",
         "PUT /services/{id:path}/availability": "manager admin",
@@ -42,5 +42,6 @@ ACCESS: Final = Access(
         "own": "tickets whose requester they are; agreements and verdicts of the customer they are",
         "survivor": "tickets that one of theirs was merged into, where its work goes on",
         "reported": "tickets that they reported",
+        "told": "outages and maintenance that they told of first",
     },
 )

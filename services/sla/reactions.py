@@ -11,7 +11,7 @@ import structlog
 from services.sla import queries
 from services.sla.domain.announcements import announcement
 from services.sla.domain.announcements.announcement import AnnouncedClocks, Announcement, learn
-from services.sla.domain.announcements.events import event_of, read_announcements
+from services.sla.domain.announcements.events import event_of, is_past, read_announcements
 from services.sla.domain.clocks.clock import TicketClock
 from services.sla.domain.clocks.facts import Peaks, facts_of
 from services.sla.domain.clocks.history import Fact, in_order, may_move
@@ -70,7 +70,6 @@ async def _judge_each(told: Iterable[Recorded], unit: Unit) -> None:
     names = {one.event.stream_id for one in news if one.is_moving and not one.event.history}
     if not names:
         return
-    news = [one for one in news if one.event.stream_id in names]
     judging = await _Judging.of(unit, rules, names, news)
     for one in news:
         judging.take_in(one)
@@ -164,7 +163,21 @@ class _Ticket:
         self.told_heir = told_heir(journal)
         self.length = len(journal)
         self.recorded_us = max((microseconds(event.recorded_at) for event in journal), default=0)
-        self.announced, self.is_foreign = read_announcements(journal, events)
+        self.announced, self._has_foreign = read_announcements(journal)
+        self._is_past = any(map(is_past, events))
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another system judged it, by what was told so far."""
+        return self._has_foreign and self._is_past
+
+    def hear(self, news: _News) -> None:
+        """Take in what was read next."""
+        if news.fact is not None:
+            self.facts.append(news.fact)
+        if news.bequest is not None:
+            self.bequests.add(news.bequest)
+        self._is_past |= is_past(news.event)
 
 
 class _Judging:
@@ -182,9 +195,10 @@ class _Judging:
         cls, unit: Unit, rules: Rules, names: Collection[str], news: Sequence[_News] = ()
     ) -> "_Judging":
         """Read what was known before of these tickets, and of those that take over from them."""
-        told = [one.event for one in news]
+        told = [one.event for one in news if one.event.stream_id in names]
         events = await queries.read_moving(unit.connection, names, rules.rulebook, told)
         heirs = {str(heir) for known in (*events.values(), told) for heir, _ in bequests(known)}
+        events |= await queries.read_created(unit.connection, heirs.difference(names))
         journals = await unit.journal.read(unit.connection, {*names, *heirs})
         tickets = {
             name: _Ticket(name, events.get(name, ()), journal, rules.peaks)
@@ -193,15 +207,14 @@ class _Judging:
         return cls(unit, rules, tickets)
 
     def take_in(self, news: _News) -> None:
-        """Take in what was read next; judge its ticket if that may move a clock.
+        """Take in what was read next, if somebody asks for it; judge if that may move a clock.
 
         What another system judged is not judged again.
         """
-        ticket = self._tickets[news.event.stream_id]
-        if news.fact is not None:
-            ticket.facts.append(news.fact)
-        if news.bequest is not None:
-            ticket.bequests.add(news.bequest)
+        ticket = self._tickets.get(news.event.stream_id)
+        if ticket is None:
+            return
+        ticket.hear(news)
         if news.is_moving and not news.event.history:
             self.judge(ticket.name, news.event)
 

@@ -1,12 +1,13 @@
 """Events that knowledge owns: an article's life from draft to retirement."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
 from msgspec import Meta
 
 from shared.contracts.base import EventData, Key, Text, Title
 
+AUTHORS_MAX: Final = 100
 Tags = Annotated[tuple[Key, ...], Meta(max_length=50)]
 
 
@@ -32,7 +33,12 @@ class ArticleDrafted(ArticleData, frozen=True, kw_only=True):
 
 
 class ArticleRevised(ArticleData, frozen=True, kw_only=True):
-    """Title, text and tags as they stand from now on; a published article shows them at once."""
+    """Title, text and tags as they stand from now on, in an article that is what `status` says.
+
+    What nobody else has read is a draft again; a published article shows it at once. `authors` are
+    all who wrote since the article was published last. Both are missing in events of before: those
+    left an article as it was.
+    """
 
     TYPE: ClassVar[str] = "article.revised"
 
@@ -40,6 +46,8 @@ class ArticleRevised(ArticleData, frozen=True, kw_only=True):
     title: Title
     text: Text
     tags: Tags
+    status: Literal["draft", "published"] | None = None
+    authors: Annotated[tuple[Key, ...], Meta(max_length=AUTHORS_MAX)] = ()
 
 
 class ArticlePublished(ArticleData, frozen=True, kw_only=True):

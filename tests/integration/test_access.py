@@ -320,6 +320,41 @@ async def test_an_article_is_published_by_somebody_who_did_not_write_it(
     for who, status in ((ME, 403), ("bob", 403), ("eve", 200)):
         answer = await post(desk, f"{door}/publish", {}, Role.AGENT, who=who)
         assert answer.status_code == status, who
+    reader = desk.bearer("ann", Role.REQUESTER)
+    for who, role, seen in (("bob", Role.AGENT, 404), ("cy", Role.ADMIN, 404)):
+        revision["text"] = f"{who} says"
+        wait = {"Prefer": "wait=5"}
+        await desk.clients["knowledge"].put(
+            path, json=revision, headers=desk.bearer(who, role) | wait
+        )
+        found = await desk.clients["knowledge"].get(path, headers=reader)
+        assert found.status_code == seen, who
+    assert (await post(desk, f"{door}/publish", {}, Role.ADMIN, who="cy")).status_code == 200
+    revision["text"] = "an admin's word is live at once"
+    headers = desk.bearer("cy", Role.ADMIN) | {"Prefer": "wait=5"}
+    await desk.clients["knowledge"].put(path, json=revision, headers=headers)
+    found = await desk.clients["knowledge"].get(path, headers=reader)
+    assert found.json()["text"] == revision["text"]
+
+
+async def test_a_revision_and_its_publication_at_one_moment_put_nobodys_own_words_live(
+    desk: InProcessDesk,
+) -> None:
+    made = await post(desk, "knowledge/articles", {"title": "VPN", "text": "?"}, Role.AGENT)
+    path = f"/articles/{made.json()['article_id']}"
+    client, bob = desk.clients["knowledge"], desk.bearer("bob", Role.AGENT)
+    for number in range(20):
+        body = {"title": "VPN", "text": f"bob's {number}"}
+        revised, published = await asyncio.gather(
+            client.put(path, json=body, headers=bob),
+            client.post(f"{path}/publish", json={}, headers=bob),
+        )
+        assert revised.status_code == 200
+        assert published.status_code in (200, 403)
+        again = await client.post(f"{path}/publish", json={}, headers=bob)
+        assert again.status_code == 403, published.text
+        read = await post(desk, f"knowledge{path}/publish", {}, Role.AGENT, who="eve")
+        assert read.status_code == 200
 
 
 async def test_a_party_signs_for_itself(desk: InProcessDesk) -> None:

@@ -10,6 +10,7 @@ import pytest
 from support.inprocess import InProcessDesk, in_process_desk
 
 from services.intake.queries import search
+from services.knowledge import queries
 from shared.http.auth import Role
 
 TEXTS = [
@@ -127,3 +128,33 @@ async def test_what_was_reported_not_to_be_found_is_found(
                 if title_of.get(wanted) not in [one["title"] for one in seen]
             ]
         assert lost == []
+
+
+async def test_no_number_of_drafts_hides_a_published_article(
+    make_database: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "POOL_MAX", 4)
+    monkeypatch.setattr(queries, "ANY_MIN", 2)
+    monkeypatch.setattr(queries, "VISITED_MAX", 3)
+    async with in_process_desk(make_database, tmp_path, services=["knowledge"]) as desk:
+        client = desk.clients["knowledge"]
+
+        async def draft(title: str, **more: str) -> str:
+            body = {"title": title, "text": "renew the vpn certificate"} | more
+            return (await client.post("/articles", json=body)).json()["article_id"]
+
+        for title in ("VPN old", "VPN older"):
+            published = await client.post(f"/articles/{await draft(title)}/publish", json={})
+            assert published.is_success
+        await draft("VPN zh", language="zh")
+        for number in range(20):
+            await draft(f"VPN draft {number}")
+        await desk.settle()
+        reader = desk.bearer("ann", Role.REQUESTER)
+        for query in ("vpn certificate", "vpn", "certificate unheard"):
+            answer = await client.get("/search", params={"q": query}, headers=reader)
+            titles = {hit["title"] for hit in answer.json()["hits"]}
+            assert titles == {"VPN old", "VPN older"}, query
+        chinese = await client.get("/search", params={"q": "vpn", "language": "zh"})
+        assert [hit["title"] for hit in chinese.json()["hits"]] == ["VPN zh"]
+        assert len((await client.get("/search", params={"q": "vpn"})).json()["hits"]) <= 10

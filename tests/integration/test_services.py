@@ -154,6 +154,35 @@ async def test_the_same_document_again_writes_nothing(desk: InProcessDesk) -> No
 
 
 @pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/outages/o", {"started_at": "2026-02-03T01:00:00Z"}),
+        (
+            "/maintenance/o",
+            {"starts_at": "2126-02-03T01:00:00Z", "ends_at": "2126-02-03T02:00:00Z"},
+        ),
+    ],
+)
+async def test_what_one_system_told_no_other_takes_back(
+    desk: InProcessDesk, path: str, body: dict[str, Any]
+) -> None:
+    client, told = desk.clients["sla"], {"service": "mail"} | body
+    back = told | {"is_withdrawn" if "outages" in path else "is_cancelled": True}
+    # Ids of other kinds are other things, whoever told of those.
+    other = "/services/o/availability"
+    assert (await client.put(other, json={"share_min": 0.99})).is_success
+    mon, eve = (desk.bearer(who, Role.INTEGRATION) for who in ("mon", "eve"))
+    assert (await client.put(path, json=told, headers=mon)).json()["changed"]
+    for wanted in (told, back):
+        assert (await client.put(path, json=wanted, headers=eve)).status_code == 403
+    for who in (mon, desk.bearer("bo", Role.AGENT), mon):
+        assert (await client.put(path, json=back, headers=who)).is_success
+        assert (await client.put(path, json=told, headers=who)).is_success
+    both = desk.bearer("eve", Role.INTEGRATION, Role.AGENT)
+    assert (await client.put(path, json=back, headers=both)).is_success
+
+
+@pytest.mark.parametrize(
     ("room", "method", "path", "body"),
     [
         ("sla", "PUT", "/outages/o", {"service": "mail", "started_at": "2026-02-03T01:00:00Z"}),

@@ -84,6 +84,18 @@ def _linked(chance: Random) -> TicketLinked:
     return TicketLinked(ticket_id=T, linked_id=UUID(int=chance.randrange(50)), relation=relation)
 
 
+def _revised(chance: Random) -> ArticleRevised:
+    return ArticleRevised(
+        article_id=T,
+        revised_by="bo",
+        title="VPN",
+        text=f"text {chance.randrange(9)}",
+        tags=(),
+        status=chance.choice(["draft", "published"]),
+        authors=tuple(chance.sample(["al", "bo", "cy"], chance.randrange(1, 4))),
+    )
+
+
 def _reopened(chance: Random) -> TicketReopened:
     count = chance.randrange(9)
     return TicketReopened(ticket_id=T, reopened_by="ann", reason="no", reopen_count=count)
@@ -107,7 +119,7 @@ TICKET: Sequence[Make] = (
     lambda _: TicketMerged(ticket_id=T, into=UUID(int=2), merged_by="bo", reason="same"),
     lambda c: TicketRated(ticket_id=T, rated_by="ann", score=c.randrange(1, 6), comment=""),
 )
-ARTICLE: Sequence[Make] = (
+ARTICLE_BEFORE: Sequence[Make] = (
     lambda _: ArticleDrafted(
         article_id=T,
         number="KB-000001",
@@ -123,9 +135,13 @@ ARTICLE: Sequence[Make] = (
     lambda _: ArticlePublished(article_id=T, published_by="bo"),
     lambda _: ArticleRetired(article_id=T, retired_by="bo", reason="gone"),
 )
+ARTICLE: Sequence[Make] = tuple(
+    _revised if make(Random(0)).TYPE == ArticleRevised.TYPE else make for make in ARTICLE_BEFORE
+)
 DECIDERS: dict[str, tuple[str, Decider[Any, Any], Sequence[Make]]] = {
     "tickets": ("intake", TICKETS, TICKET),
     "articles": ("knowledge", ARTICLES, ARTICLE),
+    "articles of before": ("knowledge", ARTICLES, ARTICLE_BEFORE),
 }
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from shared.contracts.base import EventData
+from shared.contracts.knowledge import ArticleRevised
 from shared.contracts.registry import EVENTS, Recorded
 from shared.ids import event_id
 
@@ -29,6 +30,9 @@ _PLAIN: dict[Any, tuple[Any, ...]] = {
     object: ("anything", 7),
 }
 
+_ADDED: dict[type, tuple[str, ...]] = {ArticleRevised: ("status", "authors")}
+"""Optional fields of events that came when digests of folds had been kept already."""
+
 
 def sample_events() -> Iterator[Recorded]:
     """Yield events of every type; each value that a field may have is in one of them."""
@@ -39,6 +43,18 @@ def sample_events() -> Iterator[Recorded]:
                 stream = data.stream_id
                 sequence = sequences[stream] = sequences.get(stream, 0) + 1
                 yield _recorded(writer, data, sequence)
+
+
+def added_samples() -> Iterator[tuple[Recorded, Recorded]]:
+    """Yield events without and with each value of each field that was added since."""
+    for writer, types in EVENTS.items():
+        for kind in types:
+            before = _values(kind)[0]
+            hints = get_type_hints(kind)
+            for name in _ADDED.get(kind, ()):
+                for value in _values(hints[name]):
+                    after = msgspec.structs.replace(before, **{name: value})
+                    yield _recorded(writer, before, 1), _recorded(writer, after, 1)
 
 
 def _recorded(writer: str, data: EventData, sequence: int) -> Recorded:
@@ -92,9 +108,10 @@ def _structs(kind: type[msgspec.Struct]) -> tuple[Any, ...]:
     combinations of words and flags.
     """
     hints = get_type_hints(kind)
-    fields = {field.name: _values(hints[field.name]) for field in msgspec.structs.fields(kind)}
+    known = [f for f in msgspec.structs.fields(kind) if f.name not in _ADDED.get(kind, ())]
+    fields = {field.name: _values(hints[field.name]) for field in known}
     count = max(map(len, fields.values()), default=1)
-    least = {f.name: fields[f.name][0] for f in msgspec.structs.fields(kind) if f.required}
+    least = {f.name: fields[f.name][0] for f in known if f.required}
     words = [n for n in fields if hints[n] is bool or get_origin(hints[n]) is Literal]
     first = {name: values[0] for name, values in fields.items()}
     wanted = [

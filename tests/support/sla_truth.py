@@ -235,7 +235,7 @@ def _story(life: Life, journal: Sequence[Recorded], ledger: Ledger) -> Iterator[
 
 
 def _unsaid(journal: Sequence[Recorded], ledger: Ledger, moment: Moment) -> Iterator[str]:
-    knowledge, _ = read_announcements(journal, ())
+    knowledge, _ = read_announcements(journal)
     until_us = moment.until_us + 1
     for said in due(ledger, knowledge, until_us):
         if said.clock is not None and _is_postponed(said.clock, said.time_us):

@@ -10,13 +10,20 @@ from uuid import UUID
 import msgspec
 
 from shared.contracts.knowledge import (
+    AUTHORS_MAX,
     ArticleDrafted,
     ArticleEvent,
     ArticlePublished,
     ArticleRetired,
     ArticleRevised,
 )
-from shared.errors import IllegalTransitionError, NotFoundError, ReusedIdError
+from shared.errors import (
+    ForbiddenError,
+    IllegalTransitionError,
+    NotFoundError,
+    ReusedIdError,
+)
+from shared.people import person
 
 
 class ArticleStatus(StrEnum):
@@ -43,13 +50,14 @@ class DraftArticle:
 
 @dataclass(frozen=True, slots=True)
 class ReviseArticle:
-    """Say it better."""
+    """Say it better. `may_publish_own`: needs nobody else to read it; so of publishing."""
 
     article_id: UUID
     revised_by: str
     title: str
     text: str
     tags: tuple[str, ...]
+    may_publish_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ class PublishArticle:
 
     article_id: UUID
     published_by: str
+    may_publish_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ _ALLOWED: Final[Mapping[type[ArticleCommand], frozenset[ArticleStatus]]] = {
 class Article:
     """Only what `decide` needs; `content` is title, text and tags as they stand.
 
-    `authors` are who drafted it and who revised it last, whose words these are.
+    `authors` are all who wrote on it since it was published last, each by what identifies a person.
     """
 
     status: ArticleStatus = ArticleStatus.UNKNOWN
@@ -102,6 +111,7 @@ def decide(command: ArticleCommand, article: Article) -> list[ArticleEvent]:
         NotFoundError: the article does not exist.
         ReusedIdError: the id was used with other content.
         IllegalTransitionError: the article's status forbids the command.
+        ForbiddenError: it is for somebody else than who wrote the article.
     """
     if isinstance(command, DraftArticle):
         return _draft(command, article)
@@ -114,16 +124,10 @@ def decide(command: ArticleCommand, article: Article) -> list[ArticleEvent]:
         raise IllegalTransitionError(f"cannot {asked} an article that is {article.status}")
     match command:
         case ReviseArticle():
-            return [
-                ArticleRevised(
-                    article_id=command.article_id,
-                    revised_by=command.revised_by,
-                    title=command.title,
-                    text=command.text,
-                    tags=command.tags,
-                )
-            ]
+            return [_revised(command, article)]
         case PublishArticle(article_id, published_by):
+            if person(published_by) in article.authors and not command.may_publish_own:
+                raise ForbiddenError("this is for somebody else than who wrote the article")
             return [ArticlePublished(article_id=article_id, published_by=published_by)]
         case RetireArticle(article_id, retired_by, reason):
             return [ArticleRetired(article_id=article_id, retired_by=retired_by, reason=reason)]
@@ -134,14 +138,19 @@ def evolve(article: Article, event: ArticleEvent, _at: datetime) -> Article:
     match event:
         case ArticleDrafted():
             content = (event.title, event.text, event.tags)
-            return Article(ArticleStatus.DRAFT, event, content, frozenset({event.author_id}))
+            return Article(
+                ArticleStatus.DRAFT, event, content, frozenset({person(event.author_id)})
+            )
         case ArticleRevised():
             content = (event.title, event.text, event.tags)
             drafted_by = article.drafted and article.drafted.author_id
-            authors = frozenset({drafted_by or event.revised_by, event.revised_by})
-            return replace(article, content=content, authors=authors)
+            names = event.authors or (drafted_by or event.revised_by, event.revised_by)
+            status = article.status if event.status is None else ArticleStatus(event.status)
+            return replace(
+                article, status=status, content=content, authors=frozenset(map(person, names))
+            )
         case ArticlePublished():
-            return replace(article, status=ArticleStatus.PUBLISHED)
+            return replace(article, status=ArticleStatus.PUBLISHED, authors=frozenset())
         case ArticleRetired():
             return replace(article, status=ArticleStatus.RETIRED)
 
@@ -165,6 +174,22 @@ def _draft(command: DraftArticle, article: Article) -> list[ArticleEvent]:
                 f"article {command.article_id} was drafted with another {name}", field=f"/{name}"
             )
     return []
+
+
+def _revised(command: ReviseArticle, article: Article) -> ArticleRevised:
+    authors = sorted(article.authors | {person(command.revised_by)})
+    if len(authors) > AUTHORS_MAX:
+        raise IllegalTransitionError(f"{AUTHORS_MAX} wrote on this article; publish it first")
+    stays = command.may_publish_own and article.status is ArticleStatus.PUBLISHED
+    return ArticleRevised(
+        article_id=command.article_id,
+        revised_by=command.revised_by,
+        title=command.title,
+        text=command.text,
+        tags=command.tags,
+        status="published" if stays else "draft",
+        authors=tuple(authors),
+    )
 
 
 def _stands(command: ReviseArticle | PublishArticle | RetireArticle, article: Article) -> bool:

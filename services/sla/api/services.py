@@ -7,19 +7,21 @@ from fastapi import APIRouter, Depends, Query
 
 from services.sla import queries, schemas
 from services.sla.api.asking import Limit
-from services.sla.domain.services.availability import AvailabilityQuery, ServiceReadings
+from services.sla.domain.services.availability import AvailabilityQuery, Rights, ServiceReadings
 from services.sla.domain.services.periods import YEAR_US, By, span_asked
 from services.sla.domain.services.views import MaintenanceView, OutageView
 from services.sla.handlers import ServiceRecords
 from services.sla.tables import DOCUMENTS
 from shared.calendar import instant, microseconds
 from shared.contracts.availability import ServiceEvent
+from shared.errors import ForbiddenError
 from shared.http import openapi
 from shared.http.answers import Answer
 from shared.http.auth import Admitted, Caller
 from shared.http.documents import DocumentRoutes
 from shared.http.period import period_of, zone_of
 from shared.journal.handler import Written
+from shared.people import is_same
 from shared.runtime.read_model import shown
 from shared.runtime.service import Service
 
@@ -106,8 +108,15 @@ class ServiceRoutes:
     async def _record(
         self, document: ServiceEvent, expected: int | None, caller: Caller
     ) -> Written:
-        is_managers = caller.may("plan maintenance that has begun")
-        return await self._records.record(document, expected, is_managers=is_managers)
+        told_by = None if caller.grant.is_whole else await self._records.told_by(document)
+        is_told = is_same(told_by, caller.subject)
+        if told_by is not None and not caller.grant.covers({"told"} if is_told else ()):
+            raise ForbiddenError("another system told of this first; it may change it, or an agent")
+        rights = Rights(
+            may_replace=caller.grant.is_whole or is_told,
+            is_managers=caller.may("plan maintenance that has begun"),
+        )
+        return await self._records.record(document, expected, rights)
 
     async def _shown(self, document: ServiceEvent) -> int:
         return await shown(self._service.pool, DOCUMENTS[type(document)], document.stream_id)

@@ -11,6 +11,7 @@ from services.sla.queries.availability import (
     list_outages,
     published_calendars,
     read_availability,
+    read_first_teller,
     read_told,
 )
 from services.sla.queries.clocks import (
@@ -23,7 +24,7 @@ from services.sla.queries.clocks import (
     read_foreign,
     tickets_under_way,
 )
-from services.sla.queries.histories import read_moving
+from services.sla.queries.histories import read_created, read_moving
 from services.sla.queries.rules import load_rules, read_publications
 from services.sla.queries.tickets import (
     NamedAtRisk,
@@ -50,7 +51,9 @@ __all__ = [
     "published_calendars",
     "read_attainment",
     "read_availability",
+    "read_created",
     "read_facts",
+    "read_first_teller",
     "read_foreign",
     "read_moving",
     "read_publications",

@@ -19,6 +19,8 @@ from services.sla.domain.services.periods import Span
 from services.sla.domain.services.views import MaintenanceView, OutageView
 from services.sla.queries.rules import decoded
 from shared.calendar import LATEST_US, WorkingCalendar, instant, microseconds
+from shared.contracts.availability import ServiceEvent
+from shared.contracts.registry import decode_shared
 from shared.contracts.sla import SlaCalendarPublished
 from shared.errors import NotFoundError
 from shared.journal.journal import Journal
@@ -36,6 +38,16 @@ SELECT service, min(at) AS since FROM (
 An outage that holds or a promise says that somebody watches. Maintenance does not: one of years ago
 would make years of perfect up time.
 """
+
+
+async def read_first_teller(connection: Connection, document: ServiceEvent) -> str | None:
+    """Return who was first to tell of this document, None if nobody did."""
+    value = await connection.fetchval(
+        "SELECT value FROM kernel.journal WHERE stream_id = $1 AND type = $2"
+        " ORDER BY sequence LIMIT 1",
+        *(document.stream_id, document.TYPE),
+    )
+    return None if value is None else decode_shared(document.TYPE, value).actor
 
 
 async def list_outages(pool: Pool, asked: AvailabilityQuery, *, limit: int) -> list[OutageView]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.sla.domain.announcements.events import read_announcements
+from services.sla.domain.announcements.events import is_past, read_announcements
 from services.sla.domain.clocks.explain import ClockReading
 from services.sla.domain.clocks.facts import Peaks, facts_of
 from services.sla.domain.clocks.history import Fact, in_order, last_value
@@ -141,12 +141,11 @@ async def read_facts(
     known = [event for event in events if event.recorded_at <= at]
     if not known:
         raise _unknown(ticket_id, at)
-    announced = read_announcements(
-        (event for event in known if event.writer == journal.writer), known
-    )
+    said = read_announcements(event for event in known if event.writer == journal.writer)
+    is_foreign = said.has_foreign and any(map(is_past, known))
     facts = in_order(facts_of(known, rules.peaks))
     reporter = next((event.actor for event in known if type(event.data) is TicketCreated), None)
-    return TicketFacts(ticket_id, at, facts, announced.is_foreign, reporter)
+    return TicketFacts(ticket_id, at, facts, is_foreign, reporter)
 
 
 async def read_foreign(connection: Connection, ticket_id: UUID) -> list[ClockReading]:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, get_args
 import asyncpg
 
 from services.sla.domain.clocks.rulebook import MESSAGES, Rulebook
+from shared.contracts.intake import TicketCreated
 from shared.contracts.registry import Recorded, decode_shared, history_order
 from shared.contracts.sla import ClockEvent
 from shared.postgres.pool import Connection
@@ -21,6 +22,10 @@ _BEFORE: Final = "xmin <> pg_current_xact_id()::xid"
 _FACTS: Final = f"""
 SELECT stream_id, type, value FROM read.fact
 WHERE stream_id = ANY($1::text[]) AND type <> ALL($2::text[]) AND {_BEFORE}
+"""
+_CREATED: Final = f"""
+SELECT stream_id, type, value FROM read.fact
+WHERE stream_id = ANY($1::text[]) AND type = '{TicketCreated.TYPE}' AND {_BEFORE}
 """
 _FIRST_SAID: Final = f"""
 SELECT a.stream_id, s.type, s.value FROM unnest($1::text[]) a(stream_id), LATERAL (
@@ -109,6 +114,15 @@ async def read_moving(
         for ticket_id, comments in said.items():
             found[ticket_id] += comments
     return {ticket_id: history_order(events) for ticket_id, events in found.items()}
+
+
+async def read_created(
+    connection: Connection, ticket_ids: Collection[str]
+) -> dict[str, list[Recorded]]:
+    """Return with what tickets began, as far as that was known before this transaction."""
+    if not ticket_ids:
+        return {}
+    return _by_ticket(await connection.fetch(_CREATED, list(ticket_ids)))
 
 
 async def _first_said(

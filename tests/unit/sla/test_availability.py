@@ -13,6 +13,7 @@ from services.sla.domain.services.availability import (
     Downtime,
     MeasuredAvailability,
     RecordDocument,
+    Rights,
     ServiceTime,
     decide,
     evolve,
@@ -31,7 +32,7 @@ from shared.contracts.availability import (
     OutageRecorded,
     ServiceEvent,
 )
-from shared.errors import ForbiddenError, InvalidInputError
+from shared.errors import ForbiddenError, InvalidInputError, UnavailableError
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = 3600
@@ -275,9 +276,8 @@ AHEAD = MaintenanceScheduled(
 
 def by_agent(document: ServiceEvent, day: int = 1) -> RecordDocument:
     """An agent tells it on a day of March."""
-    return RecordDocument(
-        document, microseconds(datetime(2026, 3, day, tzinfo=UTC)), is_managers=False
-    )
+    rights = Rights(may_replace=True, is_managers=False)
+    return RecordDocument(document, microseconds(datetime(2026, 3, day, tzinfo=UTC)), rights)
 
 
 def moved(day: int, *, is_cancelled: bool = False) -> MaintenanceScheduled:
@@ -306,12 +306,24 @@ def test_only_a_manager_tells_of_maintenance_after_it_began(
     told = {} if before is None else evolve({}, before, before.starts_at)
     written = [] if before == after else [after]
     command = by_agent(after, day)
-    assert decide(command._replace(is_managers=True), told) == written
+    assert (
+        decide(command._replace(rights=Rights(may_replace=True, is_managers=True)), told) == written
+    )
     if is_allowed:
         assert decide(command, told) == written
         return
     with pytest.raises(ForbiddenError, match="needs the role manager"):
         decide(command, told)
+
+
+def test_who_found_nothing_told_replaces_nothing_that_was_told_since() -> None:
+    told = evolve({}, OUTAGE, OUTAGE.started_at)
+    over = msgspec.structs.replace(OUTAGE, is_withdrawn=True)
+    stranger = by_agent(over)._replace(rights=Rights(may_replace=False, is_managers=False))
+    assert decide(stranger, {}) == [over]
+    with pytest.raises(UnavailableError):
+        decide(stranger, told)
+    assert decide(stranger._replace(document=AHEAD), told) == [AHEAD]
 
 
 def test_a_document_is_written_when_it_differs_and_ids_of_kinds_do_not_meet() -> None:

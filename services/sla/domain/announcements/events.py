@@ -124,24 +124,28 @@ class PastAnnouncements(NamedTuple):
     """What a ticket's journal says: what was announced, and whether another system judged it."""
 
     announced: AnnouncedClocks
-    is_foreign: bool
+    has_foreign: bool
 
 
-def read_announcements(events: Iterable[Recorded], ticket: Iterable[Recorded]) -> PastAnnouncements:
-    """Fold what sla recorded about a ticket, in sequence; `ticket` is what others told of it.
-
-    Only a ticket that is history can have been judged by another system, whatever was imported.
-    """
-    is_history = any(event.history for event in ticket if type(event.data) is TicketCreated)
+def read_announcements(events: Iterable[Recorded]) -> PastAnnouncements:
+    """Fold what sla recorded about a ticket, in sequence."""
     announced: AnnouncedClocks = {}
-    is_foreign = False
+    has_foreign = False
     for event in events:
         data = event.data
         if type(data) in _WORDS:
             word = cast("ClockEvent", data)
-            is_foreign = is_foreign or _is_foreign(word)
+            has_foreign = has_foreign or _is_foreign(word)
             learn(announced, announcement_of(word, microseconds(event.time)))
-    return PastAnnouncements(announced, is_foreign and is_history)
+    return PastAnnouncements(announced, has_foreign)
+
+
+def is_past(event: Recorded) -> bool:
+    """Tell whether an event says that its ticket was another system's.
+
+    Only such a ticket can have been judged there, whatever was imported.
+    """
+    return event.history and type(event.data) is TicketCreated
 
 
 def _is_foreign(event: ClockEvent) -> bool:

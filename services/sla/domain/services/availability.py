@@ -24,35 +24,42 @@ from shared.contracts.availability import (
     OutageRecorded,
     ServiceEvent,
 )
-from shared.errors import ForbiddenError, InvalidInputError
+from shared.errors import ForbiddenError, InvalidInputError, UnavailableError
 
 _T = TypeVar("_T")
 Newest = dict[type, ServiceEvent]
 """What was told last in a stream, by kind; ids of different kinds may be the same."""
 
 
-class RecordDocument(NamedTuple):
-    """Tell a whole document about a service, if it differs from what was told last.
+class Rights(NamedTuple):
+    """What who tells may do: put theirs in the place of what stands; plan down time afterwards."""
 
-    `is_managers`: who tells it may say afterwards that down time was planned.
-    """
+    may_replace: bool
+    is_managers: bool
+
+
+class RecordDocument(NamedTuple):
+    """Tell a whole document about a service, if it differs from what was told last."""
 
     document: ServiceEvent
     told_us: int
-    is_managers: bool
+    rights: Rights
 
 
 def decide(command: RecordDocument, newest: Newest) -> list[ServiceEvent]:
     """Return the document; nothing if the newest says the same.
 
     Raises: ForbiddenError for maintenance told after it began by anybody but a manager, since it
-    would take back down time that was measured.
+    would take back down time that was measured; UnavailableError if it stands by now, and may not
+    be replaced by who found that nobody had told it.
     """
     document = command.document
     before = newest.get(type(document))
     if before == document:
         return []
-    if isinstance(document, MaintenanceScheduled) and not command.is_managers:
+    if before is not None and not command.rights.may_replace:
+        raise UnavailableError("this was told for the first time at this moment; send it again")
+    if isinstance(document, MaintenanceScheduled) and not command.rights.is_managers:
         _require_ahead(document, before, command.told_us)
     return [document]
 
