@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from shared.errors import DeskError
 from shared.http.conditional import etag
-from shared.http.lines import JsonLine
+from shared.http.lines import JSON, JsonLine
 from shared.http.preferences import parse_wait, wait_until
 from shared.http.problem import kind_of
 
@@ -58,6 +58,7 @@ class Answer(JsonLine, Generic[_T_co]):
     """
 
     statuses: ClassVar[tuple[int, ...]] = (200,)
+    media_type = JSON
 
     def __init__(
         self, value: _T_co, status: int = 200, headers: Mapping[str, str] | None = None
