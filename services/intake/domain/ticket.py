@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -233,23 +233,9 @@ _STATUS_AFTER: Final[Mapping[type[TicketEvent], Status]] = {
 
 
 def _create(command: CreateTicket, ticket: Ticket) -> list[TicketEvent]:
-    event = TicketCreated(
-        ticket_id=command.ticket_id,
-        number=command.number,
-        kind=command.kind,
-        title=command.title,
-        description=command.description,
-        requester=command.requester,
-        occurred_at=command.occurred_at or command.reported_at,
-        impact=command.impact,
-        urgency=command.urgency,
-        scope=command.scope,
-        category=command.category,
-        service=command.service,
-        channel=command.channel,
-        origin=command.origin,
-        split_from=command.split_from,
-    )
+    told: dict[str, Any] = {n: getattr(command, n) for n in TicketCreated.__struct_fields__}
+    told["occurred_at"] = command.occurred_at or command.reported_at
+    event = TicketCreated(**told)
     if ticket.created is None:
         return [event]
     repeated = replace(event, number=ticket.created.number)
@@ -335,16 +321,8 @@ def _corrected(command: UpdateTicket, record: TicketUpdated) -> TicketUpdated | 
 
 
 def _as_record(event: TicketCreated) -> TicketUpdated:
-    return TicketUpdated(
-        ticket_id=event.ticket_id,
-        title=event.title,
-        description=event.description,
-        impact=event.impact,
-        urgency=event.urgency,
-        scope=event.scope,
-        category=event.category,
-        service=event.service,
-    )
+    """Return what may be corrected, as it was reported."""
+    return TicketUpdated(**{name: getattr(event, name) for name in TicketUpdated.__struct_fields__})
 
 
 def _is_known(event: TicketEvent, ticket: Ticket) -> bool:

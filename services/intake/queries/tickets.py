@@ -16,12 +16,6 @@ from shared.http.preferences import wait_until
 from shared.people import person
 from shared.postgres.pool import Connection, Pool
 
-FIELDS: Final = """
-    ticket_id, activity_seq AS sequence, number, kind, status, status_since, priority, title,
-    description, requester_id, requester_name, contact, department, customer, site,
-    channel, occurred_at, created_at, updated_at, impact, urgency, people, sites, category,
-    service, assigned_group, agent_id, line, hold_reason, resolution, score
-"""
 _LINKS_SHOWN: Final = 100
 _LINKS: Final = f"""
     (SELECT coalesce(json_agg(json_build_object('ticket_id', linked_id, 'relation', relation)
@@ -88,6 +82,11 @@ class TicketView(msgspec.Struct, frozen=True):
     hold_reason: str | None
     resolution: str | None
     score: int | None
+
+
+_COLUMNS: Final = {"sequence": "activity_seq AS sequence"}
+FIELDS: Final = ", ".join(_COLUMNS.get(name, name) for name in TicketView.__struct_fields__)
+"""What is asked of the board for a `TicketView`, in the order of its fields."""
 
 
 class LinkView(msgspec.Struct, frozen=True):
