@@ -48,7 +48,7 @@ class Hit(msgspec.Struct, frozen=True):
     highlights: list[Highlight]
 
 
-class Articles(TypedDict):
+class ArticleList(TypedDict):
     """A page of articles."""
 
     articles: list[ArticleView]
