@@ -142,7 +142,7 @@ class Knowledge:
         status: Literal["draft", "published", "retired"] | None = None,
         language: Literal["en", "zh"] | None = None,
         tag: str | None = None,
-    ) -> Answer[queries.Articles]:
+    ) -> Answer[queries.ArticleList]:
         """Return articles, the newest first; requesters see published ones."""
         wanted = queries.ArticleFilter(
             status=status if caller.grant.is_whole else "published", language=language, tag=tag

@@ -49,7 +49,7 @@ class Hit(msgspec.Struct, frozen=True):
     highlights: list[Highlight]
 
 
-class Articles(TypedDict):
+class ArticleList(TypedDict):
     """A page of articles."""
 
     articles: list[ArticleView]

@@ -11,7 +11,7 @@ from services.reporting.settings import ReportingSettings
 from shared.contracts.reporting import AuditCheckpointed
 from shared.errors import InvalidInputError, NotFoundError
 from shared.http import openapi
-from shared.http.answers import Answer, Created
+from shared.http.answers import Answer, CreatedAnswer
 from shared.http.auth import Admitted
 from shared.http.named import NamedInPath
 from shared.http.pagination import Window, next_link
@@ -98,6 +98,6 @@ class Reporting:
         ):
             return Answer({"partitions": await queries.audit(connection)})
 
-    async def checkpoint(self, _: Admitted) -> Created[Checkpoints]:
+    async def checkpoint(self, _: Admitted) -> CreatedAnswer[Checkpoints]:
         """Publish `audit.checkpointed` for every partition that has grown since the last time."""
-        return Created({"checkpoints": await self._auditor.checkpoint()})
+        return CreatedAnswer({"checkpoints": await self._auditor.checkpoint()})

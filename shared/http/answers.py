@@ -66,7 +66,7 @@ class Answer(JsonLine, Generic[_T_co]):
         super().__init__(_encoder.encode(value), status, headers)
 
 
-class Created(Answer[_T_co]):
+class CreatedAnswer(Answer[_T_co]):
     """A value that was made by the request."""
 
     statuses = (201,)

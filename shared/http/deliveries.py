@@ -14,7 +14,7 @@ from shared.http.auth import Admitted
 from shared.runtime.service import Service
 
 
-class Deliveries(TypedDict):
+class DeliveryList(TypedDict):
     """The deliveries in one state."""
 
     deliveries: Sequence[DeliveryView]
@@ -43,7 +43,7 @@ def deliveries_router(service: Service) -> APIRouter:
         _: Admitted,
         state: Shown = "dead",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    ) -> Answer[Deliveries]:
+    ) -> Answer[DeliveryList]:
         return Answer({"deliveries": await letters.list(state, limit)})
 
     @router.get("/deliveries/{delivery_id}", summary="One delivery")

@@ -65,7 +65,7 @@ class TicketExplanations(_OfTicket):
     without_deadline: list[WithoutDeadline]
 
 
-class RunningClocks(TypedDict):
+class ClockList(TypedDict):
     """Clocks that run, the one due first first."""
 
     clocks: list[queries.NamedClock]
@@ -167,7 +167,7 @@ class ClockRoutes:
 
     async def running(
         self, _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50
-    ) -> Answer[RunningClocks]:
+    ) -> Answer[ClockList]:
         """Return clocks that run towards a due time."""
         async with self._service.pool.acquire() as connection:
             clocks = await queries.list_running(connection, limit=limit)
