@@ -1,4 +1,4 @@
-"""Who is who: an ASCII mail address is the same person in any case; else ids are exact (ADR 0028)."""
+"""Who is who: ids are exact, but mail addresses of ASCII letters have no case (ADR 0028)."""
 
 import re
 from typing import Final
