@@ -1,15 +1,16 @@
 """What intake does of its own accord: reports from the log become tickets, news goes out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from services.intake.domain.commands import LinkTicket, TicketCommand
-from services.intake.domain.record import accept, number_of, require_unclaimed
+from services.intake.domain.record import accept, is_ownable, number_of, require_unclaimed
 from services.intake.domain.ticket import Ticket
-from services.intake.handlers import DECIDER, pass_given
+from services.intake.handlers import DECIDER, pass_given, reporters
+from services.intake.queries import CLAIM_SOURCE
 from services.intake.settings import IntakeSettings
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketMerged, TicketResolved
@@ -20,6 +21,7 @@ from shared.errors import DeskError, InvalidInputError
 from shared.ids import decision_id, reported_ticket_id
 from shared.journal.handler import State, read_states
 from shared.journal.journal import Draft
+from shared.people import is_same
 from shared.repeated_keys import refuse_repeated_keys
 from shared.runtime.consumer import React
 from shared.runtime.numbers import draw
@@ -56,6 +58,7 @@ class _Streams:
 
     unit: Unit
     states: dict[str, State[Ticket]]
+    reporters: dict[str, str]
 
     def decide(self, command: TicketCommand, at: datetime, lineage: Lineage) -> None:
         """Append what a command comes to. Raises: DeskError of a command that is refused."""
@@ -64,6 +67,8 @@ class _Streams:
         events = DECIDER.decide(command, ticket)
         drafts = [Draft(event, at) for event in events]
         self.unit.append(stream_id, sequence, drafts, lineage)
+        if ticket.created is None:
+            self.reporters[stream_id] = lineage.actor
         for event in events:
             ticket = DECIDER.evolve(ticket, event, at)
         self.states[stream_id] = State(ticket, sequence + len(drafts))
@@ -74,16 +79,19 @@ async def _decide(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
     wanted: dict[str, list[TicketCommand]] = {
         str(_ticket_id(inbound)): [] for inbound in batch.reports
     }
-    for inbound in batch.reports:
-        if inbound.report.split_from is not None:
-            wanted.setdefault(str(inbound.report.split_from), [])
+    wholes = {str(one.report.split_from) for one in batch.reports if one.report.split_from}
+    for whole in wholes:
+        wanted.setdefault(whole, [])
     for event in batch.events:
         if link := _link_of(event):
             wanted.setdefault(str(link.ticket_id), []).append(link)
     if not wanted:
         return
-    streams = _Streams(unit, await read_states(unit.connection, DECIDER, wanted))
+    states = await read_states(unit.connection, DECIDER, wanted)
+    known = await reporters(unit.journal, unit.connection, wholes) if wholes else {}
+    streams = _Streams(unit, states, known)
     accepted = [told for told in batch.in_order() if _stands(told, unit, settings)]
+    await _reserve({one.envelope.source for one in accepted if isinstance(one, Inbound)}, unit)
     numbers = iter(await _draw_for(accepted, unit))
     for told in accepted:
         if isinstance(told, Inbound):
@@ -92,6 +100,13 @@ async def _decide(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
             if streams.states[str(link.ticket_id)].state.created is None:
                 continue  # split from a ticket that this desk did not have then
             streams.decide(link, told.time, lineage_after(told, _WRITER))
+
+
+async def _reserve(sources: Collection[str], unit: Unit) -> None:
+    """Keep the sources of the log for nobody, so that no system comes by one over HTTP."""
+    fresh = [(source, "") for source in sorted(sources) if is_ownable(source)]
+    if fresh:
+        await unit.connection.executemany(CLAIM_SOURCE, fresh)
 
 
 async def _draw_for(accepted: Sequence[Recorded | Inbound], unit: Unit) -> Sequence[int]:
@@ -133,8 +148,7 @@ def _require_whole(inbound: Inbound, streams: _Streams) -> None:
     whole = inbound.report.split_from
     if whole is None:
         return
-    created = streams.states[str(whole)].state.created
-    if created is None or not created.origin.startswith(f"{inbound.envelope.source}#"):
+    if not is_same(streams.reporters.get(str(whole)), inbound.envelope.source):
         raise InvalidInputError(f"no ticket {whole}", field="/data/split_from")
 
 

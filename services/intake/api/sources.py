@@ -6,6 +6,7 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
 from services.intake import queries, schemas
+from services.intake.domain.record import require_source
 from services.intake.handlers import Sources
 from shared.http.answers import answer
 from shared.http.auth import Admitted
@@ -36,6 +37,7 @@ def source_routes(sources: Sources, pool: Pool) -> APIRouter:
     )
     async def give(request: Request, caller: Admitted) -> Response:
         body = await read_struct(request, schemas.NewSource)
+        require_source(body.source)
         await sources.give(body.source, body.subject)
         _log.info("source_given", source=body.source, subject=body.subject, by=caller.subject)
         return answer(queries.SourceView(body.source, body.subject))

@@ -12,6 +12,9 @@ from shared.contracts.visible import is_blank
 from shared.errors import InvalidInputError
 
 CATEGORIES: Final = frozenset({"hardware", "software", "network", "system"})
+PEOPLE: Final = "/http/"
+"""So begins the origin of what is reported over HTTP by who is no source."""
+SOURCE_BYTES_MAX: Final = 1_800
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _PREFIX: Final = {"incident": "INC", "service_request": "REQ"}
 _DERIVED: Final = 5
@@ -51,6 +54,24 @@ def require_unclaimed(chosen: UUID | None, derived: UUID | None = None, field: s
             " out and send an Idempotency-Key",
             field=field,
         )
+
+
+def is_ownable(source: str) -> bool:
+    """Say whether a source is one that somebody can have: an index holds so many bytes."""
+    return len(source.encode()) <= SOURCE_BYTES_MAX
+
+
+def require_source(source: str) -> None:
+    """Raise InvalidInputError for a source that no system can have over HTTP.
+
+    What begins like the names of people's reports could take the ids of theirs.
+    """
+    if not is_ownable(source):
+        raise InvalidInputError(
+            f"source: it has more than {SOURCE_BYTES_MAX} bytes", field="source"
+        )
+    if source.startswith(PEOPLE):
+        raise InvalidInputError(f"source: {PEOPLE}… are the names of people", field="source")
 
 
 def accept(  # noqa: PLR0913 everything that is not in the report is named here
