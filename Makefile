@@ -1,11 +1,12 @@
 # Deskledger. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench soak soak-sla kafka demo docs folds clean
+.PHONY: help setup run test lint types bench soak soak-sla fuzz kafka demo docs folds clean
 
 PYTHON ?= python3
 DATA ?= .desk
 PORT ?= 8080
 MINUTES ?= 30
+EXAMPLES ?= 300
 BIN := .venv/bin
 
 help: ## list the targets
@@ -48,15 +49,20 @@ soak: setup ## break a desk on three brokers at random for MINUTES (30), under l
 soak-sla: setup ## take three years of 2,000 tickets a day through sla by an injected clock, and check each
 	PYTHONPATH=tests $(BIN)/python tests/fault/sla_soak.py --years 3 --per-day 2000 --seed 1 $(SOAK)
 
+fuzz: setup ## ask a desk EXAMPLES (300) random things of each operation, others at each time
+	FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -q tests/e2e/test_any_request.py
+
 kafka: setup ## start a one-node Kafka broker on 127.0.0.1:9092 (Java 17 and Maven)
 	@exec $(BIN)/python -m shared.testing.kafka --port 9092 --data .desk-kafka
 
-demo: setup ## play a working day on the running desk
+demo: setup ## take a made-up working day over into the running desk
 	@exec $(BIN)/desk demo --data $(DATA)
 
-docs: setup ## write the generated documents again: event schemas, catalogue, access
+docs: setup ## write the generated documents again: event schemas, catalogue, access, settings, examples of answers
 	$(BIN)/python -m shared.contracts.catalogue
 	$(BIN)/python -m services.access_page
+	$(BIN)/python -m services.settings_page
+	PYTHONPATH=tests $(BIN)/python -m support.examples >/dev/null
 
 folds: setup ## write the digests of folds whose version was raised
 	PYTHONPATH=tests $(BIN)/python -m support.fold_digests

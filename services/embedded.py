@@ -84,7 +84,7 @@ async def _serve_all(
     tell: Callable[[str], None],
 ) -> None:
     clock = SystemClock()
-    issuer = LocalIssuer.load_or_create(key_file(options.data))
+    issuer = LocalIssuer.load_or_create(key_file(options.data), settings.revoked)
     registry = MetricRegistry()
     async with (
         open_log(postgres, settings, options.kafka, registry) as log,

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import httpx
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from starlette.applications import Starlette
+from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
@@ -24,7 +25,8 @@ from shared.clock import Clock
 from shared.contracts.registry import TOPICS
 from shared.errors import StartupError
 from shared.http.access import ANY_ROLE, ANYONE, Access
-from shared.http.app import ServiceInfo, create_app
+from shared.http.answers import Answer
+from shared.http.app import DeskApp, ServiceInfo, create_app
 from shared.http.auth import (
     Admitted,
     DeskState,
@@ -84,7 +86,7 @@ class Running:
 
     room: Room
     service: Service
-    app: FastAPI
+    app: DeskApp
 
 
 def known_service(name: str) -> str:
@@ -195,6 +197,16 @@ async def running_all(dsns: Mapping[str, str], house: House) -> AsyncGenerator[l
         )
 
 
+def by_name(one: Running) -> ASGIApp:
+    """Return a service's app that answers under its name too, as it does beside the others.
+
+    So one address can stand before services that run alone, and no proxy has to rewrite a path.
+    """
+    app = Starlette(routes=[Mount(f"/{one.room.info.name}", one.app)])
+    app.router.default = one.app
+    return app
+
+
 def front_door(rooms: Sequence[Running], house: House) -> ASGIApp:
     """Return one app with every service under its name, and health and metrics of them all."""
     checks = [
@@ -209,8 +221,8 @@ def front_door(rooms: Sequence[Running], house: House) -> ASGIApp:
     index = APIRouter()
 
     @index.get("/", include_in_schema=False)
-    async def services_here(_: Admitted) -> dict[str, str]:
-        return {one.room.info.name: f"/{one.room.info.name}/docs" for one in rooms}
+    async def services_here(_: Admitted) -> Response:
+        return Answer({one.room.info.name: f"/{one.room.info.name}/docs" for one in rooms})
 
     probes = [health_router(checks), metrics_router(house.registry)]
     own = create_app(info, [index], state, probes=probes, has_docs=False)

@@ -26,18 +26,28 @@ class DeskSettings(BaseSettings):
     topic_prefix: str = Field(default="", description="put before the names of topics")
     partitions: int = Field(default=6, ge=1, le=1_000, description="of topics the desk creates")
     replication_factor: int = Field(default=1, ge=1, description="of topics the desk creates")
-    role: Literal["api", "worker", "all"] = "all"
+    role: Literal["api", "worker", "all"] = Field(
+        default="all", description="answer requests (api), do the work behind them (worker), or all"
+    )
     replica: str = Field(
         default_factory=socket.gethostname, description="names this replica in leases"
     )
     signing_key: Path | None = Field(default=None, description="key file of the local issuer")
-    oidc_issuer: str | None = None
-    oidc_jwks_url: str | None = None
-    oidc_audience: str = "deskledger"
+    revoked: Path | None = Field(
+        default=None, description="list of revoked tokens; beside the key if it is not set"
+    )
+    oidc_issuer: str | None = Field(
+        default=None, description="OpenID Connect issuer whose tokens are trusted"
+    )
+    oidc_jwks_url: str | None = Field(default=None, description="where its keys are")
+    oidc_audience: str = Field(default="deskledger", description="what its tokens must be for")
     webhook_secret: SecretStr | None = Field(
         default=None, min_length=1, description="signs what is posted to webhooks"
     )
-    log_level: str = "INFO"
+    log_level: str = Field(
+        default="INFO",
+        description="DEBUG has what libraries tell; `desk run` at a terminal only warns unless set",
+    )
     http_header_bytes_max: int = Field(default=32_768, ge=1_024, description="of one request")
     http_header_seconds: float = Field(default=10, gt=0, description="to send a header in")
     http_body_seconds: float = Field(
@@ -45,7 +55,9 @@ class DeskSettings(BaseSettings):
         gt=0,
         description="to send a body in, and one more for each least rate that came",
     )
-    http_body_bytes_per_second_min: int = Field(default=1_024, ge=1)
+    http_body_bytes_per_second_min: int = Field(
+        default=1_024, ge=1, description="the least rate of a body"
+    )
     http_idle_seconds: int = Field(default=75, ge=1, description="between requests of a connection")
     http_write_seconds: float = Field(
         default=30, gt=0, description="that a client may read nothing of its answer"

@@ -3,9 +3,8 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
-from shared.contracts.sla import SlaCalendarPublished
 from shared.errors import InvalidInputError
 from shared.working_hours import WEEKDAYS, Windows, read_date, read_holiday, read_windows, read_zone
 
@@ -52,6 +51,17 @@ class _Block(NamedTuple):
         return self.opened_us[place] + min(at_us, self.ends[place]) - self.starts[place]
 
 
+class _WorkingHours(Protocol):
+    @property
+    def zone(self) -> str: ...
+    @property
+    def weekly(self) -> Mapping[Any, Sequence[tuple[str, str]]]: ...
+    @property
+    def holidays(self) -> Iterable[str]: ...
+    @property
+    def special_days(self) -> Mapping[str, Sequence[tuple[str, str]]]: ...
+
+
 class WorkingCalendar:
     """The working hours of one published calendar; immutable.
 
@@ -71,7 +81,7 @@ class WorkingCalendar:
         holidays: Iterable[str] = (),
         special_days: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     ) -> None:
-        """Read the fields as `sla.calendar_published` has them.
+        """Read the fields as published calendars have them.
 
         Raises: InvalidInputError with the JSON pointer of the field that makes no sense.
         """
@@ -97,8 +107,8 @@ class WorkingCalendar:
         self._days: dict[date, _Intervals] = {}
 
     @classmethod
-    def published(cls, event: SlaCalendarPublished) -> "WorkingCalendar":
-        """Return the calendar that the event publishes.
+    def published(cls, event: _WorkingHours) -> "WorkingCalendar":
+        """Return the calendar of hours that were published.
 
         Raises: InvalidInputError with the JSON pointer of the field that makes no sense.
         """

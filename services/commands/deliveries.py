@@ -1,10 +1,12 @@
 """`desk deliveries`: what is to leave the desk, and what could not."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
+import httpx
 import typer
 
 from services.commands.options import SERVICES, Service
+from shared.errors import NotFoundError
 from shared.terminal.common import (
     DEFAULT_DATA,
     Data,
@@ -101,13 +103,22 @@ def redrive(  # noqa: PLR0913, PLR0917 options of the command line
                 answer = checked(await client.post(all_of, params={"target": to}))
                 total += answer["redriven"]
                 if not answer["has_more"]:  # some may have died again by now
-                    return total
+                    break
+            return total or await _refuse_target(client, service, to)
 
     count = run(work())
     if as_json:
         print_json({"redriven": count})
     else:
         out.print(f"{count} will be sent again")
+
+
+async def _refuse_target(client: httpx.AsyncClient, service: str, to: str) -> NoReturn:
+    """Say which URLs there are dead deliveries for, since there is none for this one."""
+    dead = checked(await client.get(f"/{service}/deliveries", params={"state": "dead"}))
+    there = sorted({one["target"] for one in dead["deliveries"]})
+    known = f"there are for {', '.join(there)}" if there else "there are none at all"
+    raise NotFoundError(f"no delivery of {service} for {to} is dead; {known}")
 
 
 @app.command("discard", help="Give a dead delivery up for good.")

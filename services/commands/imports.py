@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.imports.client import Report, Source, find_order, read_incidents, send
+from services.imports.client import ImportReport, Source, find_order, read_incidents, send
 from services.imports.dates import read_order
 from shared.clock import SystemClock
 from shared.errors import InvalidInputError
@@ -31,6 +31,7 @@ from shared.terminal.common import (
 app = typer.Typer(help="Take over the past of another system.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(help="CSV file, gzipped or not.")]
 _SHOWN: Final = 10
+_READERS: Final = ("intake", "routing", "sla", "reporting")
 _INCOMPLETE: Final = 1
 
 
@@ -77,8 +78,8 @@ def servicenow(  # noqa: PLR0913, PLR0917 one parameter per option
         raise typer.Exit(_INCOMPLETE)
 
 
-async def _take_over(target: Target, source: Source, *, wait: bool) -> tuple[Report, float]:
-    report = Report()
+async def _take_over(target: Target, source: Source, *, wait: bool) -> tuple[ImportReport, float]:
+    report = ImportReport()
     file = source.path
     order = find_order(source)
     loop = asyncio.get_running_loop()
@@ -103,17 +104,18 @@ async def _take_over(target: Target, source: Source, *, wait: bool) -> tuple[Rep
             seconds = loop.time() - began
             if wait:
                 task = bar.add_task("read models catch up", total=None)
-                await _catch_up(client)
+                await catch_up(client)
     return report, seconds
 
 
-async def _catch_up(client: httpx.AsyncClient) -> None:
+async def catch_up(client: httpx.AsyncClient) -> None:
     """Wait until all services are idle in two rounds of measuring, one begun after the other."""
     idle_since: dict[str, int] = {}
     while True:
-        ready: dict[str, Any] = (await client.get("/health/ready")).json()
-        loops = {name: check for name, check in ready["checks"].items() if "round" in check}
-        if not loops or any(check["outbox"] or check["behind"] for check in loops.values()):
+        loops = {name: await _loops(client, name) for name in _READERS}
+        if not all(loops.values()) or any(
+            check["outbox"] or check["behind"] for check in loops.values()
+        ):
             idle_since = {}
         else:
             idle_since = idle_since or {name: check["round"] for name, check in loops.items()}
@@ -122,7 +124,14 @@ async def _catch_up(client: httpx.AsyncClient) -> None:
         await asyncio.sleep(0.3)
 
 
-def _write_parked(file: Path, report: Report) -> Path | None:
+async def _loops(client: httpx.AsyncClient, service: str) -> dict[str, Any]:
+    """Return what a service says of its loops; nothing while it measures nothing."""
+    ready: dict[str, Any] = (await client.get(f"/{service}/health/ready")).json()
+    check = ready["checks"]["loops"]
+    return check if "round" in check else {}
+
+
+def _write_parked(file: Path, report: ImportReport) -> Path | None:
     if not report.parked:
         return None
     path = Path(f"{file.name}.parked.ndjson")
@@ -130,7 +139,7 @@ def _write_parked(file: Path, report: Report) -> Path | None:
     return path
 
 
-def _as_json(report: Report, seconds: float, parked_file: Path | None) -> dict[str, Any]:
+def _as_json(report: ImportReport, seconds: float, parked_file: Path | None) -> dict[str, Any]:
     return {
         "complete": report.is_whole,
         "rows": report.rows,
@@ -151,7 +160,7 @@ def _as_json(report: Report, seconds: float, parked_file: Path | None) -> dict[s
     }
 
 
-def _print(report: Report, seconds: float, parked_file: Path | None) -> None:
+def _print(report: ImportReport, seconds: float, parked_file: Path | None) -> None:
     out.print(
         f"{report.rows:,} updates of {report.incidents:,} incidents in {seconds:.1f} s:"
         f" {report.rows / max(seconds, 0.001):,.0f} updates/s",
@@ -177,7 +186,7 @@ def _print(report: Report, seconds: float, parked_file: Path | None) -> None:
         err.print(f"desk: {sentence}", highlight=False, soft_wrap=True)
 
 
-def _losses(report: Report) -> Iterator[str]:
+def _losses(report: ImportReport) -> Iterator[str]:
     """Yield what an import that is not whole has to say, in sentences."""
     if not report.incidents:
         yield f"nothing was taken over: {'no row could be read' if report.rows else 'no rows'}"

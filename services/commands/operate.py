@@ -1,8 +1,6 @@
 """`desk migrate`, `desk topics`, `desk demo`."""
 
-from collections.abc import Callable
-from datetime import timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -17,9 +15,11 @@ from shared.terminal.common import (
     Token,
     Url,
     desk_client,
+    fail,
     out,
     run,
 )
+from shared.terminal.documents import line
 
 topics = typer.Typer(help="The desk's topics on Kafka.", no_args_is_help=True)
 Kafka = Annotated[
@@ -34,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
     )
     app.command(
         "demo",
-        help="Play a synthetic working day; for desks without real work.",
+        help="Take over a synthetic working day, to have something to look at.",
     )(demo)
     app.add_typer(topics, name="topics")
 
@@ -103,48 +103,41 @@ def _named(kafka: str | None) -> str:
     return kafka
 
 
-def _requesters(data: Path) -> Callable[[str], str] | None:
-    """Return what gives a requester's token, where the desk's key is at hand."""
-    from shared.clock import SystemClock
-    from shared.http.auth import ALL_SERVICES, LocalIssuer, Role
-    from shared.terminal.folder import key_file
-
-    if not key_file(data).exists():
-        return None
-    issuer = LocalIssuer.load_or_create(key_file(data))
-
-    def token(subject: str) -> str:
-        return issuer.issue(
-            subject,
-            [Role.REQUESTER],
-            services=[ALL_SERVICES],
-            expires_in=timedelta(minutes=5),
-            now=SystemClock().now(),
-        )
-
-    return token
-
-
 def demo(
     data: Data = DEFAULT_DATA,
     url: Url = None,
     token: Token = None,
-    tickets: Annotated[int, typer.Option(min=1, max=100_000, help="How many tickets.")] = 60,
-    speed: Annotated[
-        float, typer.Option(min=0.1, help="How many times faster than a real day.")
-    ] = 600,
-    seed: Annotated[int, typer.Option(help="The same seed plays the same day.")] = 1,
+    tickets: Annotated[int, typer.Option(min=1, max=999, help="How many tickets.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same day.")] = 1,
+    day: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Which day it was; else the day before yesterday."),
+    ] = None,
 ) -> None:
-    """Play a day: tickets of all kinds through all states, breaches, escalations.
+    """Take over a day: tickets of all kinds through all states, promises kept and missed.
 
-    For a desk without real work: meanwhile policy `standard` promises what fits the day's speed.
+    It comes as the past of another system, so nobody is paged and no clock runs. Taken over again
+    it changes nothing; another seed or day adds one.
     """
-    from services.demo import Day, play
+    from services.commands.imports import catch_up
+    from services.demo import Day, take_over
+    from services.imports.client import ImportReport
+    from shared.clock import SystemClock
 
-    day = Day(tickets=tickets, speed=speed, seed=seed, as_requester=_requesters(data))
+    on = (day or SystemClock().now() - timedelta(days=2)).date()
 
-    async def work() -> None:
+    async def work() -> ImportReport:
         async with desk_client(Target(data, url, token)) as client:
-            await play(client, day, out)
+            report = await take_over(client, Day(tickets, seed, on))
+            await catch_up(client)
+            return report
 
-    run(work())
+    report = run(work())
+    if report.refused:
+        fail(f"the desk refused {len(report.refused)} pasts, such as {report.refused[0]}")
+    first = f"DEMO-{on:%Y%m%d}-{seed}-001"
+    if not report.added.total():
+        line(f"{tickets} tickets of {on} were there already; another --seed or --day adds some")
+    else:
+        line(f"{tickets} tickets of {on}, {first} and on; {report.added.total()} events were added")
+    line("see: desk report kpi --by priority")

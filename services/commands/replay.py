@@ -15,7 +15,7 @@ from shared.errors import StartupError
 from shared.log.archived import ArchivedLog
 from shared.log.port import Log
 from shared.postgres.pool import Pool
-from shared.replay.rebuild import Verdict
+from shared.replay.rebuild import TableComparison
 from shared.runtime.read_model import ReadModel
 from shared.terminal.common import DEFAULT_DATA, Data, Json, err, out, print_json, run
 
@@ -29,14 +29,14 @@ FromArchive = Annotated[
 ]
 
 
-class Sources(msgspec.Struct, frozen=True):
+class ReplaySources(msgspec.Struct, frozen=True):
     """Where the past is read from."""
 
     log: Log
     archive: ArchivedLog | None
 
 
-Work = Callable[[str, ReadModel, Sources, Pool, Callable[[int, int], None]], Awaitable[None]]
+Work = Callable[[str, ReadModel, ReplaySources, Pool, Callable[[int, int], None]], Awaitable[None]]
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ def verify(
     async def work(
         name: str,
         model: ReadModel,
-        past: Sources,
+        past: ReplaySources,
         pool: Pool,
         progress: Callable[[int, int], None],
     ) -> None:
@@ -107,7 +107,7 @@ def rebuild_models(
     async def work(
         name: str,
         model: ReadModel,
-        past: Sources,
+        past: ReplaySources,
         pool: Pool,
         progress: Callable[[int, int], None],
     ) -> None:
@@ -122,7 +122,7 @@ def rebuild_models(
     run(_each(Wanted(services, data, kafka, from_archive), work))
 
 
-def _line(service: str, verdict: Verdict) -> Line:
+def _line(service: str, verdict: TableComparison) -> Line:
     return Line(
         service,
         verdict.table,
@@ -204,7 +204,7 @@ async def _all(
                     bar.update(task, completed=done, total=total, pace=told)
 
                 await work(
-                    name, ROOMS[name]().spec.read_model, Sources(log, archive), pool, progress
+                    name, ROOMS[name]().spec.read_model, ReplaySources(log, archive), pool, progress
                 )
             finally:
                 await pool.close()

@@ -1,6 +1,7 @@
 """`desk run`: the embedded desk. `desk serve SERVICE`: one service in production."""
 
 import asyncio
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,13 +38,20 @@ def run_desk(
     from shared.telemetry.logs import configure_logging
 
     settings = DeskSettings()
-    configure_logging(settings.log_level)
+    is_asked = "log_level" in settings.model_fields_set
+    is_watched = sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison] None if closed
+    configure_logging(settings.log_level if is_asked or not is_watched else "WARNING")
+    of_data = "" if data == DEFAULT_DATA else f" --data {data}"
 
     def tell(url: str) -> None:
-        out.print(f"Deskledger runs at {url}", highlight=False)
-        out.print(f"  API docs   {url}/intake/docs (and /routing /sla /knowledge /reporting)")
-        out.print(f"  token      cat {data / 'cli-token'}   or   desk token issue --role agent")
-        out.print("  stop       Ctrl-C")
+        for text in (
+            f"Deskledger runs at {url}",
+            f"  API docs   {url}/intake/docs (and /routing /sla /knowledge /reporting)",
+            f"  token      desk token issue --role agent --subject you{of_data}",
+            f"  next       desk demo{of_data}, or the five minutes of README.md",
+            "  stop       Ctrl-C",
+        ):
+            out.print(text, highlight=False, markup=False, soft_wrap=True)
 
     names = tuple(known_service(name) for name in service or ROOMS)
     with recording(settings):
@@ -82,6 +90,7 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
     from services.host import (
         House,
         bind,
+        by_name,
         known_service,
         log_of,
         make_verifier,
@@ -97,7 +106,7 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
     dsn = database_url(name)
     clock = SystemClock()
     key: Path | None = settings.signing_key
-    local = None if key is None else LocalIssuer.load_or_create(key)
+    local = None if key is None else LocalIssuer.load_or_create(key, settings.revoked)
     stop = asyncio.Event()
     with bind(host, port) as listener, stop_on_signals(stop.set):
         registry = MetricRegistry()
@@ -105,4 +114,4 @@ async def _serve(name: str, settings: DeskSettings, host: str, port: int) -> Non
             verifier = make_verifier(settings, clock, local, client)
             house = House(settings, log, clock, registry, verifier, settings.replica)
             async with running(name, dsn, house) as one:
-                await serve(one.app, listener, stop, house)
+                await serve(by_name(one), listener, stop, house)

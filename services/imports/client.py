@@ -18,9 +18,9 @@ from services.imports.servicenow import (
     COLUMNS,
     DATES,
     SOURCE,
+    ImportedEvent,
     Incident,
-    Past,
-    Row,
+    IncidentUpdate,
     read_row,
     take_over,
 )
@@ -34,7 +34,7 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class UnreadableRow:
     """A row that cannot be read: where it is, why, and what it says."""
 
     line: int
@@ -54,13 +54,13 @@ class Source:
     encoding: str | None = None
     order: Order | None = None
 
-    def rows(self) -> Iterator[csv_files.Row]:
+    def rows(self) -> Iterator[csv_files.CsvRow]:
         """Yield the file's rows. Raises: StartupError."""
         return read_rows(self.path, COLUMNS, self.encoding)
 
 
 @dataclass(slots=True)
-class Report:
+class ImportReport:
     """What an import came to. `added` and `known` count events, by service.
 
     `lost` counts the rows that could not be read, by incident, where they name one.
@@ -71,7 +71,7 @@ class Report:
     added: Counter[str] = field(default_factory=Counter[str])
     known: Counter[str] = field(default_factory=Counter[str])
     refused: list[str] = field(default_factory=list[str])
-    parked: list[Parked] = field(default_factory=list[Parked])
+    parked: list[UnreadableRow] = field(default_factory=list[UnreadableRow])
     lost: Counter[str] = field(default_factory=Counter[str])
     taken: set[str] = field(default_factory=set[str])
     disagreements: Counter[str] = field(default_factory=Counter[str])
@@ -92,10 +92,10 @@ class Report:
         """The incidents of which no row could be read."""
         return sorted(self.lost.keys() - self.taken)
 
-    def park(self, row: csv_files.Row, reason: str) -> None:
+    def park(self, row: csv_files.CsvRow, reason: str) -> None:
         """Note a row that cannot be read."""
         text = ",".join(str(value) for value in row.fields.values())
-        self.parked.append(Parked(row.line, reason, text))
+        self.parked.append(UnreadableRow(row.line, reason, text))
         if number := (row.fields.get("number") or "").strip():
             self.lost[number] += 1
 
@@ -123,14 +123,14 @@ def find_order(source: Source) -> Order:
 
 
 def read_incidents(
-    source: Source, order: Order, report: Report, progress: Callable[[int], None]
+    source: Source, order: Order, report: ImportReport, progress: Callable[[int], None]
 ) -> Iterator[Incident]:
     """Yield the incidents of a file whose dates are in that order; bad rows are parked.
 
     `progress` is told how many bytes of the file have been read. Raises: StartupError when the
     file cannot be read at all.
     """
-    waiting: list[Row] = []
+    waiting: list[IncidentUpdate] = []
     finished: set[str] = set()
     for found in source.rows():
         report.rows += 1
@@ -149,8 +149,13 @@ def read_incidents(
         yield take_over(waiting)
 
 
-async def send(client: httpx.AsyncClient, incidents: Iterator[Incident], report: Report) -> None:
-    """Send all incidents, a few batches at a time.
+async def send(
+    client: httpx.AsyncClient,
+    incidents: Iterator[Incident],
+    report: ImportReport,
+    source: str = SOURCE,
+) -> None:
+    """Send all incidents of a system, a few batches at a time.
 
     Raises: UnavailableError when the desk stays away; starting again then goes on.
     """
@@ -159,7 +164,7 @@ async def send(client: httpx.AsyncClient, incidents: Iterator[Incident], report:
 
         async def deliver(batch: Sequence[Incident]) -> None:
             try:
-                await _send_batch(client, batch, report)
+                await _send_batch(client, batch, report, source)
             finally:
                 room.release()
 
@@ -181,25 +186,32 @@ def _batches(incidents: Iterator[Incident]) -> Iterator[list[Incident]]:
         yield batch
 
 
-async def _send_batch(client: httpx.AsyncClient, batch: Sequence[Incident], report: Report) -> None:
+async def _send_batch(
+    client: httpx.AsyncClient, batch: Sequence[Incident], report: ImportReport, source: str
+) -> None:
+    """Send a batch to all doors, intake's first: a ticket that it refuses is nowhere else."""
+    refused: set[str] = set()
     for service in ("intake", "routing", "sla"):
         streams = [
-            {"stream_id": str(incident.ticket_id), "events": [_event(past) for past in pasts]}
+            {"stream_id": name, "events": [_event(past) for past in pasts]}
             for incident in batch
-            if (pasts := getattr(incident, service))
+            if (name := str(incident.ticket_id)) not in refused
+            and (pasts := getattr(incident, service))
         ]
         if not streams:
             continue
-        body = _encoder.encode({"source": SOURCE, "streams": streams})
+        body = _encoder.encode({"source": source, "streams": streams})
         for result in await _post(client, f"/{service}/history:batch", body):
             report.added[service] += result.get("added", 0)
             report.known[service] += result.get("known", 0)
             if "error" in result:
                 reason = result["error"]["detail"]
                 report.refused.append(f"{service} {result['stream_id']}: {reason}")
+                if service == "intake":
+                    refused.add(result["stream_id"])
 
 
-def _event(past: Past) -> dict[str, Any]:
+def _event(past: ImportedEvent) -> dict[str, Any]:
     return {"type": past.data.TYPE, "time": past.time, "actor": past.actor, "data": past.data}
 
 

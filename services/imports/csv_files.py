@@ -23,7 +23,7 @@ _DELIMITERS: Final = (",", ";", "\t", "|")
 _SEPARATOR_LINE: Final = "sep="
 
 
-class Row(NamedTuple):
+class CsvRow(NamedTuple):
     """A row that is not blank, by the names of the header in lower case.
 
     A missing cell is None; cells beyond the header stand under None. `position` says how many bytes
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     position: int
 
 
-def read_rows(path: Path, wanted: Collection[str], encoding: str | None = None) -> Iterator[Row]:
+def read_rows(path: Path, wanted: Collection[str], encoding: str | None = None) -> Iterator[CsvRow]:
     """Yield the rows of a file, gzipped or not.
 
     It is UTF-8 unless its first bytes say otherwise, or `encoding` does. The delimiter is the one
@@ -49,7 +49,7 @@ def read_rows(path: Path, wanted: Collection[str], encoding: str | None = None) 
             content = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if packed else file
             lines = io.TextIOWrapper(content, encoding or _encoding(path, content), newline="")
             for line, fields in _table(path, lines, wanted):
-                yield Row(line, fields, file.tell())
+                yield CsvRow(line, fields, file.tell())
     except UnicodeDecodeError as error:
         raise StartupError(
             f"cannot read {path} as {error.encoding}: {error.reason}; save it as CSV UTF-8, or name"

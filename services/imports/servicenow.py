@@ -47,7 +47,7 @@ _UNASSIGNED: Final = "unassigned"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class IncidentUpdate:
     """One update of one incident, checked; `state` is ours, a hold by its reason.
 
     `beyond` tells of a priority for which ours have no rank.
@@ -82,7 +82,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class ImportedEvent:
     """One event of the past, as the import doors take it."""
 
     data: TicketEvent | RoutingTicketEvent | SlaMet | SlaMissed
@@ -96,9 +96,9 @@ class Incident:
 
     ticket_id: UUID
     number: str
-    intake: tuple[Past, ...]
-    routing: tuple[Past, ...]
-    sla: tuple[Past, ...]
+    intake: tuple[ImportedEvent, ...]
+    routing: tuple[ImportedEvent, ...]
+    sla: tuple[ImportedEvent, ...]
     disagreements: tuple[str, ...]
 
 
@@ -107,7 +107,7 @@ def read_row(
     fields: Mapping[str | None, str | None],
     order: Order,
     finished: Collection[str] = (),
-) -> Row:
+) -> IncidentUpdate:
     """Check one row, whose dates are in that order.
 
     `finished` are the incidents whose rows have all been read already. Raises: InvalidInputError
@@ -122,7 +122,7 @@ def read_row(
     priority = text.get("priority", "")
     subcategory = _optional(text, "subcategory")
     category = _optional(text, "category")
-    return Row(
+    return IncidentUpdate(
         line=line,
         number=number,
         state=_state(text),
@@ -152,7 +152,7 @@ def read_row(
     )
 
 
-def take_over(rows: Sequence[Row]) -> Incident:
+def take_over(rows: Sequence[IncidentUpdate]) -> Incident:
     """Turn the rows of one incident, in the file's order, into its past. `rows` is not empty."""
     ticket_id = reported_ticket_id(SOURCE, rows[0].number)
     intake = tuple(_intake(ticket_id, rows))
@@ -166,9 +166,9 @@ def take_over(rows: Sequence[Row]) -> Incident:
     )
 
 
-def _intake(ticket_id: UUID, rows: Sequence[Row]) -> Iterator[Past]:
+def _intake(ticket_id: UUID, rows: Sequence[IncidentUpdate]) -> Iterator[ImportedEvent]:
     first, last = rows[0], rows[-1]
-    yield Past(_created(ticket_id, first), first.opened_at, first.opened_by)
+    yield ImportedEvent(_created(ticket_id, first), first.opened_at, first.opened_by)
     closes = [
         place
         for place, row in enumerate(rows)
@@ -179,16 +179,18 @@ def _intake(ticket_id: UUID, rows: Sequence[Row]) -> Iterator[Past]:
         corrected = _record(ticket_id, row)
         if corrected != record:
             record = corrected
-            yield Past(corrected, row.at, row.by)
+            yield ImportedEvent(corrected, row.at, row.by)
         is_final = closes != [] and place == closes[-1] and last.state == "closed"
         for event in _transition(ticket_id, state, row, last if is_final else row):
             is_closing = isinstance(event, TicketClosed) and is_final
-            yield Past(event, (last.closed_at or row.at) if is_closing else row.at, row.by)
+            yield ImportedEvent(event, (last.closed_at or row.at) if is_closing else row.at, row.by)
         if row.state != "new":
             state = row.state
 
 
-def _transition(ticket_id: UUID, state: str, row: Row, statement: Row) -> Iterator[TicketEvent]:
+def _transition(
+    ticket_id: UUID, state: str, row: IncidentUpdate, statement: IncidentUpdate
+) -> Iterator[TicketEvent]:
     """Yield what leads from `state` to the row's; going back to New yields nothing."""
     if row.state in {state, "new"}:
         return
@@ -222,20 +224,20 @@ def _transition(ticket_id: UUID, state: str, row: Row, statement: Row) -> Iterat
             yield TicketHeld(ticket_id=ticket_id, reason=reason)
 
 
-def _routing(ticket_id: UUID, rows: Sequence[Row]) -> Iterator[Past]:
+def _routing(ticket_id: UUID, rows: Sequence[IncidentUpdate]) -> Iterator[ImportedEvent]:
     rank: tuple[str, str, str] | None = None
     place: tuple[str | None, str | None, int] = (None, None, 0)
     for row in rows:
         if (row.priority, row.impact, row.urgency) != rank:
             at = row.opened_at if rank is None else row.at
             rank = (row.priority, row.impact, row.urgency)
-            yield Past(_prioritized(ticket_id, row), at, row.by)
+            yield ImportedEvent(_prioritized(ticket_id, row), at, row.by)
         if (row.group, row.agent, row.reassignment_count) != place:
             place = (row.group, row.agent, row.reassignment_count)
-            yield Past(_assigned(ticket_id, row), row.at, row.by)
+            yield ImportedEvent(_assigned(ticket_id, row), row.at, row.by)
 
 
-def _sla(ticket_id: UUID, last: Row) -> Iterator[Past]:
+def _sla(ticket_id: UUID, last: IncidentUpdate) -> Iterator[ImportedEvent]:
     if last.closed_at is None or last.state == "cancelled":
         return
     outcome = SlaMet if last.made_sla else SlaMissed
@@ -247,10 +249,12 @@ def _sla(ticket_id: UUID, last: Row) -> Iterator[Past]:
         elapsed_seconds=None,
         source_system=SOURCE,
     )
-    yield Past(verdict, last.closed_at, SOURCE)
+    yield ImportedEvent(verdict, last.closed_at, SOURCE)
 
 
-def _disagreements(rows: Sequence[Row], intake: Sequence[Past]) -> Iterator[str]:
+def _disagreements(
+    rows: Sequence[IncidentUpdate], intake: Sequence[ImportedEvent]
+) -> Iterator[str]:
     last = rows[-1]
     solved = [past.time for past in intake if isinstance(past.data, TicketResolved)]
     reopened = sum(isinstance(past.data, TicketReopened) for past in intake)
@@ -273,7 +277,7 @@ def _disagreements(rows: Sequence[Row], intake: Sequence[Past]) -> Iterator[str]
         yield "was updated before its opened_at"
 
 
-def _created(ticket_id: UUID, row: Row) -> TicketCreated:
+def _created(ticket_id: UUID, row: IncidentUpdate) -> TicketCreated:
     return TicketCreated(
         ticket_id=ticket_id,
         number=row.number,
@@ -292,7 +296,7 @@ def _created(ticket_id: UUID, row: Row) -> TicketCreated:
     )
 
 
-def _record(ticket_id: UUID, row: Row) -> TicketUpdated:
+def _record(ticket_id: UUID, row: IncidentUpdate) -> TicketUpdated:
     return TicketUpdated(
         ticket_id=ticket_id,
         title=row.title,
@@ -305,7 +309,7 @@ def _record(ticket_id: UUID, row: Row) -> TicketUpdated:
     )
 
 
-def _prioritized(ticket_id: UUID, row: Row) -> TicketPrioritized:
+def _prioritized(ticket_id: UUID, row: IncidentUpdate) -> TicketPrioritized:
     return TicketPrioritized(
         ticket_id=ticket_id,
         priority=row.priority,
@@ -316,7 +320,7 @@ def _prioritized(ticket_id: UUID, row: Row) -> TicketPrioritized:
     )
 
 
-def _assigned(ticket_id: UUID, row: Row) -> TicketAssigned:
+def _assigned(ticket_id: UUID, row: IncidentUpdate) -> TicketAssigned:
     return TicketAssigned(
         ticket_id=ticket_id,
         group=row.group or _UNASSIGNED,

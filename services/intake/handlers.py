@@ -1,7 +1,6 @@
 """Intake's commands: from what a caller wants to events in the journal."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from datetime import datetime
 from operator import itemgetter
 from typing import Final
 from uuid import UUID
@@ -15,8 +14,24 @@ from services.intake.domain.commands import (
     TicketCommand,
     UpdateTicket,
 )
-from services.intake.domain.record import accept, number_in, number_of, require_category
-from services.intake.domain.ticket import MergedAwayError, Ticket, decide, evolve, key_of, keys_of
+from services.intake.domain.record import (
+    RecordRules,
+    Submission,
+    accept,
+    number_in,
+    numbered,
+    require_category,
+    require_whole,
+)
+from services.intake.domain.ticket import (
+    MergedAwayError,
+    Ticket,
+    decide,
+    evolve,
+    key_of,
+    keys_of,
+    require_survivor,
+)
 from services.intake.queries import (
     CLAIM_SOURCE,
     COUNT_SOURCES,
@@ -30,10 +45,8 @@ from services.intake.queries import (
     SOURCES_MAX,
     TAKE_NUMBER,
 )
-from services.intake.settings import IntakeSettings
 from shared.contracts.base import EventData
-from shared.contracts.envelope import Lineage
-from shared.contracts.intake import TicketCreated, TicketReported
+from shared.contracts.intake import TicketCreated
 from shared.errors import DeskError, ForbiddenError, InvalidInputError, NotFoundError, ReusedIdError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
 from shared.journal.journal import Journal
@@ -47,14 +60,9 @@ DECIDER: Final = Decider[TicketCommand, Ticket](
 )
 
 
-class Report(Struct, frozen=True):
-    """A report at one of the doors: the ticket it becomes, and where it came from."""
+class Report(Submission, frozen=True):
+    """A report of a caller, and how to ask what they may with tickets that it names."""
 
-    ticket_id: UUID
-    record: TicketReported
-    reported_at: datetime
-    origin: str
-    lineage: Lineage
     may_split: Callable[[Ticket], Awaitable[bool]]
     may_see: Callable[[Ticket], Awaitable[bool]]
 
@@ -180,12 +188,12 @@ class Tickets:
         self,
         handler: CommandHandler[TicketCommand, Ticket],
         numbers: Numbers,
-        settings: IntakeSettings,
+        rules: RecordRules,
         pool: Pool,
     ) -> None:
         self._handler = handler
         self._numbers = numbers
-        self._settings = settings
+        self._rules = rules
         self._merging = Turn(pool, "merge")
 
     async def open(self, report: Report) -> Opened:
@@ -213,14 +221,12 @@ class Tickets:
                 continue
             try:
                 await self._require_whole(report)
-                accepted[place] = report, self._accept(report)
+                accepted[place] = report, accept(report, self._rules)
             except DeskError as error:
                 results[place] = error
         numbers = await self._numbers.take(len(accepted)) if accepted else []
         intents = [
-            _intent(
-                report, msgspec.structs.replace(command, number=number_of(command.kind, number))
-            )
+            _intent(report, numbered(command, number))
             for (report, command), number in zip(accepted.values(), numbers, strict=True)
         ]
         written = await self._handler.handle_all(intents)
@@ -273,7 +279,8 @@ class Tickets:
         """Merge, one at a time in the whole desk: else two could end in each other."""
 
         async def merge(turn: HeldTurn) -> Written:
-            await self._require_survivor(command)
+            merged = await self.state(command.ticket_id)
+            require_survivor(command, merged, await self.state(command.into))
             [written] = await self._handler.handle_in_turn([intent], turn)
             return _require_known(written)
 
@@ -282,45 +289,17 @@ class Tickets:
     async def _require_category(self, ticket_id: UUID, category: str) -> None:
         """Raise InvalidInputError for a category that is none, unless the ticket has it already."""
         try:
-            require_category(category, self._settings.categories)
+            require_category(category, self._rules.categories)
         except InvalidInputError:
             record = (await self.state(ticket_id)).record
             if record is None or record.category != category:
                 raise
 
     async def _require_whole(self, report: Report) -> None:
-        """Raise InvalidInputError, the same for a ticket that is not there and one not for them."""
         ticket_id = report.record.split_from
-        if ticket_id is None:
-            return
-        whole = await self.state(ticket_id)
-        if whole.created is None or not await report.may_split(whole):
-            raise InvalidInputError(f"no ticket {ticket_id}", field="/split_from")
-
-    async def _require_survivor(self, command: MergeTicket) -> None:
-        if command.into == command.ticket_id:
-            raise InvalidInputError("a ticket cannot go on in itself", field="/into")
-        merged = await self.state(command.ticket_id)
-        survivor = await self.state(command.into)
-        if survivor.created is None:
-            raise InvalidInputError(f"no ticket {command.into}", field="/into")
-        if not survivor.is_active and merged.is_active:
-            raise InvalidInputError(
-                f"ticket {command.into} is {survivor.status}; name one that is being worked on",
-                field="/into",
-            )
-
-    def _accept(self, report: Report) -> CreateTicket:
-        """Return the command for a report, its number still to be drawn."""
-        return accept(
-            report.record,
-            ticket_id=report.ticket_id,
-            number="",
-            reported_at=report.reported_at,
-            origin=report.origin,
-            skew_seconds_max=self._settings.skew_seconds_max,
-            categories=self._settings.categories,
-        )
+        if ticket_id is not None:
+            whole = await self.state(ticket_id)
+            require_whole(report.record, whole, is_theirs=await report.may_split(whole))
 
     async def _opened(self, report: Report, outcome: Written | DeskError) -> Opened | DeskError:
         if isinstance(outcome, ReusedIdError):

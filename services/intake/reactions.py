@@ -1,23 +1,31 @@
-"""What intake does of its own accord: reports from the log become tickets, news goes out."""
+"""What intake decides on what it reads: reports become tickets, links are noted, news goes out."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple, cast
 from uuid import UUID
 
-from services.intake.domain.commands import LinkTicket, TicketCommand
-from services.intake.domain.record import accept, is_ownable, number_of, require_unclaimed
+from services.intake.domain.commands import CreateTicket, LinkTicket, TicketCommand
+from services.intake.domain.record import (
+    RecordRules,
+    Submission,
+    accept,
+    event_origin,
+    is_ownable,
+    numbered,
+    require_unclaimed,
+    require_whole,
+)
 from services.intake.domain.ticket import Ticket
 from services.intake.handlers import DECIDER, pass_given, reporters
 from services.intake.queries import CLAIM_SOURCE
-from services.intake.settings import IntakeSettings
 from shared.contracts.envelope import Lineage
-from shared.contracts.intake import TicketCreated, TicketMerged, TicketResolved
+from shared.contracts.intake import TicketCreated, TicketMerged, TicketReported, TicketResolved
 from shared.contracts.limits import require_within
 from shared.contracts.registry import Recorded
 from shared.contracts.routing import TicketEscalated
-from shared.errors import DeskError, InvalidInputError
+from shared.errors import DeskError
 from shared.ids import decision_id, reported_ticket_id
 from shared.journal.handler import State, read_states
 from shared.journal.journal import Draft
@@ -32,16 +40,16 @@ from shared.telemetry.context import TraceContext
 _WRITER: Final = "intake"
 
 
-def make_react(settings: IntakeSettings) -> React:
-    """Return intake's reaction."""
+def make_react(rules: RecordRules, notify_url: str | None) -> React:
+    """Return intake's reaction; escalations and solutions are posted to `notify_url`, if any."""
 
     async def react(batch: Batch, unit: Unit) -> None:
         await pass_given(unit.connection, [event.data for event in batch.events])
-        await _decide(batch, unit, settings)
-        if settings.notify_url is not None:
+        await _decide(batch, unit, rules)
+        if notify_url is not None:
             for event in batch.events:
                 if isinstance(event.data, TicketEscalated | TicketResolved):
-                    unit.deliver(_notice(event, settings.notify_url))
+                    unit.deliver(_notice(event, notify_url))
 
     return react
 
@@ -60,6 +68,10 @@ class _Streams:
     states: dict[str, State[Ticket]]
     reporters: dict[str, str]
 
+    def ticket(self, ticket_id: UUID) -> Ticket:
+        """Return a ticket as it stands by now."""
+        return self.states[str(ticket_id)].state
+
     def decide(self, command: TicketCommand, at: datetime, lineage: Lineage) -> None:
         """Append what a command comes to. Raises: DeskError of a command that is refused."""
         stream_id = str(command.ticket_id)
@@ -74,32 +86,54 @@ class _Streams:
         self.states[stream_id] = State(ticket, sequence + len(drafts))
 
 
-async def _decide(batch: Batch, unit: Unit, settings: IntakeSettings) -> None:
+class _Opening(NamedTuple):
+    """A report that can become a ticket, as far as it can be told without other tickets."""
+
+    inbound: Inbound
+    submission: Submission
+    command: CreateTicket
+
+    @property
+    def needs(self) -> Iterator[tuple[UUID, list[TicketCommand]]]:
+        """The tickets it is decided by, with what is asked of them."""
+        yield self.submission.ticket_id, []
+        if self.submission.record.split_from is not None:
+            yield self.submission.record.split_from, []
+
+
+class _Linking(NamedTuple):
+    """Something to note on a ticket that another one was merged into, or split off from."""
+
+    event: Recorded
+    command: LinkTicket
+
+    @property
+    def needs(self) -> Iterator[tuple[UUID, list[TicketCommand]]]:
+        """The ticket it is decided by, with what is asked of it."""
+        yield self.command.ticket_id, [self.command]
+
+
+async def _decide(batch: Batch, unit: Unit, rules: RecordRules) -> None:
     """Make tickets of reports; note on a ticket what was merged into it or split off from it."""
-    wanted: dict[str, list[TicketCommand]] = {
-        str(_ticket_id(inbound)): [] for inbound in batch.reports
-    }
-    wholes = {str(one.report.split_from) for one in batch.reports if one.report.split_from}
-    for whole in wholes:
-        wanted.setdefault(whole, [])
-    for event in batch.events:
-        if link := _link_of(event):
-            wanted.setdefault(str(link.ticket_id), []).append(link)
+    wanted = [one for told in batch.in_order() if (one := _wanted(told, unit, rules)) is not None]
     if not wanted:
         return
-    states = await read_states(unit.connection, DECIDER, wanted)
+    asked: dict[str, list[TicketCommand]] = {}
+    for ticket_id, commands in (need for one in wanted for need in one.needs):
+        asked.setdefault(str(ticket_id), []).extend(commands)
+    openings = [one for one in wanted if isinstance(one, _Opening)]
+    await _reserve({one.inbound.envelope.source for one in openings}, unit)
+    wholes = {str(whole) for one in openings if (whole := one.submission.record.split_from)}
     known = await reporters(unit.journal, unit.connection, wholes) if wholes else {}
-    streams = _Streams(unit, states, known)
-    accepted = [told for told in batch.in_order() if _stands(told, unit, settings)]
-    await _reserve({one.envelope.source for one in accepted if isinstance(one, Inbound)}, unit)
-    numbers = iter(await _draw_for(accepted, unit))
-    for told in accepted:
-        if isinstance(told, Inbound):
-            _open(told, next(numbers), streams, settings)
-        elif link := _link_of(told):
-            if streams.states[str(link.ticket_id)].state.created is None:
-                continue  # split from a ticket that this desk did not have then
-            streams.decide(link, told.time, lineage_after(told, _WRITER))
+    streams = _Streams(unit, await read_states(unit.connection, DECIDER, asked), known)
+    count = len(openings)
+    numbers = iter(await draw(unit.connection, count) if count else ())
+    for one in wanted:
+        if isinstance(one, _Opening):
+            _open(one, next(numbers), streams)
+        elif streams.ticket(one.command.ticket_id).created is not None:
+            streams.decide(one.command, one.event.time, lineage_after(one.event, _WRITER))
+        # else it was split from a ticket that this desk did not have then
 
 
 async def _reserve(sources: Collection[str], unit: Unit) -> None:
@@ -109,59 +143,36 @@ async def _reserve(sources: Collection[str], unit: Unit) -> None:
         await unit.connection.executemany(CLAIM_SOURCE, fresh)
 
 
-async def _draw_for(accepted: Sequence[Recorded | Inbound], unit: Unit) -> Sequence[int]:
-    count = sum(isinstance(told, Inbound) for told in accepted)
-    return await draw(unit.connection, count) if count else ()
-
-
-def _stands(told: Recorded | Inbound, unit: Unit, settings: IntakeSettings) -> bool:
-    """Say whether what was told can be acted on; a report that breaks a rule is parked.
-
-    It is asked before numbers are drawn, so that what is refused costs none.
-    """
+def _wanted(told: Recorded | Inbound, unit: Unit, rules: RecordRules) -> _Opening | _Linking | None:
+    """Return what is called for; a report that breaks a rule is parked, and costs no number."""
     if not isinstance(told, Inbound):
-        return True
+        link = _link_of(told)
+        return None if link is None else _Linking(told, link)
     try:
         refuse_repeated_keys(told.record.value or b"")
         require_within(told.envelope)
-        require_within(told.report)
+        require_within(told.data)
+        submission = _submission(told, unit.now)
         named = reported_ticket_id(told.envelope.source, told.envelope.id)
-        require_unclaimed(told.report.ticket_id, named, "/data/ticket_id")
-        _accept(told, 0, unit, settings)
+        require_unclaimed(submission.record.ticket_id, named, "/data/ticket_id")
+        return _Opening(told, submission, accept(submission, rules))
     except DeskError as error:
         _park(told, error, unit)
-        return False
-    return True
+        return None
 
 
-def _open(inbound: Inbound, number: int, streams: _Streams, settings: IntakeSettings) -> None:
-    unit = streams.unit
+def _open(opening: _Opening, number: int, streams: _Streams) -> None:
+    """Make the ticket; a system splits off only from what it reported itself."""
+    inbound, submission, command = opening
+    record = submission.record
     try:
-        _require_whole(inbound, streams)
-        streams.decide(_accept(inbound, number, unit, settings), unit.now, _lineage(inbound))
+        if record.split_from is not None:
+            reporter = streams.reporters.get(str(record.split_from))
+            is_theirs = is_same(reporter, inbound.envelope.source)
+            require_whole(record, streams.ticket(record.split_from), is_theirs=is_theirs)
+        streams.decide(numbered(command, number), submission.reported_at, submission.lineage)
     except DeskError as error:
-        _park(inbound, error, unit)
-
-
-def _require_whole(inbound: Inbound, streams: _Streams) -> None:
-    """Raise InvalidInputError where a system splits off from what it did not report itself."""
-    whole = inbound.report.split_from
-    if whole is None:
-        return
-    if not is_same(streams.reporters.get(str(whole)), inbound.envelope.source):
-        raise InvalidInputError(f"no ticket {whole}", field="/data/split_from")
-
-
-def _accept(inbound: Inbound, number: int, unit: Unit, settings: IntakeSettings) -> TicketCommand:
-    return accept(
-        inbound.report,
-        ticket_id=_ticket_id(inbound),
-        number=number_of(inbound.report.kind, number),
-        reported_at=unit.now,
-        origin=f"{inbound.envelope.source}#{inbound.envelope.id}",
-        skew_seconds_max=settings.skew_seconds_max,
-        categories=settings.categories,
-    )
+        _park(inbound, error, streams.unit)
 
 
 def _park(inbound: Inbound, error: DeskError, unit: Unit) -> None:
@@ -178,18 +189,18 @@ def _link_of(event: Recorded) -> LinkTicket | None:
             return None
 
 
-def _ticket_id(inbound: Inbound) -> UUID:
-    return inbound.report.ticket_id or reported_ticket_id(
-        inbound.envelope.source, inbound.envelope.id
-    )
-
-
-def _lineage(inbound: Inbound) -> Lineage:
-    envelope = inbound.envelope
+def _submission(inbound: Inbound, at: datetime) -> Submission:
+    envelope, record = inbound.envelope, cast("TicketReported", inbound.data)
     position = TraceContext.parse(envelope.traceparent)
-    return Lineage(
-        actor=envelope.source,
-        correlation_id=envelope.correlationid or envelope.id,
-        causation_id=envelope.id,
-        traceparent=position and position.traceparent,
+    return Submission(
+        ticket_id=record.ticket_id or reported_ticket_id(envelope.source, envelope.id),
+        record=record,
+        reported_at=at,
+        origin=event_origin(envelope.source, envelope.id),
+        lineage=Lineage(
+            actor=envelope.source,
+            correlation_id=envelope.correlationid or envelope.id,
+            causation_id=envelope.id,
+            traceparent=position and position.traceparent,
+        ),
     )

@@ -11,6 +11,7 @@ from shared.contracts.intake import Requester, Scope, TicketReported
 from shared.contracts.registry import INBOUND
 from shared.http.answers import ItemError
 from shared.http.commands import Body
+from shared.http.named import IdOrNumber
 
 REPORT: Final = TicketReported(
     requester=Requester(id="ann", name="Ann Lee", contact="ann@example.org", department="Sales"),
@@ -116,7 +117,7 @@ class Reason(Body, frozen=True):
 class Merge(Body, frozen=True):
     """The ticket in which the work goes on, and why."""
 
-    into: UUID
+    into: IdOrNumber
     reason: Text = ""
 
 

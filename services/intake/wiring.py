@@ -1,15 +1,18 @@
 """Intake's composition: the only file that puts its parts together."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from fastapi import APIRouter
 
 from services.intake.access import ACCESS
 from services.intake.api import Intake, source_routes
+from services.intake.domain.past import require_life
+from services.intake.domain.record import RecordRules
 from services.intake.handlers import DECIDER, Sources, Tickets, claim_numbers, given
 from services.intake.projections import READ_MODEL
-from services.intake.queries import highest_number, newest_number
+from services.intake.queries import find_ticket, highest_number, newest_number
 from services.intake.reactions import make_react
 from services.intake.settings import IntakeSettings
 from shared.contracts.intake import TicketCreated
@@ -17,6 +20,7 @@ from shared.contracts.registry import INBOUND, topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
 from shared.journal.handler import CommandHandler
+from shared.journal.history import ImportRules
 from shared.runtime.numbers import Numbers, highest_unread, is_behind, raise_past
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
@@ -28,10 +32,11 @@ _RANKING = ("ticket.prioritized", "ticket.assigned", "ticket.escalated")
 def room() -> Room:
     """Return intake, its settings read from the environment."""
     settings = IntakeSettings()
+    rules = RecordRules(settings.skew_seconds_max, settings.categories)
 
     def routers(service: Service) -> Sequence[APIRouter]:
         handler = CommandHandler(DECIDER, service.committer, service.pool)
-        tickets = Tickets(handler, Numbers(service.pool), settings, service.pool)
+        tickets = Tickets(handler, Numbers(service.pool), rules, service.pool)
         sources = Sources(service.pool, service.journal)
         return [
             Intake(tickets, sources, service.pool, service.clock).router(),
@@ -39,19 +44,26 @@ def room() -> Room:
         ]
 
     return Room(
-        ServiceInfo("intake", "Deskledger intake", VERSION, "The desk's door: tickets in and out."),
+        ServiceInfo(
+            "intake",
+            "Deskledger intake",
+            VERSION,
+            "The desk's door: tickets in and out.",
+            Path(__file__).with_name("examples.json"),
+        ),
         Spec(
             name="intake",
             topics=(INBOUND, *topics_of("intake"), *_RANKING),
             read_model=READ_MODEL,
-            react=make_react(settings),
+            react=make_react(rules, settings.notify_url),
             on_start=pass_known_numbers,
-            before_past=claim_numbers,
+            past=ImportRules(require=require_life, before=claim_numbers),
             migrations={"intake": Path(__file__).parent / "migrations"},
             posts_webhooks=settings.notify_url is not None,
         ),
         routers,
         ACCESS,
+        lambda service: partial(find_ticket, service.pool),
     )
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request
 
 from services.knowledge import queries, schemas
 from services.knowledge.domain.article import (
@@ -17,14 +17,15 @@ from services.knowledge.domain.article import (
 )
 from services.knowledge.handlers import Articles
 from shared.errors import ForbiddenError
-from shared.http import idempotency, preferences
-from shared.http.answers import answer, settle
+from shared.http import idempotency, openapi, preferences
+from shared.http.answers import Answer, Made, Tagged, settle
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
 from shared.http.conditional import refuse_if_match
 from shared.http.idempotency import creation_id
-from shared.http.pagination import Page, next_headers, page
+from shared.http.named import NamedInPath
+from shared.http.pagination import Window, next_headers
 from shared.http.words import asked_for
 from shared.journal.handler import Intent
 from shared.runtime.service import Service
@@ -79,10 +80,9 @@ class Knowledge:
 
     def router(self) -> APIRouter:
         """Return all routes of knowledge."""
-        router = APIRouter(tags=["knowledge"])
+        router = openapi.router("knowledge")
         router.post(
             "/articles",
-            status_code=201,
             summary="Write down what you know",
             openapi_extra=openapi_body(
                 schemas.NewArticle,
@@ -96,7 +96,7 @@ class Knowledge:
         router.get("/search", summary="Find articles by words, English or Chinese")(self.search)
         return router
 
-    async def draft(self, request: Request, caller: Admitted) -> Response:
+    async def draft(self, request: Request, caller: Admitted) -> Made[schemas.ArticleAnswer]:
         """Draft an article. 201 with its id and number; 200 if the same came before."""
         refuse_if_match(request)
         body = await read_struct(request, schemas.NewArticle)
@@ -115,33 +115,33 @@ class Knowledge:
         )
         written, number = await self._articles.draft(intent)
         shown = partial(queries.article_sequence, self._pool, article_id)
-        return answer(
+        return Made(
             schemas.ArticleAnswer(article_id, number, 1),
+            1,
             status=201 if written.events else 200,
-            sequence=1,
             headers={
                 "Location": f"{request.url.path}/{article_id}",
                 **await settle(request, shown, 1),
             },
         )
 
-    async def read(self, id: UUID, caller: Admitted) -> Response:
+    async def read(self, id: NamedInPath, caller: Admitted) -> Tagged[queries.ArticleView]:
         """Return an article with its ETag; requesters see published ones."""
         article = await queries.read_article(
             self._pool, id, published_only=not caller.grant.is_whole
         )
-        return answer(article, sequence=article.sequence)
+        return Tagged(article, article.sequence)
 
     async def list_articles(
         self,
         request: Request,
         caller: Admitted,
-        window: Annotated[Page, Depends(page)],
+        window: Window,
         *,
         status: Literal["draft", "published", "retired"] | None = None,
         language: Literal["en", "zh"] | None = None,
         tag: str | None = None,
-    ) -> Response:
+    ) -> Answer[queries.Articles]:
         """Return articles, the newest first; requesters see published ones."""
         wanted = queries.ArticleFilter(
             status=status if caller.grant.is_whole else "published", language=language, tag=tag
@@ -151,7 +151,7 @@ class Knowledge:
         headers = next_headers(
             request, window, found, lambda last: (last.drafted_at, last.article_id)
         )
-        return answer({"articles": found}, headers=headers)
+        return Answer({"articles": found}, headers=headers)
 
     async def search(
         self,
@@ -159,7 +159,7 @@ class Knowledge:
         q: Annotated[str, Query(min_length=1, max_length=500)],
         language: Literal["en", "zh"] | None = None,
         limit: Annotated[int, Query(ge=1, le=50)] = 10,
-    ) -> Response:
+    ) -> Answer[queries.Hits]:
         """Return the articles that fit best; a word in the title counts for more."""
         hits = await queries.search(
             self._pool,
@@ -168,7 +168,7 @@ class Knowledge:
             published_only=not caller.grant.is_whole,
             limit=limit,
         )
-        return answer({"hits": hits})
+        return Answer({"hits": hits})
 
     async def _admit(self, caller: Caller, article_id: UUID) -> None:
         """Raise ForbiddenError where this is for somebody who wrote nothing of the article."""

@@ -1,7 +1,7 @@
 """What knowledge's read model answers."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -46,6 +46,18 @@ class Hit(msgspec.Struct, frozen=True):
     score: float
     snippet: str
     highlights: list[Highlight]
+
+
+class Articles(TypedDict):
+    """A page of articles."""
+
+    articles: list[ArticleView]
+
+
+class Hits(TypedDict):
+    """What was found, the best first."""
+
+    hits: list[Hit]
 
 
 class ArticleFilter(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,6 +42,6 @@ ARTICLES: Final = Table(
     "article",
     {"article_id": UUID},
     (Origin, Content, Progress, Activity),
-    indexes=("drafted_at, article_id",),
+    indexes=("drafted_at, article_id", "number"),
 )
 WORDING: Final = texts("article_id")

@@ -1,6 +1,7 @@
 """Knowledge's composition: the only file that puts its parts together."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastapi import APIRouter
 
@@ -11,6 +12,7 @@ from services.knowledge.projections import READ_MODEL
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
+from shared.http.named import numbered
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
 from shared.version import VERSION
@@ -23,8 +25,15 @@ def room() -> Room:
         return [Knowledge(service, Articles(service)).router()]
 
     return Room(
-        ServiceInfo("knowledge", "Deskledger knowledge", VERSION, "Articles and search."),
+        ServiceInfo(
+            "knowledge",
+            "Deskledger knowledge",
+            VERSION,
+            "Articles and search.",
+            Path(__file__).with_name("examples.json"),
+        ),
         Spec(name="knowledge", topics=topics_of("knowledge"), read_model=READ_MODEL),
         routers,
         ACCESS,
+        lambda service: numbered(service.pool, "article", "article_id"),
     )

@@ -1,21 +1,29 @@
 """Reporting over HTTP: KPIs, timelines, the audit of the archive."""
 
-from typing import Annotated
-from uuid import UUID
+from typing import TypedDict
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request
 
 from services.reporting import queries
-from services.reporting.domain.kpi import GroupBy
+from services.reporting.domain.kpi import GroupBy, KpiReport
 from services.reporting.handlers import Auditor
 from services.reporting.settings import ReportingSettings
+from shared.contracts.reporting import AuditCheckpointed
 from shared.errors import InvalidInputError, NotFoundError
-from shared.http.answers import answer
+from shared.http import openapi
+from shared.http.answers import Answer, Created
 from shared.http.auth import Admitted
-from shared.http.pagination import Page, next_link, page
+from shared.http.named import NamedInPath
+from shared.http.pagination import Window, next_link
 from shared.http.period import From, To, period_of, zone_of
 from shared.people import is_same
 from shared.runtime.service import Service
+
+
+class Checkpoints(TypedDict):
+    """The present root of every partition."""
+
+    checkpoints: list[AuditCheckpointed]
 
 
 class Reporting:
@@ -28,15 +36,13 @@ class Reporting:
 
     def router(self) -> APIRouter:
         """Return all routes of reporting."""
-        router = APIRouter(tags=["reporting"])
+        router = openapi.router("reporting")
         router.get("/kpi", summary="ART, MTTR, FCR, SLA, CSAT and the flow of tickets")(self.kpi)
         router.get("/tickets/{id}/timeline", summary="What happened, who did it, why")(
             self.timeline
         )
         router.get("/audit", summary="Hash the archive again and compare")(self.audit)
-        router.post("/audit/checkpoints", status_code=201, summary="Publish the archive's roots")(
-            self.checkpoint
-        )
+        router.post("/audit/checkpoints", summary="Publish the archive's roots")(self.checkpoint)
         return router
 
     async def kpi(
@@ -48,7 +54,7 @@ class Reporting:
         by: GroupBy | None = None,
         calendar: str | None = None,
         zone: str | None = None,
-    ) -> Response:
+    ) -> Answer[KpiReport]:
         """Return the KPIs of tickets created in [from, to); months and days as in `zone`."""
         days_of = zone_of(zone or self._settings.zone)
         since, until = period_of(start, end, days_of)
@@ -59,11 +65,11 @@ class Reporting:
             zone=days_of,
             calendar=calendar or self._settings.calendar,
         )
-        return answer(await queries.kpis(self._service.pool, measures))
+        return Answer(await queries.kpis(self._service.pool, measures))
 
     async def timeline(
-        self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
-    ) -> Response:
+        self, request: Request, id: NamedInPath, caller: Admitted, window: Window
+    ) -> Answer[queries.Timeline]:
         """Return a ticket's timeline, imported events included, page by page.
 
         Its requester sees what intake recorded, without what agents say among themselves.
@@ -82,16 +88,16 @@ class Reporting:
         if not is_whole:
             moments = [shown for one in moments if (shown := queries.public_part(one)) is not None]
         headers = {} if last is None else {"Link": next_link(request, last)}
-        return answer({"timeline": moments}, headers=headers)
+        return Answer({"timeline": moments}, headers=headers)
 
-    async def audit(self, _: Admitted) -> Response:
+    async def audit(self, _: Admitted) -> Answer[queries.Audit]:
         """Return, per partition, whether the archive still has the root it had while it grew."""
         async with (
             self._service.pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            return answer({"partitions": await queries.audit(connection)})
+            return Answer({"partitions": await queries.audit(connection)})
 
-    async def checkpoint(self, _: Admitted) -> Response:
+    async def checkpoint(self, _: Admitted) -> Created[Checkpoints]:
         """Publish `audit.checkpointed` for every partition that has grown since the last time."""
-        return answer({"checkpoints": await self._auditor.checkpoint()}, status=201)
+        return Created({"checkpoints": await self._auditor.checkpoint()})

@@ -21,14 +21,21 @@ from shared.terminal.common import (
 _FLOW: Final = ("month", "created", "resolved", "closed", "cancelled", "merged", "backlog")
 app = typer.Typer(help="Reports.", no_args_is_help=True)
 _DURATIONS: Final = (
-    ("ttr_hours", "time to resolve"),
+    ("ttr_hours", "time to resolve (MTTR)"),
     ("ttr_working_hours", "time to resolve, working"),
     ("ttc_hours", "time to close"),
     ("art_hours", "first reply (ART)"),
 )
 
 
-@app.command("kpi", help="ART, MTTR, FCR, SLA, CSAT, reopenings and the flow of tickets.")
+_WORDS: Final = (
+    "ART: average reply time, until an agent's first public comment. MTTR: mean time to resolve."
+    " FCR: first-contact resolution, closed without being reassigned or reopened. SLA made: no"
+    " promise to the requester was missed. CSAT: customer satisfaction, 1 to 5."
+)
+
+
+@app.command("kpi", help=f"KPIs and the flow of tickets. {_WORDS}")
 def kpi(  # noqa: PLR0913, PLR0917 one parameter per option
     start: Annotated[
         str | None, typer.Option("--from", help="Created at or after: a date, or an instant.")
@@ -61,6 +68,7 @@ def _print(report: dict[str, Any]) -> None:
     for month in report["flow"]:
         flow.add_row(*(str(month[name]) for name in _FLOW))
     out.print(flow)
+    out.print(_WORDS, highlight=False)
 
 
 def _print_group(name: str, group: dict[str, Any]) -> None:

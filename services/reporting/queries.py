@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,7 @@ import msgspec
 from services.reporting.domain.flow import Passages
 from services.reporting.domain.kpi import GroupBy, KpiReport, Period
 from services.reporting.domain.merkle import Tree, append, leaf, root
-from services.reporting.domain.reading import Question, Reading
+from services.reporting.domain.reading import Reading, ReportQuestion
 from services.reporting.domain.rollup import NO_CALENDAR
 from services.reporting.domain.tally import TicketRow
 from shared.buckets import BucketSpan
@@ -128,6 +128,18 @@ class PartitionAudit(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
 
 
+class Timeline(TypedDict):
+    """A page of what happened."""
+
+    timeline: list[Moment]
+
+
+class Audit(TypedDict):
+    """Every partition of the archive."""
+
+    partitions: list[PartitionAudit]
+
+
 async def kpis(pool: Pool, measures: Measures) -> KpiReport:
     """Return the KPIs. Raises: InvalidInputError for an unknown calendar.
 
@@ -147,7 +159,7 @@ async def kpis(pool: Pool, measures: Measures) -> KpiReport:
                 f"no calendar is called {measures.calendar!r}; there are {known or 'none'}",
                 field="calendar",
             )
-        question = Question(
+        question = ReportQuestion(
             Period(measures.start, measures.end),
             measures.by,
             measures.zone,
@@ -162,7 +174,7 @@ async def kpis(pool: Pool, measures: Measures) -> KpiReport:
         return reading.report(flow, known)
 
 
-async def _read(connection: Connection, question: Question, digest: str) -> Reading:
+async def _read(connection: Connection, question: ReportQuestion, digest: str) -> Reading:
     """Return all that was counted of the tickets."""
     ends = await connection.fetchrow(_ENDS)
     if ends is None:

@@ -14,6 +14,7 @@ from services.reporting.settings import ReportingSettings
 from shared.contracts.registry import TOPICS
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
+from shared.http.named import numbered
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
 from shared.version import VERSION
@@ -27,7 +28,13 @@ def room() -> Room:
         return [Reporting(service, settings).router()]
 
     return Room(
-        ServiceInfo("reporting", "Deskledger reporting", VERSION, "What happened, and how well."),
+        ServiceInfo(
+            "reporting",
+            "Deskledger reporting",
+            VERSION,
+            "What happened, and how well.",
+            Path(__file__).with_name("examples.json"),
+        ),
         Spec(
             name="reporting",
             topics=TOPICS,
@@ -38,4 +45,5 @@ def room() -> Room:
         ),
         routers,
         ACCESS,
+        lambda service: numbered(service.pool, "ticket", "ticket_id"),
     )

@@ -3,7 +3,7 @@
 from typing import Final
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 
 from services.routing import schemas
 from services.routing.domain.agents import AgentCommand, RegisterAgent, SetAvailability
@@ -13,11 +13,12 @@ from services.routing.handlers.dispatch import Dispatch
 from services.routing.queries import views
 from shared.contracts.routing import RoutingPolicyPublished
 from shared.errors import ForbiddenError, NotFoundError
-from shared.http import conditional
-from shared.http.answers import answer
+from shared.http import conditional, openapi
+from shared.http.answers import Answer, Tagged
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.http.commands import CommandRoutes, Verb
+from shared.http.named import NamedInPath
 from shared.http.parameters import KeyInPath
 from shared.runtime.service import Service
 from shared.telemetry.context import lineage
@@ -54,7 +55,7 @@ class Routing:
 
     def router(self) -> APIRouter:
         """Return all routes of routing."""
-        router = APIRouter(tags=["routing"])
+        router = openapi.router("routing")
         router.get("/tickets/{id}", summary="Rank, assignment, escalation, and why")(self.ticket)
         self._commands.add(router, "/tickets/{id}", _VERBS)
         router.get("/queues", summary="Open tickets per group")(self.queues)
@@ -87,19 +88,21 @@ class Routing:
         )(self.publish)
         return router
 
-    async def ticket(self, id: UUID, _: Admitted) -> Response:
+    async def ticket(self, id: NamedInPath, _: Admitted) -> Answer[views.RoutingView]:
         """Return what routing decided about a ticket."""
-        return answer(await views.read_ticket(self._service.pool, id))
+        return Answer(await views.read_ticket(self._service.pool, id))
 
-    async def queues(self, _: Admitted) -> Response:
+    async def queues(self, _: Admitted) -> Answer[views.Queues]:
         """Return the groups that have open tickets."""
-        return answer({"queues": await views.list_queues(self._service.pool)})
+        return Answer({"queues": await views.list_queues(self._service.pool)})
 
-    async def agents(self, _: Admitted) -> Response:
+    async def agents(self, _: Admitted) -> Answer[views.Roster]:
         """Return every agent."""
-        return answer({"agents": await views.list_agents(self._service.pool)})
+        return Answer({"agents": await views.list_agents(self._service.pool)})
 
-    async def register(self, request: Request, agent_id: KeyInPath, _: Admitted) -> Response:
+    async def register(
+        self, request: Request, agent_id: KeyInPath, _: Admitted
+    ) -> Tagged[schemas.AgentAnswer]:
         """Take an agent onto the roster or replace what it says."""
         body = await read_struct(request, schemas.Registration)
         return await self._agent(
@@ -111,21 +114,21 @@ class Routing:
 
     async def availability(
         self, request: Request, agent_id: KeyInPath, caller: Admitted
-    ) -> Response:
+    ) -> Tagged[schemas.AgentAnswer]:
         """Change whether an agent takes new tickets."""
         if not caller.grant.covers({"self"} if agent_id == caller.subject else ()):
             raise ForbiddenError("an agent says so of themselves, not of others")
         body = await read_struct(request, schemas.Availability)
         return await self._agent(request, SetAvailability(agent_id, body.available))
 
-    async def policy(self, _: Admitted) -> Response:
+    async def policy(self, _: Admitted) -> Tagged[RoutingPolicyPublished]:
         """Return the newest version with its ETag."""
         policy, sequence = await self._dispatch.policy()
         if policy is None:
             raise NotFoundError("no policy has been published")
-        return answer(policy, sequence=sequence)
+        return Tagged(policy, sequence)
 
-    async def publish(self, request: Request, _: Admitted) -> Response:
+    async def publish(self, request: Request, _: Admitted) -> Tagged[schemas.PolicyAnswer]:
         """Publish the next version; the same content again changes nothing."""
         body = await read_struct(request, schemas.NewPolicy)
         policy = RoutingPolicyPublished(
@@ -138,17 +141,15 @@ class Routing:
         )
         expected = conditional.if_match(request)
         written = await self._dispatch.publish(policy, lineage(), expected)
-        return answer(
-            {"version": written.sequence, "changed": bool(written.events)},
-            sequence=written.sequence,
+        return Tagged(
+            {"version": written.sequence, "changed": bool(written.events)}, written.sequence
         )
 
-    async def _agent(self, request: Request, command: AgentCommand) -> Response:
+    async def _agent(self, request: Request, command: AgentCommand) -> Tagged[schemas.AgentAnswer]:
         expected = conditional.if_match(request)
         written = await self._dispatch.agent(command, lineage(), expected)
-        return answer(
-            {"agent_id": command.agent_id, "changed": bool(written.events)},
-            sequence=written.sequence,
+        return Tagged(
+            {"agent_id": command.agent_id, "changed": bool(written.events)}, written.sequence
         )
 
     async def _shown(self, ticket_id: UUID) -> int:

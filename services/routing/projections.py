@@ -11,6 +11,7 @@ from services.routing.tables import (
     Escalation,
     Progress,
     Ranking,
+    Record,
     Registration,
 )
 from shared.contracts.base import TicketData
@@ -39,7 +40,10 @@ def project(event: Recorded) -> Iterator[Any]:
     if isinstance(data, TicketData) and event.writer != "routing":
         yield History.of(event)
     match data:
-        case TicketCreated() | TicketReopened():
+        case TicketCreated():
+            yield Record(data.number)
+            yield Progress(is_open=True)
+        case TicketReopened():
             yield Progress(is_open=True)
         case TicketResolved() | TicketClosed() | TicketCancelled() | TicketMerged():
             yield Progress(is_open=False)
@@ -66,4 +70,4 @@ def project(event: Recorded) -> Iterator[Any]:
             return
 
 
-READ_MODEL: Final = ReadModel(TABLES, project, VIEWS, version=1)
+READ_MODEL: Final = ReadModel(TABLES, project, VIEWS, version=2)

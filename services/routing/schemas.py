@@ -1,6 +1,6 @@
-"""Bodies of routing's requests."""
+"""Bodies of routing's requests and answers."""
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from msgspec import Meta
 
@@ -32,6 +32,20 @@ class Assign(Body, frozen=True):
     reason: Annotated[str, Meta(min_length=1, max_length=1000)]
     agent_id: Key | None = None
     line: Line | None = None
+
+
+class AgentAnswer(TypedDict):
+    """Whether the roster says something else of the agent now."""
+
+    agent_id: str
+    changed: bool
+
+
+class PolicyAnswer(TypedDict):
+    """The version in force, and whether it is new."""
+
+    version: int
+    changed: bool
 
 
 class NewPolicy(Body, frozen=True):

@@ -23,6 +23,12 @@ class Availability(Facet, frozen=True):
     available: bool
 
 
+class Record(Facet, frozen=True):
+    """What people call the ticket."""
+
+    number: str
+
+
 class Ranking(Facet, frozen=True):
     """The ticket's rank and why."""
 
@@ -61,8 +67,8 @@ AGENTS: Final = Table("agent", {"agent_id": str}, (Registration, Availability))
 TICKETS: Final = Table(
     "ticket",
     {"ticket_id": UUID},
-    (Ranking, Assignment, Escalation, Progress),
-    indexes=("agent_id, is_open", "assigned_group, is_open"),
+    (Record, Ranking, Assignment, Escalation, Progress),
+    indexes=("agent_id, is_open", "assigned_group, is_open", "number"),
 )
 # The version before this one decides by the view, and serves for minutes beside it.
 VIEWS: Final = (

@@ -15,6 +15,8 @@ from services.routing.reactions import react
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
+from shared.http.named import numbered
+from shared.journal.history import ImportRules
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
 from shared.version import VERSION
@@ -41,17 +43,24 @@ def room() -> Room:
         return [Routing(service, Dispatch(service)).router()]
 
     return Room(
-        ServiceInfo("routing", "Deskledger routing", VERSION, "Priority, people, escalation."),
+        ServiceInfo(
+            "routing",
+            "Deskledger routing",
+            VERSION,
+            "Priority, people, escalation.",
+            Path(__file__).with_name("examples.json"),
+        ),
         Spec(
             name="routing",
             topics=(*topics_of("routing"), *_INTAKE, "sla.breached", "sla.breach_retracted"),
             read_model=READ_MODEL,
             react=react,
             on_start=on_start,
-            live_tickets=live_tickets,
+            past=ImportRules(live=live_tickets),
             chores={"giving": Giving().keep},
             migrations={"routing": Path(__file__).parent / "migrations"},
         ),
         routers,
         ACCESS,
+        lambda service: numbered(service.pool, "ticket", "ticket_id"),
     )

@@ -215,6 +215,7 @@ TICKETS: Final = Table(
     (Record, Merger, Details, Closure, Rank, Holder),
     indexes=(
         "ticket_id WHERE is_over IS NOT TRUE",
+        "number",
         "requester_id WHERE merged_into IS NOT NULL",
     ),
 )

@@ -1,6 +1,7 @@
 """Sla's composition: the only file that puts its parts together."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from fastapi import APIRouter
 
@@ -16,6 +17,8 @@ from shared.contracts.registry import topics_of
 from shared.contracts.sla import SlaPolicyPublished
 from shared.http.app import ServiceInfo
 from shared.http.kernel import Room
+from shared.http.named import numbered
+from shared.journal.history import ImportRules
 from shared.runtime.rollups import Rollups
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
@@ -38,7 +41,13 @@ def room() -> Room:
         ]
 
     return Room(
-        ServiceInfo("sla", "Deskledger SLA", VERSION, "Promises: clocks, warnings, breaches."),
+        ServiceInfo(
+            "sla",
+            "Deskledger SLA",
+            VERSION,
+            "Promises: clocks, warnings, breaches.",
+            Path(__file__).with_name("examples.json"),
+        ),
         Spec(
             name="sla",
             topics=(
@@ -51,7 +60,7 @@ def room() -> Room:
             react=react,
             on_due=on_due,
             on_start=on_start,
-            live_tickets=live_tickets,
+            past=ImportRules(live=live_tickets),
             chores={
                 "reviews": Reviewer(),
                 "rollups": Rollups(READ_MODEL.fingerprint, count_verdicts, add_up_verdicts).keep,
@@ -60,4 +69,5 @@ def room() -> Room:
         ),
         routers,
         ACCESS,
+        lambda service: numbered(service.pool, "ticket", "ticket_id"),
     )

@@ -5,7 +5,7 @@ consumer quarantined (R8).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
@@ -313,6 +313,10 @@ def decode_report(envelope: Envelope) -> TicketReported:
         newest = dataschema_of(INBOUND, TicketReported.VERSION)
         envelope = msgspec.structs.replace(envelope, dataschema=newest)
     return _decode_data(envelope, _report_decoder, TicketReported.VERSION)
+
+
+INBOUND_DECODERS: Final[Mapping[str, Callable[[Envelope], EventData]]] = {INBOUND: decode_report}
+"""Topics that any system may write, and how to read what they hold."""
 
 
 def _decode_data(envelope: Envelope, decoder: msgspec.json.Decoder[_D], newest: int) -> _D:

@@ -20,7 +20,7 @@ _GONE: Final = 410
 State = Literal["pending", "sent", "dead"]
 
 
-class Verdict(StrEnum):
+class DeliveryVerdict(StrEnum):
     """What an answer says about a delivery."""
 
     ARRIVED = "arrived"
@@ -39,33 +39,33 @@ class Answer:
     wait: timedelta | None = None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> DeliveryVerdict:
         """What it says: redirects are refusals, for they are not followed."""
         if self.status is None or self.status >= 500 or self.status in _COME_AGAIN:
-            return Verdict.FAILED
+            return DeliveryVerdict.FAILED
         if 200 <= self.status < 300:
-            return Verdict.ARRIVED
-        return Verdict.GONE if self.status == _GONE else Verdict.REFUSED
+            return DeliveryVerdict.ARRIVED
+        return DeliveryVerdict.GONE if self.status == _GONE else DeliveryVerdict.REFUSED
 
     @property
     def error(self) -> str | None:
         """Why it did not arrive, for an operator; None if it did."""
-        if self.verdict is Verdict.ARRIVED:
+        if self.verdict is DeliveryVerdict.ARRIVED:
             return None
         status = "" if self.status is None else f"HTTP {self.status}"
         return ": ".join(part for part in (status, self.detail) if part)
 
 
-def state_after(verdict: Verdict, attempts: int, age: timedelta) -> State:
+def state_after(verdict: DeliveryVerdict, attempts: int, age: timedelta) -> State:
     """Return what becomes of a delivery after so many attempts, `age` after it was decided."""
     match verdict:
-        case Verdict.ARRIVED:
+        case DeliveryVerdict.ARRIVED:
             return "sent"
-        case Verdict.GONE:
+        case DeliveryVerdict.GONE:
             return "dead"
-        case Verdict.REFUSED:
+        case DeliveryVerdict.REFUSED:
             return "dead" if attempts >= ATTEMPTS_MAX or age >= GIVE_UP_AFTER else "pending"
-        case Verdict.FAILED:
+        case DeliveryVerdict.FAILED:
             return "dead" if age >= GIVE_UP_AFTER else "pending"
 
 

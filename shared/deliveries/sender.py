@@ -11,7 +11,7 @@ from shared.deliveries.queue import CLAIM_SECONDS, Delivery, Lane, Queue, Result
 from shared.deliveries.rules import (
     QUICK_SECONDS,
     Answer,
-    Verdict,
+    DeliveryVerdict,
     rest_after,
     state_after,
     wait_after,
@@ -124,7 +124,7 @@ class Deliveries:
             if isinstance(fate, BaseException):
                 raise fate
             answers.append(fate)
-        has_arrived = any(answer.verdict is Verdict.ARRIVED for answer in answers)
+        has_arrived = any(answer.verdict is DeliveryVerdict.ARRIVED for answer in answers)
         lane.failures = 0 if has_arrived else lane.failures + 1
         lane.is_quick = has_arrived and all(one.seconds < QUICK_SECONDS for one in answers)
         asked = max(answer.wait or _NO_WAIT for answer in answers)

@@ -20,6 +20,7 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 KERNEL: Final[Mapping[str, str]] = {
     "GET /docs": ANYONE,
+    "GET /docs/{file}": ANYONE,
     "GET /openapi.json": ANYONE,
     "GET /health/live": ANYONE,
     "GET /health/ready": ANYONE,
@@ -67,7 +68,7 @@ class Grant(NamedTuple):
         return bool(self.of(relations).roles)
 
 
-class Row(NamedTuple):
+class AccessRow(NamedTuple):
     """Which roles may, and with what; no relation is with everything."""
 
     roles: Mapping[Role, frozenset[str]]
@@ -98,9 +99,9 @@ class Access:
         self.rows = {**{name: self._read(name, text) for name, text in common.items()}}
         self.rows |= self.own_rows
 
-    def _read(self, name: str, text: str) -> Row:
+    def _read(self, name: str, text: str) -> AccessRow:
         if text == ANYONE:
-            return Row({}, is_open=True)
+            return AccessRow({}, is_open=True)
         roles: dict[Role, frozenset[str]] = {}
         for word in text.split():
             role, _, wanted = word.partition(":")
@@ -108,7 +109,7 @@ class Access:
             if role not in {*Role} or not related <= self.relations.keys():
                 raise StartupError(f"access to {name}: {word!r} is no role, or no relation")
             roles[Role(role)] = related
-        return Row(roles)
+        return AccessRow(roles)
 
     def require_rows(self, routes: Iterable[str]) -> None:
         """Raise StartupError unless every route has a row, and every row of a route its route."""

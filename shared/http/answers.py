@@ -1,7 +1,7 @@
-"""Answers encoded with msgspec, and the headers they have in common."""
+"""Answers encoded with msgspec: what a route says it returns is what its OpenAPI document says."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeVar
+from typing import ClassVar, Final, Generic, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -9,10 +9,12 @@ from starlette.responses import Response
 
 from shared.errors import DeskError
 from shared.http.conditional import etag
+from shared.http.lines import JsonLine
 from shared.http.preferences import parse_wait, wait_until
 from shared.http.problem import kind_of
 
 _T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -49,18 +51,53 @@ def tried(make: Callable[[], _T]) -> _T | DeskError:
         return error
 
 
-def answer(
-    value: object,
-    *,
-    status: int = 200,
-    sequence: int | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    """Return `value` as JSON; `sequence`, where the answer shows one stream, as its ETag."""
-    every = dict(headers or {})
-    if sequence is not None:
-        every["ETag"] = etag(sequence)
-    return Response(_encoder.encode(value), status, every, "application/json")
+class Answer(JsonLine, Generic[_T_co]):
+    """A value as JSON. Nothing reads it again here: the type checker holds routes to their types.
+
+    `statuses` are those that such an answer can have.
+    """
+
+    statuses: ClassVar[tuple[int, ...]] = (200,)
+
+    def __init__(
+        self, value: _T_co, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(_encoder.encode(value), status, headers)
+
+
+class Created(Answer[_T_co]):
+    """A value that was made by the request."""
+
+    statuses = (201,)
+
+    def __init__(self, value: _T_co) -> None:
+        super().__init__(value, 201)
+
+
+class Text(Response):
+    """Text that is no JSON."""
+
+    statuses: ClassVar[tuple[int, ...]] = (200,)
+    media_type = "text/plain"
+
+
+class Tagged(Answer[_T_co]):
+    """A value that shows one stream, or what became of it; its sequence is the ETag."""
+
+    def __init__(
+        self,
+        value: _T_co,
+        sequence: int,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(value, status, {**(headers or {}), "ETag": etag(sequence)})
+
+
+class Made(Tagged[_T_co]):
+    """What a request made: 201; or had made when it came before: 200."""
+
+    statuses = (201, 200)
 
 
 async def settle(

@@ -1,15 +1,18 @@
 """The FastAPI app of a service: the same doors, errors and documents for all five."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
-from shared.http import problem
+from shared.http import openapi, problem
 from shared.http.auth import DeskState, admission
 from shared.http.edge import BodyLimits, Edge
+from shared.http.pages import docs_router
 from shared.http.parameters import refuse_unknown_parameters
 
 __all__ = ["BodyLimits", "DeskApp", "ServiceInfo", "create_app"]
@@ -25,22 +28,27 @@ _PROBLEM_RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ServiceInfo:
-    """How a service presents itself; `name` is the one used in scopes, logs and metrics."""
+    """How a service presents itself; `name` is the one used in scopes, logs and metrics.
+
+    `examples` is a file with answers of its routes, for the OpenAPI document.
+    """
 
     name: str
     title: str
     version: str
     description: str
+    examples: Path | None = None
 
 
 class DeskApp(FastAPI):
-    """FastAPI, with the shape of errors among the OpenAPI components."""
+    """FastAPI, with what routes answer in the OpenAPI document; `describe` writes it there."""
+
+    describe: Callable[[dict[str, Any]], None]
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI 3.1 document, made once."""
         if self.openapi_schema is None:
-            schemas = super().openapi().setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = problem.schema()
+            self.describe(super().openapi())
         return super().openapi()
 
 
@@ -65,21 +73,28 @@ def create_app(
         version=service.version,
         description=service.description,
         openapi_url="/openapi.json" if has_docs else None,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.desk = state
+    app.describe = partial(
+        openapi.describe,
+        routes=[route for router in (*probes, *routers) for route in router.routes],
+        access=state.access,
+        examples=service.examples,
+    )
     problem.install(app)
     app.add_middleware(
         Edge, service=service.name, metrics=state.metrics, limits=limits or BodyLimits()
     )
     for router in probes:
         app.include_router(router, responses=_PROBLEM_RESPONSE)
-    state.access.require_rows(_routes([*probes, *routers], has_docs=has_docs))
+    own = [docs_router(service.title), *routers] if has_docs else routers
+    state.access.require_rows(_routes([*probes, *own], has_docs=has_docs))
     strict = [admission, Depends(refuse_unknown_parameters)]
-    for router in routers:
+    for router in own:
         app.include_router(router, responses=_PROBLEM_RESPONSE, dependencies=strict)
     return app
 
@@ -87,7 +102,7 @@ def create_app(
 def _routes(routers: Sequence[APIRouter], *, has_docs: bool) -> Iterator[str]:
     """Yield every route as the access table names it; who may GET may ask for the head."""
     if has_docs:
-        yield from ("GET /openapi.json", "GET /docs")
+        yield "GET /openapi.json"
     for router in routers:
         for route in router.routes:
             if isinstance(route, APIRoute):

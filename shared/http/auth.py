@@ -5,7 +5,8 @@ import binascii
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, NamedTuple, TypeGuard, cast
+from itertools import permutations
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeGuard, cast
 
 import httpx
 import msgspec
@@ -22,6 +23,7 @@ from shared.http.access import Access, Grant
 from shared.http.issuers import (
     ALL_SERVICES,
     AUDIENCE,
+    LOCAL_ISSUER,
     AllowList,
     KeySource,
     LocalIssuer,
@@ -32,6 +34,9 @@ from shared.http.issuers import (
 from shared.http.revoked import Stamp
 from shared.telemetry.context import act_as
 from shared.telemetry.metrics import ServiceMetrics
+
+if TYPE_CHECKING:
+    from shared.http.named import Find
 
 __all__ = [
     "ALL_SERVICES",
@@ -110,7 +115,8 @@ class TokenVerifier:
         Subjects of the first OIDC issuer, or of the local one where there is no other, stand as
         they are; those of all others begin with who issued them, so that they
         never meet (ADR 0026).
-        Raises: StartupError when there is nobody to trust, or no client for OIDC.
+        Raises: StartupError when there is nobody to trust, no client for OIDC, or when issuers'
+        names do not keep their subjects apart.
         """
         self._clock = clock
         self._trusted: dict[str, _Trust] = {}
@@ -133,6 +139,7 @@ class TokenVerifier:
                 RemoteKeys(issuer.jwks_url, client, clock),
             )
         self._prefixes = tuple(one.prefix for one in self._trusted.values() if one.prefix)
+        _require_apart(self._prefixes)
         if not self._trusted:
             raise StartupError("No token issuer is trusted, so nobody could call the desk.")
 
@@ -190,6 +197,13 @@ class TokenVerifier:
         self._verified[digest] = verified
 
 
+def _require_apart(prefixes: Sequence[str]) -> None:
+    """`https://idp` could call somebody `8443:ann`, who is `ann` of `https://idp:8443`."""
+    for one, other in permutations(prefixes, 2):
+        if one.startswith(other):
+            raise StartupError(f"A subject of issuer {other[:-1]} could be one of {one[:-1]}.")
+
+
 def _split(token: str) -> tuple[_Header, Mapping[str, Any]]:
     parts = token.split(".")
     if len(parts) != 3 or len(token) > _TOKEN_LENGTH_MAX:
@@ -223,11 +237,14 @@ def _check_times(claims: Mapping[str, Any], now: float) -> float:
 
 
 def read_stamp(token: str) -> tuple[Stamp, float]:
-    """Return what a token is revoked by, and its end in seconds since 1970; nothing is checked.
+    """Return what a token is revoked by, and its end in seconds since 1970; unchecked otherwise.
 
-    Raises: UnauthenticatedError when it cannot be read, or has no id.
+    Raises: UnauthenticatedError when it cannot be read, is of another issuer, or has no id.
     """
     _, claims = _split(token)
+    if claims.get("iss") != LOCAL_ISSUER:
+        issuer = claims.get("iss")
+        raise UnauthenticatedError(f"The token is of {issuer}, and only there it can be revoked.")
     stamp, end = _stamp(claims), claims.get("exp")
     if not stamp.id or not _is_number(end):
         raise UnauthenticatedError("The token has no id or no end; revoke those of its subject.")
@@ -292,6 +309,7 @@ class DeskState:
     clock: Clock
     metrics: ServiceMetrics
     access: Access
+    find: "Find | None" = None
 
 
 def state_of(request: HTTPConnection) -> DeskState:

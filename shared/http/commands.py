@@ -1,17 +1,18 @@
 """Commands as routes: POST /things/{id}/verb with a small body, If-Match, Prefer: wait."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 
 from shared.http import conditional, preferences
-from shared.http.answers import answer, settle
+from shared.http.answers import Made, Tagged, settle
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
+from shared.http.named import NamedInPath, id_named
 from shared.journal.handler import Intent, Written
 from shared.telemetry.context import lineage
 
@@ -38,7 +39,8 @@ class Verb(Generic[C]):
     """A command as a route: last path segment, body, and how both become the command.
 
     `command` is given the body, the id in the path and the caller. An empty `name` with
-    another `method` is a command on the thing itself, such as PATCH.
+    another `method` is a command on the thing itself, such as PATCH. `names` are fields of the body
+    that name another thing by id or number; the command is given its id.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Verb(Generic[C]):
     command: Callable[[Any, UUID, Caller], C]
     summary: str
     method: str = "POST"
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,33 +81,42 @@ class CommandRoutes(Generic[C]):
                 ),
             )
 
-    def _route(self, verb: Verb[C]) -> Callable[..., Awaitable[Response]]:
+    def _route(self, verb: Verb[C]) -> Callable[..., Awaitable[Tagged[CommandAnswer]]]:
         async def route(
             request: Request,
-            id: UUID,  # noqa: A002 the path says {id}
+            id: NamedInPath,  # noqa: A002 the path says {id}
             caller: Admitted,
-        ) -> Response:
+        ) -> Tagged[CommandAnswer]:
             body = await read_struct(request, verb.body)
             await self.admit(caller, id)
+            for name in verb.names:
+                found = await id_named(request, getattr(body, name))
+                body = msgspec.structs.replace(body, **{name: str(found)})
             return await self.run(request, id, verb.command(body, id, caller))
 
         return route
 
-    async def run(
-        self, request: Request, stream_id: UUID, command: C, *, status: int = 200
-    ) -> Response:
+    async def run(self, request: Request, stream_id: UUID, command: C) -> Tagged[CommandAnswer]:
         """Carry out a command of the request and answer with the stream's new sequence."""
+        done, headers = await self._carry_out(request, stream_id, command)
+        return Tagged(done, done.sequence, headers=headers)
+
+    async def make(self, request: Request, stream_id: UUID, command: C) -> Made[CommandAnswer]:
+        """Carry out a command that makes something, as `run`: 201, or 200 if it was there."""
+        done, headers = await self._carry_out(request, stream_id, command)
+        return Made(done, done.sequence, 201 if done.changed else 200, headers)
+
+    async def _carry_out(
+        self, request: Request, stream_id: UUID, command: C
+    ) -> tuple[CommandAnswer, Mapping[str, str]]:
         expected = conditional.if_match(request)
         intent = Intent(str(stream_id), command, self.now(), lineage(), expected)
         written = await self.carry_out(intent)
-        recorded_on = UUID(written.stream_id)
+        done = CommandAnswer(
+            id=UUID(written.stream_id), sequence=written.sequence, changed=bool(written.events)
+        )
 
         async def shown() -> int:
-            return await self.shown(recorded_on)
+            return await self.shown(done.id)
 
-        return answer(
-            CommandAnswer(id=recorded_on, sequence=written.sequence, changed=bool(written.events)),
-            status=status,
-            sequence=written.sequence,
-            headers=await settle(request, shown, written.sequence),
-        )
+        return done, await settle(request, shown, written.sequence)

@@ -2,18 +2,26 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 
 from shared.http import conditional, preferences
-from shared.http.answers import answer, settle
+from shared.http.answers import Tagged, settle
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.http.parameters import KeyInPath
 from shared.journal.handler import Written
 
 C = TypeVar("C")
+
+
+class DocumentAnswer(TypedDict):
+    """What became of a document that was put; `changed` is false where it is as it was."""
+
+    id: str
+    sequence: int
+    changed: bool
 
 
 @dataclass(frozen=True)
@@ -55,12 +63,12 @@ class DocumentRoutes(Generic[C]):
                 openapi_extra=openapi_body(document.body, document.example, parameters=parameters),
             )
 
-    def _route(self, document: Document[C]) -> Callable[..., Awaitable[Response]]:
+    def _route(self, document: Document[C]) -> Callable[..., Awaitable[Tagged[DocumentAnswer]]]:
         async def route(
             request: Request,
             id: KeyInPath,  # noqa: A002 as in the path
             caller: Admitted,
-        ) -> Response:
+        ) -> Tagged[DocumentAnswer]:
             command = document.command(await read_struct(request, document.body), id)
             expected = conditional.if_match(request)
             written = await self.carry_out(command, expected, caller)
@@ -68,9 +76,9 @@ class DocumentRoutes(Generic[C]):
             async def shown() -> int:
                 return await self.shown(command)
 
-            return answer(
+            return Tagged(
                 {"id": id, "sequence": written.sequence, "changed": bool(written.events)},
-                sequence=written.sequence,
+                written.sequence,
                 headers=await settle(request, shown, written.sequence),
             )
 

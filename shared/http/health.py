@@ -7,19 +7,52 @@ run and my position moves"; each raises when it fails.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, NotRequired, TypedDict, cast
 
-import msgspec
 from fastapi import APIRouter
-from starlette.responses import Response
 
 from shared.errors import DeskError
+from shared.http import openapi
+from shared.http.answers import Answer, Text
 from shared.http.auth import Admitted
 from shared.telemetry.metrics import MetricRegistry
 
 _CHECK_TIMEOUT_SECONDS: Final = 2.0
 _MEMORY_SECONDS: Final = 0.25
-_JSON: Final = "application/json"
+
+
+class Live(TypedDict):
+    """That the process answers."""
+
+    status: Literal["live"]
+
+
+class Checked(TypedDict):
+    """Whether a condition holds, why not, and facts about it.
+
+    Of a service's loops these are events still to be sent, how far behind the log its read model
+    is, in which round of measuring that was found, and which loops wait for weather to pass.
+    """
+
+    ok: bool
+    detail: NotRequired[str]
+    outbox: NotRequired[int]
+    behind: NotRequired[int]
+    round: NotRequired[int]
+    degraded: NotRequired[list[str]]
+
+
+class ReadinessAnswer(TypedDict):
+    """Whether the service can do its work, and every condition of that."""
+
+    status: Literal["ready", "not_ready"]
+    checks: Mapping[str, Checked]
+
+
+class Ready(Answer[ReadinessAnswer]):
+    """Ready, or not: 503, and when to ask again."""
+
+    statuses = (200, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +78,9 @@ class Readiness:
         self._checks = tuple(checks)
         self._lock = asyncio.Lock()
         self._checked_at = float("-inf")
-        self._results: dict[str, dict[str, Any]] = {}
+        self._results: dict[str, Checked] = {}
 
-    async def results(self) -> Mapping[str, Mapping[str, Any]]:
+    async def results(self) -> Mapping[str, Checked]:
         """Return, per check, `ok` and what it told. Never raises."""
         async with self._lock:
             loop = asyncio.get_running_loop()
@@ -60,10 +93,10 @@ class Readiness:
         return self._results
 
 
-async def _run(check: Check) -> dict[str, Any]:
+async def _run(check: Check) -> Checked:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT_SECONDS):
-            return {"ok": True, **(await check.probe() or {})}
+            return cast("Checked", {"ok": True, **(await check.probe() or {})})
     except DeskError as error:
         return {"ok": False, "detail": error.detail}
     except TimeoutError:
@@ -74,28 +107,19 @@ async def _run(check: Check) -> dict[str, Any]:
 
 def health_router(checks: Sequence[Check]) -> APIRouter:
     """Return `GET /health/live` and `GET /health/ready`, both open without a token."""
-    router = APIRouter(prefix="/health", tags=["health"])
+    router = openapi.router("health", "/health")
     readiness = Readiness(checks)
 
     @router.get("/live", summary="The process answers")
-    async def live() -> Response:
-        return Response(b'{"status":"live"}', media_type=_JSON)
+    async def live() -> Answer[Live]:
+        return Answer({"status": "live"})
 
-    @router.get(
-        "/ready",
-        summary="The service can do its work",
-        responses={503: {"description": "A check fails; the body says which."}},
-    )
-    async def ready() -> Response:
-        results = await readiness.results()
-        is_ready = all(result["ok"] for result in results.values())
-        body = {"status": "ready" if is_ready else "not_ready", "checks": results}
-        return Response(
-            msgspec.json.encode(body, enc_hook=str),
-            status_code=200 if is_ready else 503,
-            media_type=_JSON,
-            headers=None if is_ready else {"Retry-After": "1"},
-        )
+    @router.get("/ready", summary="The service can do its work")
+    async def ready() -> Ready:
+        checks = await readiness.results()
+        if all(check["ok"] for check in checks.values()):
+            return Ready({"status": "ready", "checks": checks})
+        return Ready({"status": "not_ready", "checks": checks}, 503, {"Retry-After": "1"})
 
     for path, probe in ("/live", live), ("/ready", ready):  # load balancers ask for the head only
         router.head(path, include_in_schema=False)(probe)
@@ -104,11 +128,11 @@ def health_router(checks: Sequence[Check]) -> APIRouter:
 
 def metrics_router(registry: MetricRegistry, service: str | None = None) -> APIRouter:
     """Return `GET /metrics` in Prometheus' text format; of one service, if one is named."""
-    router = APIRouter(tags=["health"])
+    router = openapi.router("health")
 
     @router.get("/metrics", summary="Metrics in Prometheus' text format")
-    async def metrics(_: Admitted) -> Response:
-        return Response(registry.exposition(service), media_type=registry.content_type)
+    async def metrics(_: Admitted) -> Text:
+        return Text(registry.exposition(service), media_type=registry.content_type)
 
     _ = metrics
     return router

@@ -94,9 +94,10 @@ class LocalIssuer:
         self._public = KeySet([OKPKey.import_key(dict(key.as_dict(private=False)))])
 
     @classmethod
-    def load_or_create(cls, path: Path) -> "LocalIssuer":
+    def load_or_create(cls, path: Path, revoked: Path | None = None) -> "LocalIssuer":
         """Read the key at `path`; make one there, readable by its owner only, if there is none.
 
+        `revoked` is where the list of revoked tokens lies, beside the key if nothing is said.
         Safe when several processes start at once: one key wins, all use it.
         Raises: StartupError when the file cannot be used, or others may read it.
         """
@@ -109,7 +110,7 @@ class LocalIssuer:
             key = OKPKey.import_key(parts)
             if not key.is_private:
                 raise StartupError(f"{path} holds a public key; signing needs the private one.")
-            return cls(key, Revocations(path.with_name(FILE)))
+            return cls(key, Revocations(revoked or path.with_name(FILE)))
         except OSError as error:
             raise StartupError(f"The signing key {path} cannot be used: {error}.") from error
         except (JoseError, ValueError, KeyError, TypeError) as error:

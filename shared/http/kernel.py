@@ -3,22 +3,24 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 import msgspec
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request
 from starlette.middleware import Middleware
 
 from shared.errors import DeskError, NotFoundError
 from shared.faults import NOT_DECODABLE
+from shared.http import openapi
 from shared.http.access import Access
-from shared.http.answers import ItemError, answer, item_error
+from shared.http.answers import Answer, ItemError, item_error
 from shared.http.app import DeskApp, ServiceInfo, create_app
 from shared.http.auth import Admitted, DeskState, TokenVerifier
 from shared.http.body import openapi_body, read_batch, read_items
 from shared.http.deliveries import deliveries_router
 from shared.http.gate import Gate
 from shared.http.health import Check, health_router, metrics_router
+from shared.http.named import Find
 from shared.journal.history import HistoryDoor, PastBatch, PastStream, RawPastBatch, TakenOver
 from shared.runtime.service import Service
 from shared.runtime.spec import Spec
@@ -47,12 +49,16 @@ _Number = Annotated[int, Path(ge=1, le=_NUMBER_MAX)]
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """One service as its wiring describes it: how it presents itself, its spec, its routes."""
+    """One service as its wiring describes it: how it presents itself, its spec, its routes.
+
+    `find` makes what looks up the numbers of its things, where addresses name these.
+    """
 
     info: ServiceInfo
     spec: Spec
     routers: Callable[[Service], Sequence[APIRouter]]
     access: Access
+    find: Callable[[Service], Find] | None = None
 
 
 class ParkedView(msgspec.Struct, frozen=True):
@@ -90,6 +96,37 @@ class TakenOverAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     error: ItemError | None = None
 
 
+class TakenOverAnswers(TypedDict):
+    """One result per stream, in the order of the request."""
+
+    results: list[TakenOverAnswer]
+
+
+class Quarantine(TypedDict):
+    """Records in quarantine, by number."""
+
+    quarantine: list[ParkedView]
+
+
+class Applied(TypedDict):
+    """Whether a record could be applied now, and why not."""
+
+    applied: bool
+    detail: str | None
+
+
+class ParkedTimers(TypedDict):
+    """Timers that are set aside, by number."""
+
+    timers: list[ParkedTimerView]
+
+
+class Armed(TypedDict):
+    """That the timer will fire again."""
+
+    armed: Literal[True]
+
+
 def service_checks(service: Service) -> list[Check]:
     """Return what must hold for a service to be ready."""
 
@@ -111,7 +148,8 @@ def service_checks(service: Service) -> list[Check]:
 def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
     """Return the HTTP side of a running service."""
     metrics = service.around.metrics
-    state = DeskState(room.info.name, verifier, service.clock, metrics, room.access)
+    find = None if room.find is None else room.find(service)
+    state = DeskState(room.info.name, verifier, service.clock, metrics, room.access, find)
     probes = [
         health_router(service_checks(service)),
         metrics_router(metrics.registry, room.info.name),
@@ -128,14 +166,13 @@ def make_app(room: Room, service: Service, verifier: TokenVerifier) -> DeskApp:
 
 
 def _history_router(service: Service) -> APIRouter:
-    router = APIRouter(tags=["import"])
+    router = openapi.router("import")
     door = HistoryDoor(
         service.journal,
         service.committer,
         service.pool,
         service.clock,
-        service.spec.before_past,
-        service.spec.live_tickets,
+        service.spec.past,
     )
 
     @router.post(
@@ -143,7 +180,7 @@ def _history_router(service: Service) -> APIRouter:
         summary="Take over the past of streams from another system; nobody reacts to it",
         openapi_extra=openapi_body(PastBatch, _PAST_EXAMPLE),
     )
-    async def take_over(request: Request, caller: Admitted) -> Response:
+    async def take_over(request: Request, caller: Admitted) -> Answer[TakenOverAnswers]:
         batch, items = await read_batch(request, RawPastBatch, lambda batch: batch.streams)
         streams = read_items(items, PastStream)
         sound = tuple(stream for stream in streams if isinstance(stream, PastStream))
@@ -154,7 +191,7 @@ def _history_router(service: Service) -> APIRouter:
             _refused(item, stream) if isinstance(stream, DeskError) else _taken_over(next(taken))
             for item, stream in zip(items, streams, strict=True)
         ]
-        return answer({"results": results})
+        return Answer({"results": results})
 
     return router
 
@@ -183,7 +220,7 @@ def _taken_over(result: TakenOver) -> TakenOverAnswer:
 
 
 def _quarantine_router(service: Service) -> APIRouter:
-    router = APIRouter(tags=["quarantine"])
+    router = openapi.router("quarantine")
     columns = (
         "id, topic, partition, record_offset, reason, detail, parked_at, redriven_at,"
         " encode(value, 'escape')"
@@ -192,33 +229,33 @@ def _quarantine_router(service: Service) -> APIRouter:
     @router.get("/quarantine", summary="Records that could not be applied")
     async def parked(
         _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: _After = 0
-    ) -> Response:
+    ) -> Answer[Quarantine]:
         rows = await service.pool.fetch(
             f"SELECT {columns} FROM kernel.quarantine WHERE id > $1 ORDER BY id LIMIT $2",  # noqa: S608 constant
             after,
             limit,
         )
-        return answer({"quarantine": [ParkedView(*row) for row in rows]})
+        return Answer({"quarantine": [ParkedView(*row) for row in rows]})
 
     _add_timer_routes(router, service)
 
     @router.get("/quarantine/{number}", summary="One such record")
-    async def parked_one(_: Admitted, number: _Number) -> Response:
+    async def parked_one(_: Admitted, number: _Number) -> Answer[ParkedView]:
         row = await service.pool.fetchrow(
             f"SELECT {columns} FROM kernel.quarantine WHERE id = $1",  # noqa: S608 constant
             number,
         )
         if row is None:
             raise NotFoundError(f"nothing in quarantine has number {number}")
-        return answer(ParkedView(*row))
+        return Answer(ParkedView(*row))
 
     @router.post("/quarantine/{number}/redrive", summary="Try to apply it again")
-    async def redrive(_: Admitted, number: _Number) -> Response:
+    async def redrive(_: Admitted, number: _Number) -> Answer[Applied]:
         verdicts = await service.consumer.redrive([number])
         if number not in verdicts:
             raise NotFoundError(f"nothing in quarantine waits under number {number}")
         reason = verdicts[number]
-        return answer({"applied": reason is None, "detail": reason})
+        return Answer({"applied": reason is None, "detail": reason})
 
     return router
 
@@ -227,17 +264,17 @@ def _add_timer_routes(router: APIRouter, service: Service) -> None:
     @router.get("/quarantine/timers", summary="Timers whose decision always failed")
     async def timers(
         _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: _After = 0
-    ) -> Response:
+    ) -> Answer[ParkedTimers]:
         rows = await service.pool.fetch(
             "SELECT id, stream_id, name, due_at, reason, detail, parked_at"
             " FROM kernel.parked_timer WHERE id > $1 ORDER BY id LIMIT $2",
             after,
             limit,
         )
-        return answer({"timers": [ParkedTimerView(*row) for row in rows]})
+        return Answer({"timers": [ParkedTimerView(*row) for row in rows]})
 
     @router.post("/quarantine/timers/{number}/redrive", summary="Let it fire again")
-    async def redrive(_: Admitted, number: _Number) -> Response:
+    async def redrive(_: Admitted, number: _Number) -> Answer[Armed]:
         if not await redrive_timer(service.pool, number, service.clock.now()):
             raise NotFoundError(f"no timer waits under number {number}")
-        return answer({"armed": True})
+        return Answer({"armed": True})

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Final, TypeVar, cast
 
 import msgspec
-from fastapi import Query
+from fastapi import Depends, Query
 from starlette.requests import Request
 
 from shared.contracts.storable import unstorable
@@ -44,8 +44,12 @@ def page(
         Query(max_length=_CURSOR_LENGTH_MAX, description="from the Link header of the page before"),
     ] = None,
 ) -> Page:
-    """FastAPI dependency: `Annotated[Page, Depends(page)]`."""
+    """FastAPI dependency: `Window`."""
     return Page(limit, cursor)
+
+
+Window = Annotated[Page, Depends(page)]
+"""The page that a request asks for."""
 
 
 def encode_cursor(key: tuple[object, ...]) -> str:

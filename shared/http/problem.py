@@ -21,6 +21,8 @@ from starlette.routing import Match
 from shared import errors
 from shared.errors import DeskError
 from shared.faults import pointer_step
+from shared.http.lines import JsonLine
+from shared.http.named import in_callers_words
 from shared.telemetry.context import current
 from shared.telemetry.logs import get_logger
 from shared.wording import of_pydantic
@@ -83,6 +85,7 @@ KINDS: Final[Mapping[type[DeskError], Kind]] = {
     errors.UnavailableError: Kind(503, "unavailable", "A needed part is away; try again later"),
 }
 _INTERNAL: Final = Kind(500, "internal", "The desk made a mistake")
+ALL: Final = (*KINDS.values(), _INTERNAL)
 _BY_STATUS: Final = {
     kind.status: kind for kind in KINDS.values() if kind.name != "illegal-transition"
 }
@@ -106,14 +109,14 @@ _POOL_GONE: Final = re.compile(r"pool is (closed|closing)|connection is closed|r
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _NOT_SENT: Final = "invalid input for query argument"
 
-_SCHEMA: Final[dict[str, Any]] = msgspec.json.schema_components(
-    [Problem], ref_template="#/components/schemas/{name}"
-)[1]["Problem"]
 
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of `Problem` for an OpenAPI document."""
-    return _SCHEMA
+def example(kind: Kind) -> dict[str, object]:
+    """Return how a problem of a kind may read."""
+    detail = f"{kind.title}."
+    found = Problem(
+        type=kind.urn, title=kind.title, status=kind.status, detail=detail, instance="/tickets"
+    )
+    return msgspec.to_builtins(found)
 
 
 # --- Answers -----------------------------------------------------------------------------------
@@ -140,7 +143,7 @@ def respond(
         errors=list(faults),
         correlation_id=journey.correlation_id if journey else None,
     )
-    return Response(
+    return JsonLine(
         msgspec.json.encode(problem),
         status_code=kind.status,
         headers=_headers_of(kind.status) | dict(headers or {}),
@@ -214,9 +217,8 @@ async def _on_desk_error(request: Request, error: Exception) -> Response:
     headers = None
     if isinstance(error, errors.TooBusyError):
         headers = {"Retry-After": str(error.retry_after_seconds)}
-    return respond(
-        request.scope["path"], kind, error.detail, field=error.field or None, headers=headers
-    )
+    detail = in_callers_words(request, error.detail)
+    return respond(request.scope["path"], kind, detail, field=error.field or None, headers=headers)
 
 
 async def _on_database_away(request: Request, error: Exception) -> Response:

@@ -1,5 +1,6 @@
-"""Tokens of the local issuer that are believed no more: a file beside the key that signed them."""
+"""Tokens of the local issuer that are believed no more: a list in a file."""
 
+import fcntl
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -30,7 +31,7 @@ class Revocations:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._read_at: int | None = None
+        self._version: tuple[int, int] | None = None
         self._list = _List()
 
     def covers(self, stamp: Stamp) -> bool:
@@ -40,28 +41,32 @@ class Revocations:
 
     def revoke(self, stamp: Stamp, until: float, now: float) -> None:
         """Believe one token no more; `until` is its end, seconds since 1970 as all here."""
-        found = self._current()
-        self._write(_List({**found.ids, stamp.id: until}, found.subjects), now)
+        self._add(_List(ids={stamp.id: until}), now)
 
     def revoke_all(self, subject: str, now: float) -> None:
         """Believe no token of a subject any more that was issued until now."""
-        found = self._current()
-        self._write(_List(found.ids, {**found.subjects, subject: now}), now)
+        self._add(_List(subjects={subject: now}), now)
+
+    def _add(self, more: _List, now: float) -> None:
+        """Write the list anew, one process at a time, so that none undoes what another did."""
+        with self._path.with_suffix(".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            found = self._current()
+            ids = {name: until for name, until in found.ids.items() if until > now}
+            wanted = _List({**ids, **more.ids}, {**found.subjects, **more.subjects})
+            draft = self._path.with_suffix(".new")
+            draft.write_bytes(msgspec.json.encode(wanted))
+            draft.replace(self._path)
 
     def _current(self) -> _List:
         try:
-            changed_at = self._path.stat().st_mtime_ns
-            if changed_at != self._read_at:
+            status = self._path.stat()
+            version = status.st_mtime_ns, status.st_ino
+            if version != self._version:
                 self._list = msgspec.json.decode(self._path.read_bytes(), type=_List)
-                self._read_at = changed_at
+                self._version = version
         except FileNotFoundError:
-            self._list = _List()
+            self._list, self._version = _List(), None
         except (OSError, msgspec.MsgspecError) as error:
             raise UnauthenticatedError("The list of revoked tokens cannot be read.") from error
         return self._list
-
-    def _write(self, wanted: _List, now: float) -> None:
-        wanted.ids = {name: until for name, until in wanted.ids.items() if until > now}
-        draft = self._path.with_suffix(".new")
-        draft.write_bytes(msgspec.json.encode(wanted))
-        draft.replace(self._path)

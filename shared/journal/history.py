@@ -6,6 +6,7 @@ than was sent.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple, Protocol
 
@@ -15,14 +16,6 @@ from msgspec import Meta
 from shared.clock import Clock
 from shared.contracts.base import EventData, Key, TicketData
 from shared.contracts.envelope import Lineage
-from shared.contracts.intake import (
-    TicketCancelled,
-    TicketClosed,
-    TicketCommented,
-    TicketCreated,
-    TicketMerged,
-    TicketResolved,
-)
 from shared.contracts.registry import EVENTS, Recorded
 from shared.errors import DeskError, InvalidInputError, ReusedIdError, StaleSequenceError
 from shared.faults import NOT_DECODABLE, from_msgspec, given_in
@@ -37,8 +30,6 @@ _SKEW: Final = timedelta(minutes=5)
 """What clocks of other machines may be ahead of ours."""
 _DONE_AT: Final = ("occurred_at", "resolved_at", "stopped_at")
 """Fields of data that tell of something that was over by then, so that they are past, too."""
-_MEASURED: Final = (TicketCommented, TicketResolved, TicketClosed, TicketCancelled, TicketMerged)
-"""What is measured from a ticket's creation. Of work begun before it, real logs do tell."""
 
 
 class BeforePast(Protocol):
@@ -65,6 +56,26 @@ class LiveTickets(Protocol):
     async def __call__(self, connection: Connection, ticket_ids: Sequence[str], /) -> set[str]:
         """Return those that this desk made, or that something happened to since they came."""
         ...
+
+
+class RequirePast(Protocol):
+    """Says what the events of one stream's past must be, beside each being past. Pure."""
+
+    def __call__(self, past: Sequence[tuple[EventData, datetime]], /) -> None:
+        """Raise InvalidInputError with the pointer `/events/<place>…` of what cannot have been."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRules:
+    """What a service has to say of pasts that it takes over."""
+
+    require: RequirePast | None = None
+    before: BeforePast | None = None
+    live: LiveTickets | None = None
+
+
+NO_RULES: Final = ImportRules()
 
 
 class PastEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,21 +141,18 @@ class HistoryDoor:
         committer: Committer,
         pool: Pool,
         clock: Clock,
-        before: BeforePast | None = None,
-        live: LiveTickets | None = None,
+        rules: ImportRules = NO_RULES,
     ) -> None:
         self._clock = clock
         self._journal = journal
         self._committer = committer
         self._pool = pool
-        self._before = before
-        self._live = live
+        self._rules = rules
         self._decoders = {
             event.TYPE: msgspec.json.Decoder(event)
             for event in EVENTS[journal.writer]
             if issubclass(event, TicketData)
         }
-        self._is_creator = TicketCreated.TYPE in self._decoders
 
     async def take_over(self, batch: PastBatch, importer: str) -> list[TakenOver]:
         """Append what is new of each stream; a stream is taken over whole or refused.
@@ -158,7 +166,8 @@ class HistoryDoor:
                 connection, {s.stream_id: max(1, len(s.events)) for s in batch.streams}
             )
             names = [stream.stream_id for stream in batch.streams]
-            live = set[str]() if self._live is None else await self._live(connection, names)
+            ask_live = self._rules.live
+            live = set[str]() if ask_live is None else await ask_live(connection, names)
         latest = self._clock.now() + _SKEW
         results: list[TakenOver] = []
         appends: list[Append] = []
@@ -193,10 +202,11 @@ class HistoryDoor:
         return results
 
     async def _announce(self, appends: Sequence[Append]) -> Mapping[str, DeskError]:
-        if self._before is None:
+        before = self._rules.before
+        if before is None:
             return {}
         async with self._pool.acquire() as connection, connection.transaction():
-            return await self._before(connection, [d.data for a in appends for d in a.drafts])
+            return await before(connection, [d.data for a in appends for d in a.drafts])
 
     def _fit(
         self, stream: PastStream, sender: "_Sender", known: Sequence[Recorded], latest: datetime
@@ -222,8 +232,8 @@ class HistoryDoor:
                 reason = f"it is not {sender.source}, which this comes from"
                 raise _refusal(f"{pointer}/data/source_system", reason)
             drafts.append(Draft(data, event.time, sender.name_of(event.actor)))
-        if self._is_creator:
-            _require_life(drafts)
+        if self._rules.require is not None:
+            self._rules.require([(draft.data, draft.time) for draft in drafts])
         taken = min(len(known), len(drafts))
         lineage = Lineage(actor=sender.importer, correlation_id=stream.stream_id, history=True)
         return Append(stream.stream_id, taken, tuple(drafts[taken:]), lineage)
@@ -252,20 +262,6 @@ def _require_past(at: datetime | None, field: str, latest: datetime) -> None:
         raise _refusal(field, f"it is before {_EARLIEST.year}")
     if at > latest:
         raise _refusal(field, "it is in the future, and history is what has been")
-
-
-def _require_life(drafts: Sequence[Draft]) -> None:
-    """Raise InvalidInputError unless a ticket is created once, first, and answered after that."""
-    created = drafts[0].time if drafts else _EARLIEST
-    for place, draft in enumerate(drafts):
-        data, pointer = draft.data, f"/events/{place}"
-        if isinstance(data, TicketCreated) != (place == 0):
-            raise _refusal(f"{pointer}/type", f"{TicketCreated.TYPE} comes first, and once")
-        if isinstance(data, _MEASURED) and draft.time < created:
-            raise _refusal(f"{pointer}/time", f"{data.TYPE} lies before {TicketCreated.TYPE}")
-        solved = data.resolved_at if isinstance(data, TicketClosed) else None
-        if solved is not None and solved < created:
-            raise _refusal(f"{pointer}/data/resolved_at", f"it lies before {TicketCreated.TYPE}")
 
 
 def _refusal(field: str, reason: str) -> InvalidInputError:

@@ -22,7 +22,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TableComparison:
     """One read table against its rebuild."""
 
     table: str
@@ -51,7 +51,7 @@ def digest_sql(name: str, columns: list[str]) -> str:
     )
 
 
-async def compare(connection: Connection, table: Table, rebuilt_in: str) -> Verdict:
+async def compare(connection: Connection, table: Table, rebuilt_in: str) -> TableComparison:
     """Compare the live table with the one in another schema, as the current snapshot sees both."""
     columns = [column.name for column in table.columns]
     live = await connection.fetchrow(digest_sql(f"{schema.LIVE}.{table.name}", columns))
@@ -61,7 +61,7 @@ async def compare(connection: Connection, table: Table, rebuilt_in: str) -> Verd
     difference = None
     if live["digest"] != rebuilt["digest"]:
         difference = await _first_difference(connection, table, rebuilt_in)
-    return Verdict(table.name, live["rows"], live["digest"], rebuilt["digest"], difference)
+    return TableComparison(table.name, live["rows"], live["digest"], rebuilt["digest"], difference)
 
 
 async def _first_difference(

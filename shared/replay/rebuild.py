@@ -14,14 +14,14 @@ from shared.log.port import Log, Record, TopicPartition
 from shared.postgres.pool import Connection, Pool
 from shared.replay import schema
 from shared.replay.claim import may_claim, note_run
-from shared.replay.compare import Difference, Verdict, compare
+from shared.replay.compare import Difference, TableComparison, compare
 from shared.replay.reading import BATCH_SIZE_MAX, Positions, read_log
 from shared.replay.shadow import Progress, Read, Shadow
 from shared.runtime.crash import crash_point
 from shared.runtime.fence import stop_all, superseded
 from shared.runtime.read_model import ReadModel
 
-__all__ = ["Difference", "Verdict", "ensure", "read_log", "rebuild", "verify"]
+__all__ = ["Difference", "TableComparison", "ensure", "read_log", "rebuild", "verify"]
 
 _LOCK_KEY: Final = 0x666F6C64  # "fold": one builds and switches at a time
 _TRY_LOCK: Final = "SELECT pg_try_advisory_lock($1)"
@@ -54,7 +54,7 @@ async def verify(
     pool: Pool,
     progress: Progress = _no_progress,
     archive: ArchivedLog | None = None,
-) -> list[Verdict]:
+) -> list[TableComparison]:
     """Rebuild every table beside the live one and compare both at one instant.
 
     Offsets and rows are read in one snapshot, so the desk may go on working meanwhile; but that

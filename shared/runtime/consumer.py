@@ -10,11 +10,10 @@ import structlog
 
 from shared.clock import Clock
 from shared.contracts.registry import (
-    INBOUND,
+    INBOUND_DECODERS,
     Recorded,
     UndecodableError,
     decode_envelope,
-    decode_report,
     decode_shared_record,
 )
 from shared.errors import DeskError, InvalidInputError, UnavailableError
@@ -53,7 +52,8 @@ class React(Protocol):
     at most. Raises: UnavailableError to be called again later; any other DeskError, of one event,
     to have that one parked. Anything else is a fault, and so is a time-out: the batch is halved
     until the event that causes it stands alone; that is tried TRIES_MAX times and parked with the
-    traceback, its rows written all the same. A report is refused by adding to `unit.parked`.
+    traceback, its rows written all the same. What another system wrote is refused by adding to
+    `unit.parked`.
     """
 
     async def __call__(self, batch: Batch, unit: Unit, /) -> None:
@@ -117,7 +117,7 @@ class Prepared:
 
     records: Sequence[Record]
     events: Sequence[Recorded]
-    reports: Sequence[Inbound]
+    inbound: Sequence[Inbound]
     parked: Sequence[Parked]
     fold: Fold
 
@@ -129,14 +129,14 @@ def prepare(model: ReadModel, records: Sequence[Record]) -> Prepared:
     """
     fold = Fold(model)
     events: list[Recorded] = []
-    reports: list[Inbound] = []
+    inbound: list[Inbound] = []
     parked: list[Parked] = []
     place = 0
     for record in records:
         try:
-            if record.topic == INBOUND:
+            if (decode := INBOUND_DECODERS.get(record.topic)) is not None:
                 envelope = decode_envelope(record.value)
-                reports.append(Inbound(record, envelope, decode_report(envelope), place))
+                inbound.append(Inbound(record, envelope, decode(envelope), place))
             else:
                 event = decode_shared_record(record)
                 fold.add(event)
@@ -144,7 +144,7 @@ def prepare(model: ReadModel, records: Sequence[Record]) -> Prepared:
                 place += not event.history  # reactions are told of no others
         except UndecodableError as error:
             parked.append(Parked(record, error.reason, error.detail))
-    return Prepared(records, events, reports, parked, fold)
+    return Prepared(records, events, inbound, parked, fold)
 
 
 class Consumer:
@@ -376,8 +376,8 @@ class Consumer:
         """Write rows and decisions; return what cannot be applied."""
         await write(connection, self._model, batch.fold, "read")
         unit = Unit(connection, self._journal, self._clock.now(), parked=list(batch.parked))
-        news = Batch(batch.events, batch.reports)
-        if self._react is not None and (news.events or news.reports):
+        news = Batch(batch.events, batch.inbound)
+        if self._react is not None and (news.events or news.inbound):
             await self._react(news, unit)
         await unit.flush()
         return unit.parked
@@ -395,5 +395,5 @@ def _positions(batch: Prepared) -> Iterator[tuple[str, str | None]]:
     """Yield topic and traceparent of everything that could be decoded."""
     for event in batch.events:
         yield event.type, event.traceparent
-    for inbound in batch.reports:
-        yield INBOUND, inbound.envelope.traceparent
+    for inbound in batch.inbound:
+        yield inbound.record.topic, inbound.envelope.traceparent

@@ -1,7 +1,7 @@
 """What a service hands the kernel, and what the kernel asks of each of these in return.
 
-`React` and `Archive` stand with the consumer that calls them, `OnDue` with the timers, `BeforePast`
-and `LiveTickets` with the imports.
+`React` and `Archive` stand with the consumer that calls them, `OnDue` with the timers,
+`ImportRules` with the imports.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from shared.journal.history import BeforePast, LiveTickets
+from shared.journal.history import NO_RULES, ImportRules
 from shared.runtime.consumer import Archive, React
 from shared.runtime.read_model import ReadModel
 from shared.runtime.timers import OnDue
@@ -68,7 +68,6 @@ class Spec:
     on_start: OnStart | None = None
     chores: Mapping[str, Chore] = field(default_factory=dict[str, Chore])
     migrations: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    before_past: BeforePast | None = None
-    live_tickets: LiveTickets | None = None
+    past: ImportRules = NO_RULES
     turning_points: frozenset[str] = frozenset()
     posts_webhooks: bool = False

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from shared.contracts.base import EventData
 from shared.contracts.envelope import Envelope, Lineage
-from shared.contracts.intake import TicketReported
 from shared.contracts.registry import Recorded
 from shared.contracts.sendable import UnsendableError
 from shared.journal.journal import Append, Draft, Journal
@@ -41,27 +41,27 @@ ON CONFLICT (id) DO NOTHING
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A report from another system, as taken from the log.
+    """What another system wrote to one of our topics, as taken from the log.
 
     `place` is how many events of its batch came before it.
     """
 
     record: Record
     envelope: Envelope
-    report: TicketReported
+    data: EventData
     place: int = 0
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a reaction is told of: events, and reports.
+    """What a reaction is told of: events, and what other systems wrote.
 
     `folded` are all events, as they were read: the read model shows them already. `events` are
     those among them that nobody imported; to the others nobody reacts.
     """
 
     folded: Sequence[Recorded]
-    reports: Sequence[Inbound]
+    inbound: Sequence[Inbound]
 
     @cached_property
     def events(self) -> Sequence[Recorded]:
@@ -71,7 +71,7 @@ class Batch:
     def in_order(self) -> Iterator[Recorded | Inbound]:
         """Yield both as they were read, so that each is decided on what came before it."""
         place = 0
-        for inbound in self.reports:
+        for inbound in self.inbound:
             yield from self.events[place : inbound.place]
             yield inbound
             place = inbound.place

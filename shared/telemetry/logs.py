@@ -148,7 +148,8 @@ def _route_standard_library(
     handler.addFilter(lambda record: not _is_noisy(record.name) or noise.filter(record))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(threshold)
+    # What libraries tell of their doings is for whoever asks for details.
+    root.setLevel(logging.WARNING if threshold == logging.INFO else threshold)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

@@ -21,12 +21,20 @@ from shared.errors import DeskError, StartupError, UnavailableError
 T = TypeVar("T")
 DEFAULT_DATA: Final = Path(".desk")
 _PIPE_COLUMNS: Final = 200
+_TIMEOUT_SECONDS: Final = 120
 _HAS_TERMINAL: Final = sys.stdout is not None and sys.stdout.isatty()  # pyright: ignore[reportUnnecessaryComparison] None if closed
 out: Final = Console(width=None if _HAS_TERMINAL else _PIPE_COLUMNS)
 err: Final = Console(stderr=True)
 
 Data = Annotated[Path, typer.Option("--data", envvar="DESK_DATA", help="Folder of the desk.")]
-Url = Annotated[str | None, typer.Option("--url", envvar="DESK_URL", help="Address of the desk.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="DESK_URL",
+        help="Address of the desk; or of services that run alone: sla=http://HOST:PORT,intake=…",
+    ),
+]
 Token = Annotated[
     str | None, typer.Option("--token", envvar="DESK_TOKEN", help="Bearer token for the desk.")
 ]
@@ -85,6 +93,45 @@ def print_json(value: object) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
+class _Doors(httpx.AsyncHTTPTransport):
+    """Sends each request to the address of the service that its path begins with."""
+
+    def __init__(self, addresses: Mapping[str, httpx.URL]) -> None:
+        super().__init__()
+        self._addresses = addresses
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises: StartupError for a service without an address."""
+        name = request.url.path.split("/")[1]
+        if name not in self._addresses:
+            raise StartupError(f"--url names no address of {name}")
+        address = self._addresses[name]
+        request.url = request.url.copy_with(
+            scheme=address.scheme, host=address.host, port=address.port
+        )
+        request.headers["Host"] = request.url.netloc.decode()
+        return await super().handle_async_request(request)
+
+
+def _client(url: str, headers: dict[str, str]) -> httpx.AsyncClient:
+    """Return a client of one address, or of several, as `--url` has them."""
+    if "=" not in url.partition("://")[0]:
+        return httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT_SECONDS)
+    addresses: dict[str, httpx.URL] = {}
+    for part in url.split(","):
+        name, _, address = part.strip().partition("=")
+        if not name.isalpha() or not address.startswith(("http://", "https://")):
+            raise StartupError(
+                f"--url: {part.strip()!r} is no address of a service, such as"
+                " sla=http://127.0.0.1:8083"
+            )
+        addresses[name] = httpx.URL(address)
+    doors = _Doors(addresses)
+    return httpx.AsyncClient(
+        base_url="http://desk", transport=doors, headers=headers, timeout=_TIMEOUT_SECONDS
+    )
+
+
 @asynccontextmanager
 async def desk_client(target: Target) -> AsyncGenerator[httpx.AsyncClient]:
     """Open an HTTP client of the desk, the token in every request.
@@ -111,7 +158,7 @@ async def desk_client(target: Target) -> AsyncGenerator[httpx.AsyncClient]:
         except OSError as error:
             raise StartupError(f"no token: {error}; name one with --token") from error
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as client:
+    async with _client(url, headers) as client:
         yield client
 
 

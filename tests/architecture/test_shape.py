@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from services import access_page
+from services import access_page, settings_page
 from shared.contracts import catalogue
 from shared.contracts.registry import EVENTS, TOPICS
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("intake", "routing", "sla", "knowledge", "reporting")
 ROOMS = {
+    "examples.json",
     "README.md",
     "__init__",
     "api",
@@ -100,6 +101,12 @@ def test_what_is_generated_from_the_contracts_is_up_to_date() -> None:
 
 def test_the_page_about_access_is_up_to_date() -> None:
     assert access_page.DOCUMENT.read_text() == access_page.document(), "run `make docs`"
+
+
+def test_the_page_about_settings_is_up_to_date_and_explains_each() -> None:
+    assert settings_page.DOCUMENT.read_text() == settings_page.document(), "run `make docs`"
+    for kind in settings_page.SETTINGS:
+        assert all(field.description for field in kind.model_fields.values()), kind
 
 
 def test_each_event_has_one_writer_and_one_topic() -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
@@ -136,8 +137,8 @@ def test_a_killed_owner_leaves_no_broker_even_a_paused_one(tmp_path: Path) -> No
 
 
 def test_a_port_in_use_is_said_in_one_line(node: KafkaNode, tmp_path: Path) -> None:
-    second = run_command(node.port, tmp_path / "second")
-    out, err = second.communicate(timeout=30)
+    with run_command(node.port, tmp_path / "second") as second, killed_at_last(second):
+        out, err = second.communicate(timeout=60)
     assert (second.returncode, out) == (1, "")
     assert err == f"kafka: port {node.port} is in use\n"
 
@@ -148,14 +149,23 @@ def test_the_command_says_when_it_is_ready_keeps_its_data_and_ends_cleanly(
 ) -> None:
     port = free_port()
     for _ in range(2):
-        command = run_command(port, tmp_path / "kafka")
-        assert command.stdout is not None
-        assert command.stdout.readline() == f"ready: 127.0.0.1:{port}\n"
-        command.send_signal(name)
-        _, err = command.communicate(timeout=30)
-        assert (command.returncode, err) == (0, "")
+        with run_command(port, tmp_path / "kafka") as command, killed_at_last(command):
+            assert command.stdout is not None
+            assert command.stdout.readline() == f"ready: 127.0.0.1:{port}\n"
+            command.send_signal(name)
+            _, err = command.communicate(timeout=60)
+            assert (command.returncode, err) == (0, "")
     logged = (tmp_path / "kafka" / "kafka.log").read_text()
     assert logged.count("Kafka Server started") == 2
+
+
+@contextmanager
+def killed_at_last(command: subprocess.Popen[str]) -> Iterator[None]:
+    """Leave no broker behind, whatever became of the test."""
+    try:
+        yield
+    finally:
+        command.kill()
 
 
 def run_command(port: int, data: Path) -> subprocess.Popen[str]:

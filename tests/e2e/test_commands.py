@@ -1,11 +1,15 @@
 """What a newcomer types: commands against one running desk."""
 
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.desk import DeskProcess
+from support.desk import DESK, DeskProcess
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -55,3 +59,49 @@ def test_an_agent_who_is_away_gets_nothing_new(desk: DeskProcess) -> None:
     assert row.split()[-1] == "no"
     assert said(desk, "agents", "back", "cy") == "cy takes new tickets\n"
     assert "no agent dy" in refused(desk, "agents", "away", "dy")
+
+
+# --- What is named ---------------------------------------------------------------------------
+
+
+def test_a_ticket_is_named_by_its_number(desk: DeskProcess) -> None:
+    number = reported(desk)["number"]
+    desk.settle()
+    assert "policy standard v1" in said(desk, "sla", "explain", number)
+    assert json.loads(said(desk, "sla", "export", number))["events"]
+    assert "INC-999999" in refused(desk, "sla", "explain", "INC-999999")
+
+
+def test_what_is_not_there_is_refused_by_name(desk: DeskProcess) -> None:
+    wrong = refused(desk, "token", "issue", "--role", "agent", "--service", "foo")
+    assert "no service is called 'foo'; there are intake, routing, sla" in wrong
+    nowhere = refused(desk, "deliveries", "redrive", "intake", "--to", "http://127.0.0.1:1/x")
+    assert "no delivery of intake for http://127.0.0.1:1/x is dead" in nowhere
+
+
+def test_kpis_say_what_they_mean(desk: DeskProcess) -> None:
+    for words in ("report", "kpi"), ("report", "kpi", "--help"):
+        done = subprocess.run(
+            [DESK, *words], capture_output=True, text=True, check=True, env=env(desk)
+        )
+        for name in (
+            "ART: average reply",
+            "MTTR: mean time",
+            "FCR: first-contact",
+            "CSAT: customer",
+        ):
+            assert name in " ".join(done.stdout.replace("│", " ").split())
+
+
+def env(desk: DeskProcess) -> dict[str, str]:
+    return {**os.environ, "DESK_DATA": str(desk.data), "COLUMNS": "400"}
+
+
+# --- Started by a script ---------------------------------------------------------------------
+
+
+def test_a_desk_that_a_script_put_behind_itself_ends_at_ctrl_c(tmp_path: Path) -> None:
+    """Shells have what they start with & ignore SIGINT; the desk takes it all the same."""
+    data = tmp_path / "desk"
+    with DeskProcess(data, before="trap '' INT") as running:
+        assert running.stop(signal.SIGINT) == 0

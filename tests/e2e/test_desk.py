@@ -137,16 +137,27 @@ def judged(kpi: Any) -> Any:
     return kpi if kpi["overall"]["sla"]["judged"] else None
 
 
-def test_the_demo_plays_a_day(tmp_path: Path) -> None:
+def test_the_demo_is_a_day_of_true_durations_and_is_taken_over_once(tmp_path: Path) -> None:
     with DeskProcess(tmp_path / "desk") as desk:
-        arguments = ("demo", "--tickets", "25", "--speed", "20000", "--seed", "3")
+        arguments = ("demo", "--tickets", "40", "--seed", "3", "--day", "2026-01-05")
         first = desk.run(*arguments)
         assert first.returncode == 0, first.stderr
+        assert first.stdout.startswith("40 tickets of 2026-01-05, DEMO-20260105-3-001 and on; ")
+        before = desk.get("/reporting/kpi")
         again = desk.run(*arguments)
-        assert again.returncode == 0, again.stderr
-        desk.settle()
-        assert desk.get("/reporting/kpi")["overall"]["tickets"] == 25
+        assert again.stdout.startswith("40 tickets of 2026-01-05 were there already; ")
+        assert desk.get("/reporting/kpi") == before
+        overall = before["overall"]
+        assert overall["tickets"] == 40
+        assert overall["ttr_hours"]["median"] > 0.25
+        assert 0.05 < overall["art_hours"]["mean"] < 1
+        assert 0 < overall["sla"]["made"] < overall["sla"]["judged"]
+        assert overall["csat"]["n"] > 5
+        assert desk.get("/sla/clocks")["clocks"] == []
+        versions = desk.get("/sla/rules")["policies"]
+        assert [version["version"] for version in versions] == [1]
         assert desk.get("/knowledge/search?q=vpn certificate")["hits"]
+        assert desk.get("/intake/tickets/DEMO-20260105-3-001")["channel"]
         check_invariants(desk.data)
 
 

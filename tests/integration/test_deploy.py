@@ -17,6 +17,7 @@ import yaml
 from services.host import ROOMS
 from services.settings import DeskSettings, database_url
 from shared.contracts.registry import TOPICS
+from shared.http.revoked import FILE
 from shared.postgres.embedded import EmbeddedPostgres, _binary
 from shared.postgres.migrate import migrate
 
@@ -242,9 +243,21 @@ def test_the_local_issuers_key_is_a_file_that_the_world_cannot_read() -> None:
         assert ("signing-key" in volumes) == name.startswith("Deployment/"), name
         if "signing-key" in volumes:
             assert volumes["signing-key"]["secret"]["defaultMode"] & 0o007 == 0
-            (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] != "tmp"]
+            mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
             path = environment(pod)["DESK_SIGNING_KEY"]["value"]
-            assert Path(path).parent == Path(mount["mountPath"])
+            assert Path(path).parent == Path(mounts["signing-key"])
+
+
+def test_every_pod_reads_one_list_of_revoked_tokens_that_may_be_missing() -> None:
+    for name, pod in pods(DEPLOY / "k8s/overlays/dev").items():
+        if name.startswith("Deployment/"):
+            volumes = {volume["name"]: volume for volume in pod["volumes"]}
+            assert volumes["revoked"]["configMap"] == {"name": "desk-revoked", "optional": True}
+            mounts = {m["name"]: m for m in pod["containers"][0]["volumeMounts"]}
+            # A single file, by subPath, would never change in a running pod.
+            assert "subPath" not in mounts["revoked"]
+            path = environment(pod)["DESK_REVOKED"]["value"]
+            assert Path(path) == Path(mounts["revoked"]["mountPath"]) / FILE
 
 
 def test_topics_of_the_contracts_are_the_topics_of_strimzi() -> None:
@@ -290,14 +303,17 @@ def test_compose_starts_servers_after_migrations_and_topics() -> None:
     for name in SERVICES:
         assert services[name]["depends_on"] == {f"migrate-{name}": done, "topics": done}
     assert set(services) == {
-        *SERVICES, *(f"migrate-{name}" for name in SERVICES), "topics", "kafka", "postgres"
+        *SERVICES, *(f"migrate-{name}" for name in SERVICES), "topics", "kafka", "postgres", "front"
     }  # fmt: skip
+    healthy = {"condition": "service_healthy"}
+    assert services["front"]["depends_on"] == dict.fromkeys(SERVICES, healthy)
 
 
 def test_compose_publishes_on_this_machine_only() -> None:
     published = {n: s["ports"] for n, s in compose()["services"].items() if "ports" in s}
     assert published == {
-        name: [f"127.0.0.1:{8081 + index}:8080"] for index, name in enumerate(SERVICES)
+        "front": ["127.0.0.1:8080:8080"],
+        **{name: [f"127.0.0.1:{8081 + index}:8080"] for index, name in enumerate(SERVICES)},
     }
 
 

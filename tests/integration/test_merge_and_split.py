@@ -11,7 +11,7 @@ import pytest
 from support.inprocess import InProcessDesk, in_process_desk
 from support.promises import clocks, journal, promise, publish
 
-from services.sla.cli.whatif import Question, compare
+from services.sla.cli.whatif import WhatIfQuestion, compare
 from services.sla.domain.rules.publishing import RulesWanted
 
 HOUR = 3600
@@ -167,7 +167,7 @@ async def test_what_if_hands_due_times_over_under_the_rules_it_tries(
 
     async def missed(*targets: dict[str, Any]) -> set[str]:
         rules = {"policies": [{"id": "standard", "targets": list(targets)}]} if targets else {}
-        question = Question(msgspec.convert(rules, RulesWanted), None, None, in_two_hours)
+        question = WhatIfQuestion(msgspec.convert(rules, RulesWanted), None, None, in_two_hours)
         found = await asyncio.to_thread(compare, desk.dsns["sla"], question)
         assert found.tickets == 5
         return {one.ticket_id for one in found.changed if one.after == "missed"}

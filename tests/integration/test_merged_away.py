@@ -51,9 +51,9 @@ async def test_a_comment_on_a_merged_ticket_reaches_the_survivor_once(desk: InPr
     survivor, middle, first = await merged(desk)
     body = {"text": "It now also loses mail."}
     body["comment_id"] = "00000000-0000-4000-8000-000000000001"
-    for changed in (True, False):
+    for status, changed in ((201, True), (200, False)):
         answer = await send(desk, "kim", "POST", f"intake/tickets/{first}/comments", body)
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code == status, answer.text
         assert (answer.json()["id"], answer.json()["changed"]) == (survivor, changed)
     await desk.settle()
     for ticket, count in ((survivor, 1), (middle, 0), (first, 0)):

@@ -12,7 +12,7 @@ from support.kpi_rollups import Stored, reported, rolled_up
 from support.kpi_scan import close_to, scanned
 
 from services.reporting.domain.kpi import GroupBy, Period
-from services.reporting.domain.reading import Question
+from services.reporting.domain.reading import ReportQuestion
 from services.reporting.domain.tally import TicketRow
 from services.reporting.domain.times import HOUR_US
 from shared.buckets import SIZES
@@ -59,12 +59,12 @@ def a_ticket(chance: Random, after: timedelta) -> TicketRow:
     )
 
 
-def a_question(chance: Random, span: timedelta) -> Question:
+def a_question(chance: Random, span: timedelta) -> ReportQuestion:
     bounds: list[datetime | None] = [START + (chance.random() * 1.4 - 0.2) * span for _ in range(2)]
     if chance.random() < 0.3:
         bounds = [at and at.replace(hour=0, minute=0, second=0, microsecond=0) for at in bounds]
     start, end = sorted(bounds, key=str)
-    return Question(
+    return ReportQuestion(
         Period(None if chance.random() < 0.4 else start, None if chance.random() < 0.4 else end),
         chance.choice([None, *get_args(GroupBy)]),
         ZoneInfo(chance.choice(ZONES)),
@@ -72,7 +72,7 @@ def a_question(chance: Random, span: timedelta) -> Question:
     )
 
 
-def scan(tickets: Sequence[TicketRow], question: Question) -> dict[str, Any]:
+def scan(tickets: Sequence[TicketRow], question: ReportQuestion) -> dict[str, Any]:
     return scanned(
         tickets,
         start=question.period.start,

@@ -21,8 +21,12 @@ START_SECONDS = 40
 class DeskProcess:
     """`desk run` on a data folder. Use as a context; the process is gone afterwards."""
 
-    def __init__(self, data: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, *options: str, env: Mapping[str, str] | None = None, before: str = ":"
+    ) -> None:
+        """`before` is what a shell does first."""
         self.data = data
+        self._before = before
         self._options = options
         self._env = {**os.environ, **(env or {})}
         self._log = data.parent / f"{data.name}.log"
@@ -44,9 +48,10 @@ class DeskProcess:
         if self.process is None or self.client.is_closed:
             self.client = httpx.Client(timeout=30)  # who has it goes on with it after a restart
         began = time.monotonic()
+        options = ("--data", self.data, "--port", "0", *self._options)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [DESK, "run", "--data", self.data, "--port", "0", *self._options],
+                ["sh", "-c", f'{self._before}; exec "$0" "$@"', DESK, "run", *options],
                 stdout=log,
                 stderr=log,
                 env=self._env,

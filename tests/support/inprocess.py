@@ -19,6 +19,7 @@ from shared.log.embedded import EmbeddedLog
 from shared.log.port import Log
 from shared.runtime.consumer import applied_offsets
 from shared.telemetry.metrics import MetricRegistry
+from support.documented import Answers
 from support.invariants import broken_invariants
 
 PARTITIONS = 2
@@ -123,6 +124,7 @@ async def in_process_desk(
                         transport=httpx.ASGITransport(one.app),
                         base_url="http://desk",
                         headers={"Authorization": f"Bearer {token}"},
+                        event_hooks={"response": [Answers(one.app)]},
                     )
                     for name, one in rooms.items()
                 }

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from services.reporting.domain.flow import Passages, passages_us
-from services.reporting.domain.reading import Question, Reading
+from services.reporting.domain.reading import Reading, ReportQuestion
 from services.reporting.domain.rollup import NO_CALENDAR, Contents, Packed
 from services.reporting.domain.tally import TicketRow
 from services.reporting.domain.times import HOUR_US
@@ -19,7 +19,7 @@ _COLUMNS = {None: 0, "month": 0, "priority": 1, "group": 2, "category": 3}
 Stored = dict[tuple[int, int], dict[str, Packed]]
 
 
-def rolled_up(tickets: Iterable[TicketRow], question: Question) -> Stored:
+def rolled_up(tickets: Iterable[TicketRow], question: ReportQuestion) -> Stored:
     """Count the tickets by hour, and add up larger buckets of smaller ones."""
     calendars = {DIGEST: question.calendar}
     hours: dict[int, Contents] = defaultdict(lambda: Contents(calendars))
@@ -37,7 +37,7 @@ def rolled_up(tickets: Iterable[TicketRow], question: Question) -> Stored:
 
 def reported(
     tickets: Collection[TicketRow],
-    question: Question,
+    question: ReportQuestion,
     *,
     stored: Stored | None = None,
     stale: Collection[int] = (),

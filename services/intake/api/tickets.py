@@ -6,11 +6,11 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request
 
 from services.intake import queries, schemas
 from services.intake.access import Admission, door_of, speaker, starter
-from services.intake.api.lists import Words, answer_list, answer_search
+from services.intake.api import lists
 from services.intake.domain.commands import (
     CancelTicket,
     CloseTicket,
@@ -28,20 +28,20 @@ from services.intake.domain.commands import (
 from services.intake.domain.record import require_source, require_unclaimed
 from services.intake.handlers import Opened, Report, Sources, Tickets
 from shared.clock import Clock
-from shared.contracts.base import Priority
 from shared.contracts.envelope import Envelope
 from shared.contracts.intake import TicketReported
 from shared.contracts.registry import UndecodableError, decode_report
 from shared.errors import DeskError, ForbiddenError
 from shared.faults import from_undecodable
-from shared.http import cloudevents, idempotency, preferences
-from shared.http.answers import answer, item_error, settle, tried
+from shared.http import cloudevents, idempotency, openapi, preferences
+from shared.http.answers import Answer, Made, Tagged, item_error, settle, tried
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_batch, read_items, read_struct
-from shared.http.commands import CommandRoutes, Verb
+from shared.http.commands import CommandAnswer, CommandRoutes, Verb
 from shared.http.conditional import refuse_if_match
 from shared.http.idempotency import creation_id
-from shared.http.pagination import Page, next_headers, page
+from shared.http.named import NamedInPath
+from shared.http.pagination import Window, next_headers
 from shared.ids import keyed_id, random_id, reported_ticket_id
 from shared.people import is_same, person
 from shared.postgres.pool import Pool
@@ -120,9 +120,12 @@ _VERBS: Final = (
     Verb[TicketCommand](
         "merge",
         schemas.Merge,
-        schemas.Merge(into=UUID(int=4711), reason="Same outage."),
-        lambda body, ticket, caller: MergeTicket(ticket, body.into, caller.subject, body.reason),
+        schemas.Merge(into="INC-000042", reason="Same outage."),
+        lambda body, ticket, caller: MergeTicket(
+            ticket, UUID(body.into), caller.subject, body.reason
+        ),
         "The work goes on in another ticket",
+        names=("into",),
     ),
     Verb[TicketCommand](
         "rate",
@@ -132,27 +135,6 @@ _VERBS: Final = (
         "Say how satisfied the requester is",
     ),
 )
-
-
-def _asked(  # noqa: PLR0913 a FastAPI dependency: one query parameter per filter
-    *,
-    status: Annotated[list[queries.StatusName] | None, Query()] = None,
-    priority: Annotated[list[Priority] | None, Query()] = None,
-    group: str | None = None,
-    agent: str | None = None,
-    requester: str | None = None,
-    number: str | None = None,
-    is_open: Annotated[bool | None, Query(alias="open", description="work to do, or none")] = None,
-) -> queries.TicketFilter:
-    return queries.TicketFilter(
-        status=status,
-        priority=priority,
-        assigned_group=group,
-        agent_id=agent,
-        requester_id=requester,
-        number=number,
-        is_open=is_open,
-    )
 
 
 class Intake:
@@ -172,11 +154,10 @@ class Intake:
 
     def router(self) -> APIRouter:
         """Return all routes of intake."""
-        router = APIRouter(tags=["tickets"])
+        router = openapi.router("tickets")
         parameters = [idempotency.OPENAPI_PARAMETER, preferences.OPENAPI_PARAMETER]
         router.post(
             "/tickets",
-            status_code=201,
             summary="Report an incident or ask for a service",
             openapi_extra=openapi_body(TicketReported, schemas.REPORT, parameters=parameters),
         )(self.create)
@@ -200,7 +181,6 @@ class Intake:
         router.get("/tickets/{id}/links", summary="Tickets it has to do with")(self.links)
         router.post(
             "/tickets/{id}/comments",
-            status_code=201,
             summary="Say something on a ticket",
             openapi_extra=openapi_body(
                 schemas.NewComment, schemas.NewComment(text="We are on it."), parameters=parameters
@@ -209,7 +189,7 @@ class Intake:
         self._commands.add(router, "/tickets/{id}", _VERBS)
         return router
 
-    async def create(self, request: Request, caller: Admitted) -> Response:
+    async def create(self, request: Request, caller: Admitted) -> Made[schemas.TicketAnswer]:
         """Make one ticket. 201 with its id and number; 200 if the same report came before."""
         refuse_if_match(request)
         record = await read_struct(request, TicketReported)
@@ -217,14 +197,14 @@ class Intake:
         opened = await self._tickets.open(self._report(record, ticket_id, caller))
         shown = partial(queries.board_sequence, self._pool, ticket_id)
         headers = await settle(request, shown, opened.sequence)
-        return answer(
+        return Made(
             _ticket_answer(opened),
-            status=_status(opened),
-            sequence=opened.sequence,
+            opened.sequence,
+            _status(opened),
             headers={"Location": f"{request.url.path}/{ticket_id}", **headers},
         )
 
-    async def create_batch(self, request: Request, caller: Admitted) -> Response:
+    async def create_batch(self, request: Request, caller: Admitted) -> Answer[schemas.BatchAnswer]:
         """Make many tickets; 200 with one result per report."""
         refuse_if_match(request)
         _, items = await read_batch(request, schemas.RawTickets, lambda batch: batch.tickets)
@@ -236,9 +216,11 @@ class Intake:
                 continue
             ticket_id = record.ticket_id or _item_id(person(caller.subject), key, place)
             reports.append(tried(partial(self._report, record, ticket_id, caller)))
-        return answer(_batch_answer(await self._tickets.open_all(reports)))
+        return Answer(_batch_answer(await self._tickets.open_all(reports)))
 
-    async def take_events(self, request: Request, caller: Admitted) -> Response:
+    async def take_events(
+        self, request: Request, caller: Admitted
+    ) -> Answer[schemas.BatchAnswer] | Made[schemas.TicketAnswer]:
         """Make a ticket of each event of type `ticket.reported`; source and id say which it is.
 
         A batch is answered with a list of results, however many events it has.
@@ -261,21 +243,21 @@ class Intake:
             reports[place] = refused.get(source, reports[place])
         results = await self._tickets.open_all(reports)
         if cloudevents.is_batch(request.headers):
-            return answer(_batch_answer(results))
+            return Answer(_batch_answer(results))
         (opened,) = results
         if isinstance(opened, DeskError):
             raise opened
-        return answer(_ticket_answer(opened), status=_status(opened), sequence=opened.sequence)
+        return Made(_ticket_answer(opened), opened.sequence, _status(opened))
 
     async def list_tickets(
         self,
         request: Request,
         caller: Admitted,
-        window: Annotated[Page, Depends(page)],
-        asked: Annotated[queries.TicketFilter, Depends(_asked)],
-        q: Words = None,
+        window: Window,
+        asked: Annotated[queries.TicketFilter, Depends(lists.asked_of)],
+        q: lists.Words = None,
         sort: queries.Sort | None = None,
-    ) -> Response:
+    ) -> Answer[lists.TicketList] | Answer[lists.FoundTickets]:
         """Return tickets: the newest first, or by priority and age; a requester sees their own.
 
         With `q`, those with all the words, by `relevance` if nothing else is asked for; if none has
@@ -287,18 +269,18 @@ class Intake:
             else msgspec.structs.replace(asked, requester_id=caller.subject)
         )
         if q is not None:
-            return await answer_search(request, self._pool, q, wanted, sort, window)
-        return await answer_list(request, self._pool, wanted, sort, window)
+            return await lists.answer_search(request, self._pool, q, wanted, sort, window)
+        return await lists.answer_list(request, self._pool, wanted, sort, window)
 
-    async def read(self, id: UUID, caller: Admitted) -> Response:
+    async def read(self, id: NamedInPath, caller: Admitted) -> Tagged[queries.TicketDetail]:
         """Return one ticket with its ETag."""
         await self._admission.admit(caller, id)
         ticket = await queries.read_ticket(self._pool, id)
-        return answer(ticket, sequence=ticket.sequence)
+        return Tagged(ticket, ticket.sequence)
 
     async def comments(
-        self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
-    ) -> Response:
+        self, request: Request, id: NamedInPath, caller: Admitted, window: Window
+    ) -> Answer[lists.CommentList]:
         """Return what was said, the oldest first; who is no agent sees the public part."""
         await self._admission.admit(caller, id)
         (after,) = window.after(tuple[int]) or (0,)
@@ -310,20 +292,22 @@ class Intake:
             after=after,
         )
         headers = next_headers(request, window, found, lambda last: (last.sequence,))
-        return answer({"comments": found}, headers=headers)
+        return Answer({"comments": found}, headers=headers)
 
     async def links(
-        self, request: Request, id: UUID, caller: Admitted, window: Annotated[Page, Depends(page)]
-    ) -> Response:
+        self, request: Request, id: NamedInPath, caller: Admitted, window: Window
+    ) -> Answer[lists.LinkList]:
         """Return the tickets it was merged with or split off from, by id."""
         await self._admission.admit(caller, id)
         (after,) = window.after(tuple[UUID]) or (_NO_TICKET,)
         found = await queries.list_links(self._pool, id, limit=window.limit, after=after)
         headers = next_headers(request, window, found, lambda last: (last.ticket_id,))
-        return answer({"links": found}, headers=headers)
+        return Answer({"links": found}, headers=headers)
 
-    async def comment(self, request: Request, id: UUID, caller: Admitted) -> Response:
-        """Add a comment; only agents may write internal ones."""
+    async def comment(
+        self, request: Request, id: NamedInPath, caller: Admitted
+    ) -> Made[CommandAnswer]:
+        """Add a comment; 200 if it came before. Only agents may write internal ones."""
         body = await read_struct(request, schemas.NewComment)
         related = await self._admission.admit(caller, id)
         require_unclaimed(body.comment_id, field="/comment_id")
@@ -344,7 +328,7 @@ class Intake:
         commands = replace(
             self._commands, carry_out=partial(self._tickets.comment, may_land=may_land)
         )
-        return await commands.run(request, id, command, status=201)
+        return await commands.make(request, id, command)
 
     def _report(self, record: TicketReported, ticket_id: UUID, caller: Caller) -> Report:
         related = {"own"} if is_same(record.requester.id, caller.subject) else set[str]()

@@ -3,10 +3,15 @@
 import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from services.intake.domain.commands import CreateTicket
+from services.intake.domain.ticket import Ticket
+from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketReported
 from shared.contracts.visible import is_blank
 from shared.errors import InvalidInputError
@@ -20,6 +25,12 @@ _PREFIX: Final = {"incident": "INC", "service_request": "REQ"}
 _DERIVED: Final = 5
 NUMBER_FORM: Final = "^(?:INC|REQ)-([0-9]{6,12})$"
 _NUMBER: Final = re.compile(NUMBER_FORM, re.ASCII)
+_RECORD: Final = tuple(
+    name
+    for name in CreateTicket.__struct_fields__
+    if name in TicketReported.__struct_fields__ and name != "ticket_id"
+)
+"""What a ticket takes from its report as it is."""
 
 
 def number_of(kind: str, number: int) -> str:
@@ -74,46 +85,62 @@ def require_source(source: str) -> None:
         raise InvalidInputError(f"source: {PEOPLE}… are the names of people", field="source")
 
 
-def accept(  # noqa: PLR0913 everything that is not in the report is named here
-    report: TicketReported,
-    *,
-    ticket_id: UUID,
-    number: str,
-    reported_at: datetime,
-    origin: str,
-    skew_seconds_max: int,
-    categories: Collection[str],
-) -> CreateTicket:
-    """Return the command for a report; `categories` are allowed beside the four standard ones.
+class Submission(Struct, frozen=True):
+    """A report at one of the doors: the ticket it is to become, and where it came from."""
+
+    ticket_id: UUID
+    record: TicketReported
+    reported_at: datetime
+    origin: str
+    lineage: Lineage
+
+
+class RecordRules(NamedTuple):
+    """What this desk asks of a report; `categories` are allowed beside the four standard ones."""
+
+    skew_seconds_max: int
+    categories: Collection[str]
+
+
+def event_origin(source: str, event_id: str) -> str:
+    """Return the origin of what an event reported."""
+    return f"{source}#{event_id}"
+
+
+def require_whole(record: TicketReported, whole: Ticket, *, is_theirs: bool) -> None:
+    """Raise InvalidInputError, the same for a ticket that is not there and one not for them."""
+    if whole.created is None or not is_theirs:
+        raise InvalidInputError(f"no ticket {record.split_from}", field="/split_from")
+
+
+def accept(submission: Submission, rules: RecordRules) -> CreateTicket:
+    """Return the command for a report, its number still to be drawn: what is refused costs none.
 
     Raises: InvalidInputError naming the field that breaks a rule.
     """
+    report, reported_at = submission.record, submission.reported_at
     if is_blank(report.title):
         raise InvalidInputError("the title is blank", field="/title")
     if report.occurred_at is not None and report.occurred_at < _EARLIEST:
         raise InvalidInputError(f"occurred_at is before {_EARLIEST.year}", field="/occurred_at")
+    skew_seconds_max = rules.skew_seconds_max
     latest = reported_at + timedelta(seconds=skew_seconds_max)
     if report.occurred_at is not None and report.occurred_at > latest:
         raise InvalidInputError(
             f"occurred_at is more than {skew_seconds_max} s in the future", field="/occurred_at"
         )
     if report.category is not None:
-        require_category(report.category, categories)
+        require_category(report.category, rules.categories)
+    told = {name: getattr(report, name) for name in _RECORD}
     return CreateTicket(
-        ticket_id=ticket_id,
-        number=number,
-        kind=report.kind,
-        title=report.title,
-        description=report.description,
-        requester=report.requester,
-        occurred_at=report.occurred_at,
+        ticket_id=submission.ticket_id,
+        number="",
         reported_at=reported_at,
-        impact=report.impact,
-        urgency=report.urgency,
-        scope=report.scope,
-        category=report.category,
-        service=report.service,
-        channel=report.channel,
-        origin=origin,
-        split_from=report.split_from,
+        origin=submission.origin,
+        **told,
     )
+
+
+def numbered(command: CreateTicket, number: int) -> CreateTicket:
+    """Return the command with the number that was drawn for it."""
+    return replace(command, number=number_of(command.kind, number))

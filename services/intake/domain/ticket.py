@@ -43,7 +43,12 @@ from shared.contracts.intake import (
     TicketStarted,
     TicketUpdated,
 )
-from shared.errors import IllegalTransitionError, NotFoundError, ReusedIdError
+from shared.errors import (
+    IllegalTransitionError,
+    InvalidInputError,
+    NotFoundError,
+    ReusedIdError,
+)
 from shared.people import is_same
 
 
@@ -177,6 +182,19 @@ def evolve(  # noqa: PLR0911 one return per kind of fact
             )
         case _:
             return replace(ticket, status=_STATUS_AFTER[type(event)], latest=event)
+
+
+def require_survivor(command: MergeTicket, merged: Ticket, survivor: Ticket) -> None:
+    """Raise InvalidInputError for a merge into a ticket that cannot take it."""
+    if command.into == command.ticket_id:
+        raise InvalidInputError("a ticket cannot go on in itself", field="/into")
+    if survivor.created is None:
+        raise InvalidInputError(f"no ticket {command.into}", field="/into")
+    if not survivor.is_active and merged.is_active:
+        raise InvalidInputError(
+            f"ticket {command.into} is {survivor.status}; name one that is being worked on",
+            field="/into",
+        )
 
 
 def key_of(event: EventData) -> str | None:

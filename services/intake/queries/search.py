@@ -161,8 +161,8 @@ class _Search:
 
     def _shown(self, row: Record, relevance: float | None) -> FoundTicket:
         marked = (
-            highlight("title", row["title"] or "", self._asked),
-            highlight("description", row["description"] or "", self._asked),
+            highlight("title", row["title"], self._asked),
+            highlight("description", row["description"], self._asked),
         )
         highlights = tuple(found for found in marked if found is not None)
         return FoundTicket(*row, relevance=relevance, highlights=highlights)

@@ -1,7 +1,7 @@
 """What intake's board answers."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
@@ -9,7 +9,10 @@ import msgspec
 
 from services.intake.domain.record import NUMBER_FORM, number_in
 from services.intake.tables import OPEN, RANK
+from shared.contracts.base import Kind, Level, Priority
+from shared.contracts.intake import TicketCreated
 from shared.errors import NotFoundError
+from shared.http.preferences import wait_until
 from shared.people import person
 from shared.postgres.pool import Connection, Pool
 
@@ -37,32 +40,46 @@ SELECT EXISTS (SELECT FROM goes WHERE ticket_id = $1)
 """
 """From the caller's own merged tickets on, which are few; many may have ended in one ticket."""
 _PUBLIC: Final = " AND visibility = 'public'"
+_NEW: Final = 1_000
+"""So many of the newest numbers may be of tickets that are not on the board yet."""
+_WAIT_SECONDS: Final = 1.0
+_BY_NUMBER: Final = "SELECT ticket_id FROM read.board WHERE number = $1 LIMIT 1"
+_UNSENT: Final = """
+SELECT stream_id::uuid FROM kernel.outbox o JOIN kernel.journal j USING (stream_id, sequence)
+WHERE o.sequence = 1 AND j.type = $1 AND position($2::bytea in j.value) > 0
+"""
+_IS_NEW: Final = """
+SELECT is_called AND $1 BETWEEN last_value - $2 AND last_value FROM kernel.number
+"""
+
+
+StatusName = Literal["new", "in_progress", "on_hold", "resolved", "closed", "cancelled", "merged"]
 
 
 class TicketView(msgspec.Struct, frozen=True):
     """One ticket as the board shows it. A null field is one that nobody has said yet."""
 
     ticket_id: UUID
-    sequence: int | None
-    number: str | None
-    kind: str | None
-    status: str | None
-    status_since: datetime | None
-    priority: str | None
-    title: str | None
-    description: str | None
-    requester_id: str | None
+    sequence: int
+    number: str
+    kind: Kind
+    status: StatusName
+    status_since: datetime
+    priority: Priority | None
+    title: str
+    description: str
+    requester_id: str
     requester_name: str | None
     contact: str | None
     department: str | None
     customer: str | None
     site: str | None
-    channel: str | None
-    occurred_at: datetime | None
-    created_at: datetime | None
-    updated_at: datetime | None
-    impact: str | None
-    urgency: str | None
+    channel: str
+    occurred_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    impact: Level | None
+    urgency: Level | None
     people: int | None
     sites: int | None
     category: str | None
@@ -75,20 +92,20 @@ class TicketView(msgspec.Struct, frozen=True):
     score: int | None
 
 
-class TicketDetail(TicketView, frozen=True):
-    """One ticket with the tickets that it was merged with, or split off from.
-
-    `links` are objects with `ticket_id` and `relation`; 100 at most, there is a list of them all.
-    """
-
-    links: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"[]"))
-
-
 class LinkView(msgspec.Struct, frozen=True):
     """A ticket that another one was merged with, or split off from."""
 
     ticket_id: UUID
     relation: str
+
+
+class TicketDetail(TicketView, frozen=True):
+    """One ticket with the tickets that it was merged with, or split off from.
+
+    There are 100 `links` at most; there is a list of them all.
+    """
+
+    links: list[LinkView]
 
 
 class CommentView(msgspec.Struct, frozen=True):
@@ -104,7 +121,6 @@ class CommentView(msgspec.Struct, frozen=True):
 
 
 Sort = Literal["newest", "priority", "relevance"]
-StatusName = Literal["new", "in_progress", "on_hold", "resolved", "closed", "cancelled", "merged"]
 NewestKey = tuple[datetime, UUID]
 PriorityKey = tuple[str, datetime, UUID]
 
@@ -171,7 +187,7 @@ async def read_ticket(pool: Pool, ticket_id: UUID) -> TicketDetail:
     )
     if row is None:
         raise NotFoundError(f"no ticket {ticket_id}")
-    return TicketDetail(*row[:-1], links=msgspec.Raw(row[-1].encode()))
+    return TicketDetail(*row[:-1], links=msgspec.json.decode(row[-1], type=list[LinkView]))
 
 
 async def is_survivor(pool: Pool, ticket_id: UUID, requester: str) -> bool:
@@ -181,10 +197,9 @@ async def is_survivor(pool: Pool, ticket_id: UUID, requester: str) -> bool:
 
 def sort_key(ticket: TicketView, sort: Sort) -> NewestKey | PriorityKey:
     """Return where a ticket stands in a list, to go on behind it."""
-    created_at = ticket.created_at or datetime.min.replace(tzinfo=UTC)
     if sort == "newest":
-        return created_at, ticket.ticket_id
-    return ticket.priority or "none", created_at, ticket.ticket_id
+        return ticket.created_at, ticket.ticket_id
+    return ticket.priority or "none", ticket.created_at, ticket.ticket_id
 
 
 async def list_tickets(
@@ -244,6 +259,26 @@ async def board_sequence(pool: Pool, ticket_id: UUID) -> int:
         "SELECT activity_seq FROM read.board WHERE ticket_id = $1", ticket_id
     )
     return known or 0
+
+
+async def find_ticket(pool: Pool, number: str) -> UUID | None:
+    """Return the ticket that has a number, None where none has.
+
+    A number that was only just given is waited for: its ticket may be in the journal alone yet.
+    """
+    found: UUID | None = None
+
+    async def is_found() -> bool:
+        nonlocal found
+        found = await pool.fetchval(_BY_NUMBER, number)
+        return found is not None
+
+    if not await is_found() and (own := number_in(number)) is not None:
+        name = b'"number":%s' % msgspec.json.encode(number)
+        found = await pool.fetchval(_UNSENT, TicketCreated.TYPE, name)
+        if found is None and await pool.fetchval(_IS_NEW, own, _NEW):
+            await wait_until(is_found, _WAIT_SECONDS)
+    return found
 
 
 async def newest_number(connection: Connection) -> int:

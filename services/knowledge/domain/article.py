@@ -19,7 +19,7 @@ from shared.contracts.knowledge import (
 from shared.errors import IllegalTransitionError, NotFoundError, ReusedIdError
 
 
-class Status(StrEnum):
+class ArticleStatus(StrEnum):
     """Where an article is in its life; UNKNOWN before it is drafted."""
 
     UNKNOWN = "unknown"
@@ -70,10 +70,10 @@ class RetireArticle:
 
 
 ArticleCommand = DraftArticle | ReviseArticle | PublishArticle | RetireArticle
-_ALLOWED: Final[Mapping[type[ArticleCommand], frozenset[Status]]] = {
-    ReviseArticle: frozenset({Status.DRAFT, Status.PUBLISHED}),
-    PublishArticle: frozenset({Status.DRAFT, Status.RETIRED}),
-    RetireArticle: frozenset({Status.PUBLISHED}),
+_ALLOWED: Final[Mapping[type[ArticleCommand], frozenset[ArticleStatus]]] = {
+    ReviseArticle: frozenset({ArticleStatus.DRAFT, ArticleStatus.PUBLISHED}),
+    PublishArticle: frozenset({ArticleStatus.DRAFT, ArticleStatus.RETIRED}),
+    RetireArticle: frozenset({ArticleStatus.PUBLISHED}),
 }
 
 
@@ -84,7 +84,7 @@ class Article:
     `authors` are who drafted it and who revised it last, whose words these are.
     """
 
-    status: Status = Status.UNKNOWN
+    status: ArticleStatus = ArticleStatus.UNKNOWN
     drafted: ArticleDrafted | None = None
     content: tuple[str, str, tuple[str, ...]] | None = None
     authors: frozenset[str] = frozenset()
@@ -105,7 +105,7 @@ def decide(command: ArticleCommand, article: Article) -> list[ArticleEvent]:
     """
     if isinstance(command, DraftArticle):
         return _draft(command, article)
-    if article.status is Status.UNKNOWN:
+    if article.status is ArticleStatus.UNKNOWN:
         raise NotFoundError(f"no article {command.article_id}")
     if _stands(command, article):
         return []
@@ -134,16 +134,16 @@ def evolve(article: Article, event: ArticleEvent, _at: datetime) -> Article:
     match event:
         case ArticleDrafted():
             content = (event.title, event.text, event.tags)
-            return Article(Status.DRAFT, event, content, frozenset({event.author_id}))
+            return Article(ArticleStatus.DRAFT, event, content, frozenset({event.author_id}))
         case ArticleRevised():
             content = (event.title, event.text, event.tags)
             drafted_by = article.drafted and article.drafted.author_id
             authors = frozenset({drafted_by or event.revised_by, event.revised_by})
             return replace(article, content=content, authors=authors)
         case ArticlePublished():
-            return replace(article, status=Status.PUBLISHED)
+            return replace(article, status=ArticleStatus.PUBLISHED)
         case ArticleRetired():
-            return replace(article, status=Status.RETIRED)
+            return replace(article, status=ArticleStatus.RETIRED)
 
 
 def _draft(command: DraftArticle, article: Article) -> list[ArticleEvent]:
@@ -173,6 +173,6 @@ def _stands(command: ReviseArticle | PublishArticle | RetireArticle, article: Ar
             is_shown = article.status in _ALLOWED[ReviseArticle]
             return is_shown and article.content == (command.title, command.text, command.tags)
         case PublishArticle():
-            return article.status is Status.PUBLISHED
+            return article.status is ArticleStatus.PUBLISHED
         case RetireArticle():
-            return article.status is Status.RETIRED
+            return article.status is ArticleStatus.RETIRED

@@ -18,7 +18,7 @@ _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReportQuestion:
     """What is asked: a period, grouped, in whose months and in whose working hours."""
 
     period: Period
@@ -61,7 +61,7 @@ class Reading:
 
     def __init__(
         self,
-        question: Question,
+        question: ReportQuestion,
         ends_us: tuple[int, int],
         stale_hours: Collection[int],
         unmade: Collection[tuple[int, int]] = (),

@@ -4,7 +4,9 @@ Everything is whole microseconds, so that what is added in any order, in any par
 the last bit. Sums are whole numbers of Python, for they may be larger than an array's.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -21,22 +23,28 @@ Source: Hyndman and Fan, Sample Quantiles in Statistical Packages, 1996, type 7;
 _SHARES: Final = (0.5, 0.9, 0.95)
 _WIDTHS: Final = (np.dtype("<u2"), np.dtype("<u4"), np.dtype("<i8"))
 _Values = NDArray[np.int64]
+_Places = NDArray[np.intp]
 
 
 class PackedTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Times at rest: their sum, the least, and by how much each is more than the one before.
 
-    `width` is the bytes of each of these numbers, little-endian.
+    `width` is the bytes of each of these numbers, little-endian. Of few numbers that need more,
+    such as the gap before a ticket that lay for months, `wide` has place and value; in `steps`
+    they are 0.
     """
 
     total_us: int
     first_us: int
     width: int
     steps: bytes
+    wide: tuple[tuple[int, int], ...] = ()
 
 
 _NO_TIMES: Final = PackedTimes(0, 0, 0, b"")
 _OF_WIDTH: Final = {kind.itemsize: kind for kind in _WIDTHS}
+_WIDE_BYTES: Final = 16
+"""What one of `wide` takes, about."""
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,16 +71,53 @@ def percentiles(values: _Values) -> list[float]:
     return found
 
 
+def _pack_steps(steps: _Values) -> tuple[int, bytes, tuple[tuple[int, int], ...]]:
+    """Return the width that takes least, all numbers that fit into it, and the others."""
+    found: list[tuple[int, np.dtype[Any], _Places]] = []
+    for kind in _WIDTHS:
+        places = np.flatnonzero(steps > np.iinfo(kind).max)
+        found.append((len(steps) * kind.itemsize + len(places) * _WIDE_BYTES, kind, places))
+    _, kind, places = min(found, key=itemgetter(0))
+    wide = tuple(zip(places.tolist(), steps[places].tolist(), strict=True))
+    narrow = steps.copy()
+    narrow[places] = 0
+    return kind.itemsize, narrow.astype(kind).tobytes(), wide
+
+
+def _unpack(packed: Sequence[PackedTimes], width: int) -> _Values:
+    """Return the times of all of one width, together: a call for each would cost more than they.
+
+    Summed up over the borders of the parts, which each part then takes off again.
+    """
+    steps = np.frombuffer(b"".join(one.steps for one in packed), _OF_WIDTH[width])
+    lengths = np.array([len(one.steps) // width for one in packed])
+    starts = np.cumsum(lengths) - lengths
+    wide = [
+        (start + place, step)
+        for start, one in zip(starts.tolist(), packed, strict=True)
+        for place, step in one.wide
+    ]
+    if wide:
+        steps = steps.astype(np.int64)
+        places, values = zip(*wide, strict=True)
+        steps[list(places)] = values
+    sums = np.cumsum(steps, dtype=np.int64)
+    firsts = np.array([one.first_us for one in packed], np.int64)
+    sums += np.repeat(firsts - sums[starts], lengths)
+    return sums
+
+
 class Times:
     """Durations being added up: single ones, and many at once that were packed."""
 
-    __slots__ = ("_arrays", "_loose", "_total_us", "n")
+    __slots__ = ("_arrays", "_loose", "_packed", "_total_us", "n")
 
     def __init__(self) -> None:
         self.n = 0
         self._total_us = 0
         self._loose: list[int] = []
         self._arrays: list[_Values] = []
+        self._packed: dict[int, list[PackedTimes]] = {}
 
     def add(self, value_us: int) -> None:
         """Add one duration."""
@@ -82,17 +127,17 @@ class Times:
 
     def take_packed(self, packed: PackedTimes) -> None:
         """Add many."""
-        if not packed.width:
-            return
-        steps = np.frombuffer(packed.steps, _OF_WIDTH[packed.width])
-        values = np.cumsum(steps, dtype=np.int64)
-        values += packed.first_us
-        self._take(values, packed.total_us)
+        if packed.width:
+            self.n += len(packed.steps) // packed.width
+            self._total_us += packed.total_us
+            self._packed.setdefault(packed.width, []).append(packed)
 
     def take(self, other: "Times") -> None:
         """Add what another has."""
         if other.n:
-            self._take(other._values(), other._total_us)  # noqa: SLF001 its like
+            self.n += other.n
+            self._total_us += other._total_us  # noqa: SLF001 its like
+            self._arrays.append(other._values())  # noqa: SLF001 its like
 
     def packed(self) -> PackedTimes:
         """Return all that was added, packed: the same bytes for the same durations."""
@@ -100,10 +145,9 @@ class Times:
             return _NO_TIMES
         ordered = np.sort(self._values(), kind="stable")
         first_us = int(ordered[0])
-        steps = np.diff(ordered, prepend=first_us)
-        most = int(steps.max())
-        kind = next(kind for kind in _WIDTHS if most <= np.iinfo(kind).max)
-        return PackedTimes(self._total_us, first_us, kind.itemsize, steps.astype(kind).tobytes())
+        return PackedTimes(
+            self._total_us, first_us, *_pack_steps(np.diff(ordered, prepend=first_us))
+        )
 
     def distribution(self) -> Distribution:
         """Return mean and percentiles in hours."""
@@ -118,16 +162,11 @@ class Times:
             p95=p95 / HOUR_US,
         )
 
-    def _take(self, values: _Values, total_us: int) -> None:
-        self.n += len(values)
-        self._total_us += total_us
-        self._arrays.append(values)
-
     def _values(self) -> _Values:
         """Return all durations in one array."""
+        arrays = self._arrays + [_unpack(some, width) for width, some in self._packed.items()]
         if self._loose:
-            self._arrays.append(np.array(self._loose, np.int64))
-            self._loose = []
-        if len(self._arrays) > 1:
-            self._arrays = [np.concatenate(self._arrays)]
+            arrays.append(np.array(self._loose, np.int64))
+        self._loose, self._packed = [], {}
+        self._arrays = [np.concatenate(arrays) if len(arrays) > 1 else arrays[0]]
         return self._arrays[0]

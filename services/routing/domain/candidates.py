@@ -11,7 +11,7 @@ _SHOWN: Final = 5
 """How many are named in the reasons."""
 
 
-class Row:
+class Candidates:
     """The agents of a group with a skill and with room, in the order in which they get tickets.
 
     As far as they were read; those beyond have more to do than whoever was read last, since who

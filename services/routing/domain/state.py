@@ -60,7 +60,7 @@ class TicketRouting(msgspec.Struct, frozen=True, gc=False):
     is_by_hand: bool = False
 
 
-class Ticket(TicketRouting, frozen=True, kw_only=True):
+class RoutedTicket(TicketRouting, frozen=True, kw_only=True):
     """What routing has decided, what the ticket's record says, and whether there is work to do.
 
     `sequence` is that of routing's own stream, `record_seq` and `progress_seq` those of the last
@@ -116,7 +116,7 @@ class Ticket(TicketRouting, frozen=True, kw_only=True):
 _T = TypeVar("_T", bound=TicketRouting)
 
 
-def learn(ticket: Ticket, event: Recorded) -> Ticket:
+def learn(ticket: RoutedTicket, event: Recorded) -> RoutedTicket:
     """Fold one of intake's facts, in whatever order they come; others change nothing."""
     data, sequence = event.data, event.sequence
     if isinstance(data, INTAKE_FACTS):
@@ -165,7 +165,7 @@ def evolve(state: _T, event: EventData, actor: str = ROUTING) -> _T:
             return state
 
 
-class Breach(msgspec.Struct, frozen=True, gc=False):
+class ClockBreach(msgspec.Struct, frozen=True, gc=False):
     """The last that was heard of a clock that broke its promise to the requester.
 
     `is_pending` until the ticket is known and it could be asked who takes it further.
@@ -187,12 +187,12 @@ class Breach(msgspec.Struct, frozen=True, gc=False):
         return self.target, self.cycle, self.generation
 
 
-def breach_in(event: Recorded) -> Breach | None:
+def breach_in(event: Recorded) -> ClockBreach | None:
     """Return what an event says of a breach, None if it says nothing that routing goes by."""
     data = event.data
     if not isinstance(data, SlaBreached | SlaBreachRetracted) or data.kind != "sla":
         return None
-    return Breach(
+    return ClockBreach(
         event.stream_id,
         data.target,
         data.cycle,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from services.routing.domain.agents import Agent
 from services.routing.domain.policy import desk_for, names_group
-from services.routing.domain.state import Reported, Ticket, TicketRouting
+from services.routing.domain.state import Reported, RoutedTicket, TicketRouting
 from shared.contracts.base import Level, Priority
 from shared.contracts.intake import Scope
 from shared.contracts.routing import (
@@ -99,7 +99,7 @@ def home(category: str | None, line: int, policy: RoutingPolicyPublished) -> Pla
     return Place(group, line, desk.skill, (reason,))
 
 
-def stay(ticket: Ticket, policy: RoutingPolicyPublished) -> Place:
+def stay(ticket: RoutedTicket, policy: RoutingPolicyPublished) -> Place:
     """Return the queue that an assigned ticket is in.
 
     A group that is none of its category's, where only a person can have put it, needs no skill.
@@ -111,7 +111,7 @@ def stay(ticket: Ticket, policy: RoutingPolicyPublished) -> Place:
 
 
 def reconsider(
-    before: Ticket, ticket: Ticket, holder: Agent | None, policy: RoutingPolicyPublished
+    before: RoutedTicket, ticket: RoutedTicket, holder: Agent | None, policy: RoutingPolicyPublished
 ) -> Place | None:
     """Return where somebody is to be looked for now that `before` has become `ticket`.
 
@@ -143,7 +143,11 @@ def reconsider(
 
 
 def _unfit(
-    ticket: Ticket, holder: Agent | None, policy: RoutingPolicyPublished, *, is_corrected: bool
+    ticket: RoutedTicket,
+    holder: Agent | None,
+    policy: RoutingPolicyPublished,
+    *,
+    is_corrected: bool,
 ) -> str | None:
     """Return why who has the ticket cannot go on with it; None if they can.
 
@@ -161,7 +165,7 @@ def _unfit(
     return None if is_corrected else _absent(ticket, holder)
 
 
-def _absent(ticket: Ticket, holder: Agent) -> str | None:
+def _absent(ticket: RoutedTicket, holder: Agent) -> str | None:
     """Return why an agent cannot go on with a ticket that comes back to them."""
     if holder.group != ticket.group:
         return f"{holder.agent_id}, who had it, is not in {ticket.group} any more"
@@ -172,7 +176,7 @@ def _absent(ticket: Ticket, holder: Agent) -> str | None:
     return None
 
 
-def settled(ticket: Ticket, policy: RoutingPolicyPublished) -> Ticket:
+def settled(ticket: RoutedTicket, policy: RoutingPolicyPublished) -> RoutedTicket:
     """Return the ticket with what its place in a queue rests on; nothing for one not waiting."""
     if not ticket.is_waiting:
         return replace(ticket, skill="", policy_version=0)
@@ -216,7 +220,7 @@ def _choose(group: str, skill: str | None, roster: Roster) -> tuple[str | None, 
     return able[0].agent_id, f"{able[0].agent_id} has the fewest open tickets ({loads})"
 
 
-def take(ticket: Ticket, agent: Agent) -> TicketAssigned:
+def take(ticket: RoutedTicket, agent: Agent) -> TicketAssigned:
     """Give a ticket that waits in the agent's group to the agent, who has room for it."""
     reasons = (
         f"{agent.agent_id} has room ({agent.workload} of {agent.workload_max})",

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from services.routing.domain.agents import Agent
 from services.routing.domain.state import (
     ROUTING,
-    Breach,
-    Ticket,
+    ClockBreach,
+    RoutedTicket,
     breach_in,
     learn,
 )
@@ -26,7 +26,7 @@ from services.routing.domain.triage import (
     stay,
     take,
 )
-from services.routing.handlers.state import State
+from services.routing.handlers.state import RoutingState
 from shared.contracts.envelope import Lineage
 from shared.contracts.registry import Recorded
 from shared.errors import NotFoundError
@@ -45,7 +45,7 @@ ORDER BY policy_version LIMIT $2
 """
 
 
-async def hear(state: State, event: Recorded) -> None:
+async def hear(state: RoutingState, event: Recorded) -> None:
     """Take in one fact of a loaded ticket, and decide what it calls for.
 
     A fact that is known already calls for nothing. What is decided is the same whether facts come
@@ -67,7 +67,7 @@ async def hear(state: State, event: Recorded) -> None:
     await offer_freed(state, lineage)
 
 
-async def _decide(state: State, before: Ticket, lineage: Lineage) -> None:
+async def _decide(state: RoutingState, before: RoutedTicket, lineage: Lineage) -> None:
     ticket = state.tickets[before.ticket_id]
     name = ticket.ticket_id
     state.record(name, rank(ticket.record, ticket, state.policy), lineage)
@@ -80,7 +80,7 @@ async def _decide(state: State, before: Ticket, lineage: Lineage) -> None:
         await _escalate(state, name, breach, lineage.traceparent)
 
 
-async def _give(state: State, ticket_id: str, place: Place, lineage: Lineage) -> None:
+async def _give(state: RoutingState, ticket_id: str, place: Place, lineage: Lineage) -> None:
     """Give the ticket to somebody at the place; nothing is said of one that goes on waiting."""
     ticket = state.tickets[ticket_id]
     roster = await state.candidates(place.group, place.skill or "")
@@ -89,7 +89,9 @@ async def _give(state: State, ticket_id: str, place: Place, lineage: Lineage) ->
         state.record(ticket_id, [given], lineage)
 
 
-async def _escalate(state: State, ticket_id: str, breach: Breach, traceparent: str | None) -> None:
+async def _escalate(
+    state: RoutingState, ticket_id: str, breach: ClockBreach, traceparent: str | None
+) -> None:
     ticket = state.tickets[ticket_id]
     above = home(ticket.category, ticket.line + 1, state.policy)
     roster = await state.candidates(above.group, above.skill or "")
@@ -105,7 +107,7 @@ async def _escalate(state: State, ticket_id: str, breach: Breach, traceparent: s
     state.record(ticket_id, news, lineage)
 
 
-def _settle(state: State, ticket_id: str) -> None:
+def _settle(state: RoutingState, ticket_id: str) -> None:
     """Note what the ticket's place in a queue rests on."""
     ticket = state.tickets[ticket_id]
     if (after := settled(ticket, state.policy)) != ticket:
@@ -115,7 +117,7 @@ def _settle(state: State, ticket_id: str) -> None:
 # --- Who waits gets who is free ------------------------------------------------------------------
 
 
-async def offer_freed(state: State, lineage: Lineage, *, without: str = "") -> None:
+async def offer_freed(state: RoutingState, lineage: Lineage, *, without: str = "") -> None:
     """Offer each agent who has one ticket less the first that waits; one for one."""
     while state.freed:
         agent = state.agents[state.freed.popleft()]
@@ -123,7 +125,7 @@ async def offer_freed(state: State, lineage: Lineage, *, without: str = "") -> N
             await _offer(state, agent, lineage, without=without)
 
 
-async def _offer(state: State, agent: Agent, lineage: Lineage, *, without: str = "") -> bool:
+async def _offer(state: RoutingState, agent: Agent, lineage: Lineage, *, without: str = "") -> bool:
     """Give the agent the first ticket that waits for the likes of them; say if there was one."""
     ticket = await state.first_waiting(agent, without=without) if agent.has_room else None
     if ticket is None:
@@ -133,7 +135,7 @@ async def _offer(state: State, agent: Agent, lineage: Lineage, *, without: str =
     return True
 
 
-async def serve_asking(state: State) -> int:
+async def serve_asking(state: RoutingState) -> int:
     """Give waiting tickets to agents who joined or came back, to whom has least to do first.
 
     Who is offered nothing more asks no longer, and is given new tickets like everybody else.
@@ -154,7 +156,7 @@ async def serve_asking(state: State) -> int:
     return GIVES_MAX
 
 
-async def ask_again(state: State) -> int:
+async def ask_again(state: RoutingState) -> int:
     """Look for somebody anew for some tickets that wait under an older policy; say how many."""
     policy = state.policy
     rows = await state.unit.connection.fetch(_OUTDATED, policy.version, GIVES_MAX)
@@ -176,7 +178,7 @@ def _because(cause: str) -> Lineage:
 # --- By hand -------------------------------------------------------------------------------------
 
 
-async def assign_by_hand(state: State, intent: Intent[AssignTicket]) -> Written:
+async def assign_by_hand(state: RoutingState, intent: Intent[AssignTicket]) -> Written:
     """Give the ticket to whom a person chose, and what they chose away from to who waits.
 
     Raises: NotFoundError; StaleSequenceError; InvalidInputError naming group or agent.

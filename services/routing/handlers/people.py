@@ -5,13 +5,13 @@ from msgspec.structs import replace
 from services.routing.domain.agents import AgentCommand, decide, evolve
 from services.routing.domain.policy import DEFAULT_POLICY
 from services.routing.handlers.recount import workload_of
-from services.routing.handlers.state import State
+from services.routing.handlers.state import RoutingState
 from shared.errors import InvalidInputError
 from shared.journal.handler import Intent, Written, require_sequence
 from shared.journal.journal import Draft
 
 
-async def change_agent(state: State, intent: Intent[AgentCommand]) -> Written:
+async def change_agent(state: RoutingState, intent: Intent[AgentCommand]) -> Written:
     """Carry out a command about an agent; who has room then asks for what waits.
 
     Raises: NotFoundError; StaleSequenceError; InvalidInputError for the name of a policy.

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from services.routing.domain import agents
 from services.routing.domain.agents import Agent
-from services.routing.domain.state import Breach, Ticket, breach_in, evolve, learn
+from services.routing.domain.state import ClockBreach, RoutedTicket, breach_in, evolve, learn
 from shared.contracts.registry import Recorded
 from shared.contracts.routing import AgentAvailabilityChanged, AgentRegistered
 from shared.journal.journal import Journal
@@ -25,15 +25,15 @@ SELECT count(*) FROM desk.ticket WHERE is_open AND agent_id IS NOT NULL AND agen
 class Recounted:
     """A ticket and its clocks that broke a promise, as their events make them."""
 
-    ticket: Ticket
-    breaches: dict[tuple[str, int, int], Breach] = field(
-        default_factory=dict[tuple[str, int, int], Breach]
+    ticket: RoutedTicket
+    breaches: dict[tuple[str, int, int], ClockBreach] = field(
+        default_factory=dict[tuple[str, int, int], ClockBreach]
     )
 
 
 def fold(ticket_id: str, facts: Iterable[Recorded], own: Iterable[Recorded]) -> Recounted:
     """Return what a ticket's facts and routing's own events make of it, in any order of facts."""
-    found = Recounted(Ticket(ticket_id=ticket_id))
+    found = Recounted(RoutedTicket(ticket_id=ticket_id))
     for event in facts:
         found.ticket = learn(found.ticket, event)
         breach = breach_in(event)

@@ -12,9 +12,9 @@ import msgspec
 from msgspec.structs import replace
 
 from services.routing.domain.agents import Agent
-from services.routing.domain.candidates import PAGE_SIZE, Row
+from services.routing.domain.candidates import PAGE_SIZE, Candidates
 from services.routing.domain.policy import DEFAULT_POLICY, default_policy
-from services.routing.domain.state import Breach, Ticket, breach_in, evolve
+from services.routing.domain.state import ClockBreach, RoutedTicket, breach_in, evolve
 from services.routing.domain.triage import Roster, settled
 from services.routing.handlers.recount import Recounted, recount_agent, recount_tickets
 from services.routing.queries import state as sql
@@ -27,7 +27,7 @@ from shared.journal.journal import Draft, read_heads
 from shared.runtime.unit import Unit
 
 
-class State:
+class RoutingState:
     """Tickets, agents and queues as they stand with what this transaction has decided so far.
 
     What it reads and writes is in proportion to the tickets that are loaded and the agents that
@@ -37,14 +37,14 @@ class State:
     def __init__(self, unit: Unit, policy: RoutingPolicyPublished) -> None:
         self.unit = unit
         self.policy = policy
-        self.tickets: dict[str, Ticket] = {}
+        self.tickets: dict[str, RoutedTicket] = {}
         self.agents: dict[str, Agent | None] = {}
-        self.breaches: dict[str, dict[tuple[str, int, int], Breach]] = {}
+        self.breaches: dict[str, dict[tuple[str, int, int], ClockBreach]] = {}
         self.freed: deque[str] = deque()
         self._changed_tickets: set[str] = set()
         self._changed_agents: set[str] = set()
-        self._changed_breaches: dict[tuple[str, tuple[str, int, int]], Breach] = {}
-        self._rows: dict[tuple[str, str], Row] = {}
+        self._changed_breaches: dict[tuple[str, tuple[str, int, int]], ClockBreach] = {}
+        self._rows: dict[tuple[str, str], Candidates] = {}
         self._queues: dict[str, bool] = {}
 
     async def load(self, ticket_ids: Iterable[str], heard: Sequence[Recorded] = ()) -> None:
@@ -60,7 +60,7 @@ class State:
         connection = self.unit.connection
         heads = await read_heads(connection, wanted)
         rows = {
-            row["ticket_id"]: Ticket(**dict(row))
+            row["ticket_id"]: RoutedTicket(**dict(row))
             for row in await connection.fetch(sql.TICKETS, wanted)
         }
         born = {event.stream_id for event in heard if isinstance(event.data, TicketCreated)}
@@ -72,7 +72,7 @@ class State:
         ]
         anew = await recount_tickets(connection, self.unit.journal, wrong, heard)
         for name in wanted:
-            self.tickets[name] = rows.get(name) or Ticket(ticket_id=name)
+            self.tickets[name] = rows.get(name) or RoutedTicket(ticket_id=name)
         await self._load_breaches(wanted, heard)
         names = {ticket.agent_id for ticket in self.tickets.values() if ticket.agent_id}
         names |= {one.ticket.agent_id for one in anew.values() if one.ticket.agent_id}
@@ -100,7 +100,7 @@ class State:
                 [breach.generation for breach in clocks],
             )
         for row in rows:
-            breach = Breach(**dict(row))
+            breach = ClockBreach(**dict(row))
             self.breaches[breach.ticket_id][breach.clock] = breach
 
     async def load_agents(self, agent_ids: Iterable[str]) -> None:
@@ -136,9 +136,9 @@ class State:
 
     # --- Moving it -------------------------------------------------------------------------------
 
-    def put(self, ticket: Ticket) -> None:
+    def put(self, ticket: RoutedTicket) -> None:
         """Let the ticket be so; who has one more or one less is counted at once."""
-        old = self.tickets.get(ticket.ticket_id) or Ticket(ticket_id=ticket.ticket_id)
+        old = self.tickets.get(ticket.ticket_id) or RoutedTicket(ticket_id=ticket.ticket_id)
         if old.holder != ticket.holder:
             if old.holder is not None:
                 self._count(old.holder, -1)
@@ -163,7 +163,7 @@ class State:
             if (row := self._rows.get((agent.group, skill))) is not None:
                 row.add(agent)
 
-    def note(self, breach: Breach) -> bool:
+    def note(self, breach: ClockBreach) -> bool:
         """Keep what was heard of a clock; say whether it is news."""
         known = self.breaches[breach.ticket_id].get(breach.clock)
         if known is not None and known.sequence >= breach.sequence:
@@ -177,7 +177,7 @@ class State:
             if breach.is_pending:
                 self._keep(replace(breach, is_pending=False))
 
-    def _keep(self, breach: Breach) -> None:
+    def _keep(self, breach: ClockBreach) -> None:
         self.breaches[breach.ticket_id][breach.clock] = breach
         self._changed_breaches[breach.ticket_id, breach.clock] = breach
 
@@ -199,7 +199,7 @@ class State:
         """Return those with the fewest open tickets who have room and the skill ("" for any)."""
         row = self._rows.get((group, skill))
         if row is None:
-            row = self._rows[group, skill] = Row(group, skill)
+            row = self._rows[group, skill] = Candidates(group, skill)
             for agent in self.agents.values():
                 if agent is not None:
                     row.add(agent)
@@ -216,7 +216,7 @@ class State:
                 [agent for seat in rows if (agent := self.agents[seat["agent_id"]]) is not None],
             )
 
-    async def first_waiting(self, agent: Agent, *, without: str = "") -> Ticket | None:
+    async def first_waiting(self, agent: Agent, *, without: str = "") -> RoutedTicket | None:
         """Return the first ticket of the group's queue that the agent can take."""
         if agent.group not in self._queues:
             found = await self.unit.connection.fetchval(sql.IS_ANYONE_WAITING, agent.group)
@@ -258,7 +258,7 @@ def _rows(values: Iterable[Any]) -> str:
     return msgspec.json.encode(list(values)).decode()
 
 
-async def open_state(unit: Unit) -> State:
+async def open_state(unit: Unit) -> RoutingState:
     """Take the turn of the whole service, and return what stands now.
 
     The default policy counts where none has been published.
@@ -266,4 +266,6 @@ async def open_state(unit: Unit) -> State:
     await unit.connection.execute(sql.TURN)
     row = await unit.connection.fetchrow(sql.POLICY, DEFAULT_POLICY, RoutingPolicyPublished.TYPE)
     policy = None if row is None else decode_shared(row["type"], row["value"]).data
-    return State(unit, policy if isinstance(policy, RoutingPolicyPublished) else default_policy())
+    return RoutingState(
+        unit, policy if isinstance(policy, RoutingPolicyPublished) else default_policy()
+    )

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import fields
 
 from services.routing.domain.agents import Agent
-from services.routing.domain.state import Breach, Ticket
+from services.routing.domain.state import ClockBreach, RoutedTicket
 
 
 def _columns(of: type[msgspec.Struct]) -> str:
@@ -32,17 +32,19 @@ POLICY: Final = """
 SELECT type, value FROM kernel.journal WHERE stream_id = $1 AND type = $2
 ORDER BY sequence DESC LIMIT 1
 """
-TICKETS: Final = f"SELECT {_columns(Ticket)} FROM desk.ticket WHERE ticket_id = ANY($1::text[])"
+TICKETS: Final = (
+    f"SELECT {_columns(RoutedTicket)} FROM desk.ticket WHERE ticket_id = ANY($1::text[])"
+)
 LIVE: Final = """
 SELECT ticket_id FROM desk.ticket
 WHERE ticket_id = ANY($1::text[]) AND is_live AND created_at IS NOT NULL
 """
 AGENTS: Final = f"SELECT {_columns(Agent)} FROM desk.agent WHERE agent_id = ANY($1::text[])"
 PENDING: Final = f"""
-SELECT {_columns(Breach)} FROM desk.breach WHERE is_pending AND ticket_id = ANY($1::text[])
+SELECT {_columns(ClockBreach)} FROM desk.breach WHERE is_pending AND ticket_id = ANY($1::text[])
 """
 CLOCKS: Final = f"""
-SELECT {_columns(Breach)} FROM desk.breach
+SELECT {_columns(ClockBreach)} FROM desk.breach
 JOIN unnest($1::text[], $2::text[], $3::int[], $4::int[])
     c(ticket_id, target, cycle, generation) USING (ticket_id, target, cycle, generation)
 """
@@ -63,9 +65,9 @@ SELECT t.ticket_id FROM unnest($2::text[]) s(name) CROSS JOIN LATERAL (
 ) t ORDER BY t.priority, t.created_at, t.ticket_id LIMIT 1
 """
 HAS_PEOPLE: Final = 'SELECT true FROM desk.agent WHERE "group" = $1 ORDER BY agent_id LIMIT 1'
-SAVE_TICKETS: Final = _upsert(Ticket, "ticket", "ticket_id")
+SAVE_TICKETS: Final = _upsert(RoutedTicket, "ticket", "ticket_id")
 SAVE_AGENTS: Final = _upsert(Agent, "agent", "agent_id")
-SAVE_BREACHES: Final = _upsert(Breach, "breach", "ticket_id, target, cycle, generation")
+SAVE_BREACHES: Final = _upsert(ClockBreach, "breach", "ticket_id, target, cycle, generation")
 FREE_SEATS: Final = "DELETE FROM desk.seat WHERE agent_id = ANY($1::text[])"
 TAKE_SEATS: Final = """
 INSERT INTO desk.seat ("group", skill, workload, agent_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -63,6 +63,18 @@ class QueueView(msgspec.Struct, frozen=True):
     open: int
     unassigned: int
     by_priority: dict[str, int]
+
+
+class Roster(TypedDict):
+    """Every agent."""
+
+    agents: list[AgentView]
+
+
+class Queues(TypedDict):
+    """The groups that have open tickets."""
+
+    queues: list[QueueView]
 
 
 async def list_agents(pool: Pool) -> list[AgentView]:

@@ -1,19 +1,20 @@
 """Agreements over HTTP: versions, signatures, reviews."""
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Request
 
 from services.sla import queries, schemas
 from services.sla.api.asking import Limit
 from services.sla.domain.agreements.versions import Agreement, AgreementVersions
-from services.sla.domain.agreements.views import agreement_view
-from services.sla.handlers import Agreements, no_agreement
+from services.sla.domain.agreements.views import AgreementView, agreement_view
+from services.sla.handlers import Agreements, ReviewResult, no_agreement
 from services.sla.tables import AGREEMENTS
 from shared.calendar import microseconds
-from shared.contracts.agreements import AgreementSigned
+from shared.contracts.agreements import AgreementSigned, SlaRemedyDue
 from shared.errors import ForbiddenError
-from shared.http.answers import answer
+from shared.http import openapi
+from shared.http.answers import Answer, Tagged
 from shared.http.auth import Admitted, Caller
 from shared.http.body import openapi_body, read_struct
 from shared.http.documents import DocumentRoutes
@@ -21,6 +22,19 @@ from shared.http.parameters import KeyInPath
 from shared.journal.handler import Written
 from shared.runtime.read_model import shown
 from shared.runtime.service import Service
+
+
+class AgreementList(TypedDict):
+    """Every agreement that the caller may see."""
+
+    agreements: list[AgreementView]
+
+
+class Remedies(TypedDict):
+    """What was due for each period, the last first; periods are of the zone."""
+
+    zone: str
+    remedies: list[SlaRemedyDue]
 
 
 class AgreementRoutes:
@@ -32,7 +46,7 @@ class AgreementRoutes:
 
     def router(self) -> APIRouter:
         """Return all routes about agreements."""
-        router = APIRouter(tags=["agreements"])
+        router = openapi.router("agreements")
         DocumentRoutes(self._tell, self._shown).add(router, schemas.AGREEMENT_DOCUMENTS)
         router.get("/agreements", summary="Agreements with their versions")(self.agreements)
         router.get("/agreements/{id}", summary="An agreement with its versions")(self.agreement)
@@ -46,7 +60,7 @@ class AgreementRoutes:
         )(self.review)
         return router
 
-    async def agreements(self, caller: Admitted) -> Response:
+    async def agreements(self, caller: Admitted) -> Answer[AgreementList]:
         """Return every agreement; a customer sees their own."""
         now_us = microseconds(self._service.clock.now())
         found = await queries.read_versions(self._service.pool)
@@ -55,13 +69,13 @@ class AgreementRoutes:
             for name, versions in found.items()
             if caller.grant.covers(_relations(versions, caller))
         ]
-        return answer({"agreements": views})
+        return Answer({"agreements": views})
 
-    async def agreement(self, id: KeyInPath, caller: Admitted) -> Response:
+    async def agreement(self, id: KeyInPath, caller: Admitted) -> Tagged[AgreementView]:
         """Return an agreement with its ETag."""
         found, sequence = await self._admitted(id, caller)
         now_us = microseconds(self._service.clock.now())
-        return answer(agreement_view(id, found.versions, now_us), sequence=sequence)
+        return Tagged(agreement_view(id, found.versions, now_us), sequence)
 
     async def remedies(
         self,
@@ -69,19 +83,19 @@ class AgreementRoutes:
         caller: Admitted,
         limit: Limit = 200,
         revisions: Annotated[bool, Query(description="all, not only the highest")] = False,  # noqa: FBT002 a switch of the query
-    ) -> Response:
+    ) -> Answer[Remedies]:
         """Return what was due for each period, 0 included."""
         versions = (await self._admitted(id, caller))[0].versions
         zone = next(iter(versions.values())).document.zone  # all versions have the same
         found = await queries.list_remedies(
             self._service.pool, id, is_every_revision=revisions, limit=limit
         )
-        return answer({"zone": zone, "remedies": found})
+        return Answer({"zone": zone, "remedies": found})
 
-    async def review(self, id: KeyInPath, request: Request, _: Admitted) -> Response:
+    async def review(self, id: KeyInPath, request: Request, _: Admitted) -> Answer[ReviewResult]:
         """Review a period; tell a further revision if late facts changed anything."""
         body = await read_struct(request, schemas.NewReview)
-        return answer(await self._agreements.review(id, body.period))
+        return Answer(await self._agreements.review(id, body.period))
 
     async def _tell(
         self, word: schemas.AgreementWord, expected: int | None, caller: Caller

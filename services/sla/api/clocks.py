@@ -1,25 +1,34 @@
 """Clocks over HTTP: those of a ticket and why they are so, what is due next, what was kept."""
 
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypedDict
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
-from msgspec.structs import asdict
+from fastapi import APIRouter, Depends, Query
 
 from services.sla import queries, schemas
 from services.sla.api.asking import At
-from services.sla.domain.clocks.attainment import AttainmentQuery
-from services.sla.domain.clocks.explain import Readings, explain, readings
-from services.sla.domain.clocks.views import AtRiskAsked, promised_clocks
+from services.sla.domain.clocks.attainment import Attainment, AttainmentQuery
+from services.sla.domain.clocks.explain import (
+    ClockReading,
+    Explanation,
+    Readings,
+    explain,
+    readings,
+)
+from services.sla.domain.clocks.ledger import WithoutDeadline
+from services.sla.domain.clocks.views import AtRiskAsked, PromisedClock, promised_clocks
+from services.sla.domain.files.scenario import Scenario
 from services.sla.domain.rules.published import Rules
 from services.sla.domain.scenarios.export import scenario_of
 from services.sla.domain.services.periods import known_us
 from shared.calendar import instant, microseconds
 from shared.contracts.base import Priority
 from shared.errors import InvalidInputError
-from shared.http.answers import answer
+from shared.http import openapi
+from shared.http.answers import Answer
 from shared.http.auth import Admitted
+from shared.http.named import NamedInPath
 from shared.http.period import period_of, zone_of
 from shared.postgres.pool import Connection
 from shared.runtime.service import Service
@@ -31,6 +40,51 @@ class _Known(NamedTuple):
     at_us: int
 
 
+class _OfTicket(TypedDict):
+    ticket_id: UUID
+    read_at: datetime
+
+
+class TicketClocks(_OfTicket):
+    """Every clock a ticket has or had, and those that cannot be read."""
+
+    clocks: list[ClockReading]
+    without_deadline: list[WithoutDeadline]
+
+
+class PromisedClocks(_OfTicket):
+    """What was promised to a ticket's requester."""
+
+    clocks: list[PromisedClock]
+
+
+class TicketExplanations(_OfTicket):
+    """How the deadlines of a ticket's clocks came about, and which clocks have none."""
+
+    explanations: list[Explanation]
+    without_deadline: list[WithoutDeadline]
+
+
+class RunningClocks(TypedDict):
+    """Clocks that run, the one due first first."""
+
+    clocks: list[queries.NamedClock]
+
+
+class ClocksAtRisk(TypedDict):
+    """Running clocks, the one due first first, read at one instant."""
+
+    read_at: datetime
+    clocks: list[queries.NamedAtRisk]
+
+
+Attained = TypedDict(
+    "Attained",
+    {"from": datetime | None, "to": datetime | None, "attainment": list[Attainment]},
+)
+"""The verdicts of [from, to); null is open."""
+
+
 class ClockRoutes:
     """The routes about clocks."""
 
@@ -40,7 +94,7 @@ class ClockRoutes:
 
     def router(self) -> APIRouter:
         """Return all routes about clocks."""
-        router = APIRouter(tags=["sla"])
+        router = openapi.router("sla")
         router.get("/tickets/{id}", summary="A ticket's clocks")(self.clocks)
         router.get("/tickets/{id}/explain", summary="Why its deadlines are where they are")(
             self.explain
@@ -55,7 +109,9 @@ class ClockRoutes:
         )
         return router
 
-    async def clocks(self, id: UUID, caller: Admitted, at: At = None) -> Response:
+    async def clocks(
+        self, id: NamedInPath, caller: Admitted, at: At = None
+    ) -> Answer[TicketClocks] | Answer[PromisedClocks]:
         """Return every clock the ticket has or had, read now, or as it was known at an instant.
 
         Who asks and who reported see what was promised to them, on their own tickets.
@@ -67,24 +123,36 @@ class ClockRoutes:
                 shown = Readings(await queries.read_foreign(connection, id))
             else:
                 shown = readings(found.ticket.facts, found.rules.rulebook, found.at_us)
-        is_whole = caller.grant.is_whole
-        fields = asdict(shown) if is_whole else {"clocks": promised_clocks(shown.clocks)}
-        return answer({"ticket_id": id, "read_at": instant(found.at_us), **fields})
+        head = _OfTicket(ticket_id=id, read_at=instant(found.at_us))
+        if not caller.grant.is_whole:
+            return Answer(PromisedClocks(**head, clocks=promised_clocks(shown.clocks)))
+        return Answer(
+            TicketClocks(**head, clocks=shown.clocks, without_deadline=shown.without_deadline)
+        )
 
-    async def explain(self, id: UUID, _: Admitted, at: At = None) -> Response:
+    async def explain(
+        self, id: NamedInPath, _: Admitted, at: At = None
+    ) -> Answer[TicketExplanations]:
         """Return why each deadline is where it is: rule, version, windows, pauses."""
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
         facts = [] if found.ticket.is_foreign else found.ticket.facts
         shown = explain(facts, found.rules.rulebook, found.at_us)
-        return answer({"ticket_id": id, "read_at": instant(found.at_us), **asdict(shown)})
+        return Answer(
+            {
+                "ticket_id": id,
+                "read_at": instant(found.at_us),
+                "explanations": shown.explanations,
+                "without_deadline": shown.without_deadline,
+            }
+        )
 
-    async def scenario(self, id: UUID, _: Admitted, at: At = None) -> Response:
+    async def scenario(self, id: NamedInPath, _: Admitted, at: At = None) -> Answer[Scenario]:
         """Return the ticket as a scenario for `desk sla simulate`, its clocks expected."""
         async with self._service.pool.acquire() as connection:
             found = await self._known(connection, id, at)
             published = await queries.read_publications(connection, self._service.journal)
-        return answer(scenario_of(str(id), found.ticket.facts, published, found.at_us))
+        return Answer(scenario_of(str(id), found.ticket.facts, published, found.at_us))
 
     async def _known(self, connection: Connection, id: UUID, at: datetime | None) -> _Known:
         if at is not None and at.tzinfo is None:
@@ -99,12 +167,12 @@ class ClockRoutes:
 
     async def running(
         self, _: Admitted, limit: Annotated[int, Query(ge=1, le=200)] = 50
-    ) -> Response:
+    ) -> Answer[RunningClocks]:
         """Return clocks that run towards a due time."""
         async with self._service.pool.acquire() as connection:
             clocks = await queries.list_running(connection, limit=limit)
-            named = await queries.with_names(connection, clocks)
-        return answer({"clocks": named})
+            named = await queries.with_names(connection, clocks, queries.NamedClock)
+        return Answer({"clocks": named})
 
     async def at_risk(
         self,
@@ -113,7 +181,7 @@ class ClockRoutes:
         group: str | None = None,
         priority: Priority | None = None,
         overdue: Annotated[bool, Query(description="those overdue instead")] = False,  # noqa: FBT002 a switch of the query
-    ) -> Response:
+    ) -> Answer[ClocksAtRisk]:
         """Return the clocks due next, each with its probability of a breach."""
         asked = AtRiskAsked(
             at=self._service.clock.now(),
@@ -127,12 +195,12 @@ class ClockRoutes:
         curves = await self._forecast.curves(rules, microseconds(asked.at))
         async with self._service.pool.acquire() as connection:
             clocks = await queries.list_at_risk(connection, asked, rules, curves)
-            named = await queries.with_names(connection, clocks)
-        return answer({"read_at": asked.at, "clocks": named})
+            named = await queries.with_names(connection, clocks, queries.NamedAtRisk)
+        return Answer({"read_at": asked.at, "clocks": named})
 
     async def attainment(
         self, caller: Admitted, query: Annotated[schemas.AskedVerdicts, Depends()]
-    ) -> Response:
+    ) -> Answer[Attained]:
         """Return the verdicts of [from, to) by target, who judged, and what is asked for.
 
         A customer sees those of their own tickets.
@@ -152,4 +220,4 @@ class ClockRoutes:
         now = self._service.clock.now()
         async with self._service.pool.acquire() as connection:
             found = await queries.read_attainment(connection, asked, now)
-        return answer({"from": asked.start, "to": asked.end, "attainment": found})
+        return Answer({"from": asked.start, "to": asked.end, "attainment": found})

@@ -1,13 +1,21 @@
 """Rules over HTTP: policies and calendars, read, checked and published; peaks."""
 
-from typing import Final
+from typing import Annotated, Any, Final, TypedDict, get_args
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 
 from services.sla import queries, schemas
 from services.sla.domain.files.scenario import CalendarPart
+from services.sla.domain.lint.findings import Finding
+from services.sla.domain.outlook.endings import Ended
 from services.sla.domain.rules.defaults import OFFICE, default_calendars, default_policy
-from services.sla.domain.rules.published import Publication, versions_of, with_states
+from services.sla.domain.rules.published import (
+    PolicyView,
+    Publication,
+    RuleVersions,
+    versions_of,
+    with_states,
+)
 from services.sla.domain.rules.publishing import (
     PolicyWanted,
     RuleEvent,
@@ -15,14 +23,17 @@ from services.sla.domain.rules.publishing import (
     alone,
     of_one_rule,
 )
-from services.sla.handlers import RulePublisher
+from services.sla.handlers import Plan, RulePublisher
 from shared.calendar import ROUND_THE_CLOCK, microseconds
-from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
+from shared.contracts.sla import (
+    SlaCalendarPublished,
+    SlaPeakDeclared,
+)
 from shared.errors import InvalidInputError, NotFoundError
-from shared.http import conditional
-from shared.http.answers import answer
+from shared.http import conditional, openapi
+from shared.http.answers import Answer, Tagged
 from shared.http.auth import Admitted
-from shared.http.body import openapi_body, read_struct
+from shared.http.body import any_of, openapi_body, read_struct
 from shared.http.conditional import if_match, refuse_if_match
 from shared.http.parameters import KeyInPath
 from shared.runtime.service import Service
@@ -38,6 +49,32 @@ _RULES_EXAMPLE: Final = RulesWanted(
 )
 
 
+AnyRule = Annotated[Any, any_of(*get_args(RuleEvent))]
+"""A rule as it was published."""
+
+
+class RulesPublished(TypedDict):
+    """What is in force now that was not, what ends by it, and what the linter finds odd in it."""
+
+    published: list[AnyRule]
+    ends: list[Ended]
+    warnings: list[Finding]
+
+
+class RulePublished(RulesPublished):
+    """The newest version of the rule that was put, and whether it is new."""
+
+    version: int
+    changed: bool
+
+
+class PeakAnswer(TypedDict):
+    """Whether a peak is declared, and whether that is new."""
+
+    is_peak: bool
+    changed: bool
+
+
 class RuleRoutes:
     """The routes about rules."""
 
@@ -47,7 +84,7 @@ class RuleRoutes:
 
     def router(self) -> APIRouter:
         """Return all routes about rules."""
-        router = APIRouter(tags=["sla"])
+        router = openapi.router("sla")
         router.get("/policies/{id}", summary="The newest version of a policy")(self.rule)
         router.put(
             "/policies/{id}",
@@ -86,26 +123,30 @@ class RuleRoutes:
         )(self.declare_peak)
         return router
 
-    async def rules(self, _: Admitted) -> Response:
+    async def rules(self, _: Admitted) -> Answer[RuleVersions]:
         """Return every version of every policy and calendar, and whether a peak is declared."""
         async with self._service.pool.acquire() as connection:
             published = await queries.read_publications(connection, self._service.journal)
-        return answer(versions_of(published, microseconds(self._service.clock.now())))
+        return Answer(versions_of(published, microseconds(self._service.clock.now())))
 
-    async def rule(self, id: KeyInPath, _: Admitted) -> Response:
+    async def rule(
+        self, id: KeyInPath, _: Admitted
+    ) -> Tagged[SlaCalendarPublished] | Tagged[PolicyView]:
         """Return the newest version with its ETag; a policy's also says whether it is in force."""
         async with self._service.pool.acquire() as connection:
             events = (await self._service.journal.read(connection, [id]))[id]
         rules = [event for event in events if isinstance(event.data, RuleEvent)]
         if not rules:
             raise NotFoundError(f"nothing was published as {id!r}")
-        if not isinstance(rules[-1].data, SlaPolicyPublished):
-            return answer(rules[-1].data, sequence=len(events))
+        if isinstance(rules[-1].data, SlaCalendarPublished):
+            return Tagged(rules[-1].data, len(events))
         versions = [Publication(rule.data, microseconds(rule.time)) for rule in rules]
         now_us = microseconds(self._service.clock.now())
-        return answer(list(with_states(versions, now_us))[-1], sequence=len(events))
+        return Tagged(list(with_states(versions, now_us))[-1], len(events))
 
-    async def publish_policy(self, id: KeyInPath, request: Request, _: Admitted) -> Response:
+    async def publish_policy(
+        self, id: KeyInPath, request: Request, _: Admitted
+    ) -> Tagged[RulePublished]:
         """Publish the next version; the same content again changes nothing."""
         body = await read_struct(request, schemas.NewPolicy)
         wanted = PolicyWanted(
@@ -116,7 +157,9 @@ class RuleRoutes:
         )
         return await self._publish(id, request, RulesWanted(policies=(wanted,)))
 
-    async def publish_calendar(self, id: KeyInPath, request: Request, _: Admitted) -> Response:
+    async def publish_calendar(
+        self, id: KeyInPath, request: Request, _: Admitted
+    ) -> Tagged[RulePublished]:
         """Publish the next version; cycles that are open keep theirs."""
         if id == ROUND_THE_CLOCK:
             raise InvalidInputError(f"{id} is built in", field="id")
@@ -130,30 +173,30 @@ class RuleRoutes:
         )
         return await self._publish(id, request, RulesWanted(calendars=(wanted,)))
 
-    async def publish_rules(self, request: Request, _: Admitted) -> Response:
+    async def publish_rules(self, request: Request, _: Admitted) -> Answer[RulesPublished]:
         """Publish what differs from what is in force; calendars first."""
         refuse_if_match(request)
         wanted = await read_struct(request, RulesWanted)
         published = await self._rulebook.publish(wanted)
         warnings = await self._rulebook.warnings(wanted)
-        return answer({"published": published.rules, "ends": published.ends, "warnings": warnings})
+        return Answer({"published": published.rules, "ends": published.ends, "warnings": warnings})
 
-    async def check_rules(self, request: Request, _: Admitted) -> Response:
+    async def check_rules(self, request: Request, _: Admitted) -> Answer[Plan]:
         """Publish nothing; say what `POST /rules` would do."""
         wanted = await read_struct(request, RulesWanted)
-        return answer(await self._rulebook.check(wanted))
+        return Answer(await self._rulebook.check(wanted))
 
-    async def declare_peak(self, request: Request, _: Admitted) -> Response:
+    async def declare_peak(self, request: Request, _: Admitted) -> Tagged[PeakAnswer]:
         """Say that service requests created from now on are a peak's, or no longer."""
         body = await read_struct(request, schemas.Peak)
         written = await self._rulebook.declare_peak(
             is_peak=body.is_peak, expected=if_match(request)
         )
-        return answer(
-            {"is_peak": body.is_peak, "changed": bool(written.events)}, sequence=written.sequence
-        )
+        return Tagged({"is_peak": body.is_peak, "changed": bool(written.events)}, written.sequence)
 
-    async def _publish(self, id: str, request: Request, wanted: RulesWanted) -> Response:
+    async def _publish(
+        self, id: str, request: Request, wanted: RulesWanted
+    ) -> Tagged[RulePublished]:
         expected = if_match(request)
         try:
             published = await self._rulebook.publish(
@@ -164,7 +207,7 @@ class RuleRoutes:
         version = next((_version(rule) for rule in published.rules if rule.stream_id == id), None)
         async with self._service.pool.acquire() as connection:
             sequence = len((await self._service.journal.read(connection, [id]))[id])
-        return answer(
+        return Tagged(
             {
                 "version": version or sequence,
                 "changed": bool(published.rules),
@@ -172,7 +215,7 @@ class RuleRoutes:
                 "ends": published.ends,
                 "warnings": list(map(alone, await self._rulebook.warnings(wanted))),
             },
-            sequence=sequence,
+            sequence,
         )
 
 

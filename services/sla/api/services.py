@@ -1,18 +1,21 @@
 """Services over HTTP: outages, maintenance, how available they are and shall be."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, TypedDict
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query
 
 from services.sla import queries, schemas
 from services.sla.api.asking import Limit
-from services.sla.domain.services.availability import AvailabilityQuery
+from services.sla.domain.services.availability import AvailabilityQuery, ServiceReadings
 from services.sla.domain.services.periods import YEAR_US, By, span_asked
+from services.sla.domain.services.views import MaintenanceView, OutageView
 from services.sla.handlers import ServiceRecords
 from services.sla.tables import DOCUMENTS
 from shared.calendar import instant, microseconds
 from shared.contracts.availability import ServiceEvent
-from shared.http.answers import answer
+from shared.http import openapi
+from shared.http.answers import Answer
 from shared.http.auth import Admitted, Caller
 from shared.http.documents import DocumentRoutes
 from shared.http.period import period_of, zone_of
@@ -24,6 +27,26 @@ _Asked = Annotated[schemas.ServiceQuery, Depends()]
 _By = Annotated[By | None, Query(description="cut the time in such periods")]
 
 
+class Outages(TypedDict):
+    """Outages, the one that began last first."""
+
+    outages: list[OutageView]
+
+
+class Maintenance(TypedDict):
+    """Maintenance, the one that starts last first."""
+
+    maintenance: list[MaintenanceView]
+
+
+class Availabilities(TypedDict):
+    """How available services were, read at an instant; periods are of the zone."""
+
+    read_at: datetime
+    zone: str
+    services: list[ServiceReadings]
+
+
 class ServiceRoutes:
     """The routes about services: outages, maintenance, how available they are and shall be."""
 
@@ -33,7 +56,7 @@ class ServiceRoutes:
 
     def router(self) -> APIRouter:
         """Return all routes about services."""
-        router = APIRouter(tags=["services"])
+        router = openapi.router("services")
         routes = DocumentRoutes[ServiceEvent](self._record, self._shown)
         routes.add(router, schemas.SERVICE_DOCUMENTS)
         router.get("/outages", summary="Outages, the one that began last first")(self.outages)
@@ -43,19 +66,23 @@ class ServiceRoutes:
         router.get("/availability", summary="How available services were")(self.availability)
         return router
 
-    async def outages(self, _: Admitted, asked: _Asked, limit: Limit = 200) -> Response:
+    async def outages(self, _: Admitted, asked: _Asked, limit: Limit = 200) -> Answer[Outages]:
         """Return outages that touch the time, also those withdrawn."""
         question = self._question(asked)
         found = await queries.list_outages(self._service.pool, question, limit=limit)
-        return answer({"outages": found})
+        return Answer({"outages": found})
 
-    async def maintenance(self, _: Admitted, asked: _Asked, limit: Limit = 200) -> Response:
+    async def maintenance(
+        self, _: Admitted, asked: _Asked, limit: Limit = 200
+    ) -> Answer[Maintenance]:
         """Return maintenance that touches the time, by default the year to come."""
         question = self._question(asked, ahead_us=YEAR_US)
         found = await queries.list_maintenance(self._service.pool, question, limit=limit)
-        return answer({"maintenance": found})
+        return Answer({"maintenance": found})
 
-    async def availability(self, _: Admitted, asked: _Asked, by: _By = None) -> Response:
+    async def availability(
+        self, _: Admitted, asked: _Asked, by: _By = None
+    ) -> Answer[Availabilities]:
         """Return availability, failures, MTBF and MTTRS, as far as the time has come."""
         at_us = self._now_us()
         question = self._question(asked, by)
@@ -63,7 +90,7 @@ class ServiceRoutes:
             found = await queries.read_availability(
                 connection, self._service.journal, question, at_us
             )
-        return answer({"read_at": instant(at_us), "zone": asked.zone, "services": found})
+        return Answer({"read_at": instant(at_us), "zone": asked.zone, "services": found})
 
     def _question(
         self, asked: schemas.ServiceQuery, by: By | None = None, *, ahead_us: int = 0

@@ -136,9 +136,9 @@ def whatif(
     kafka: Kafka = None,
 ) -> None:
     """Compare the verdicts of tickets created in a period with those under other rules."""
-    from services.sla.cli.whatif import Question, compare
+    from services.sla.cli.whatif import WhatIfQuestion, compare
 
-    question = Question(_rules(policy), _instant(start, _FROM), _instant(end, _TO), _now())
+    question = WhatIfQuestion(_rules(policy), _instant(start, _FROM), _instant(end, _TO), _now())
 
     async def work(dsn: str) -> Comparison:
         return await asyncio.to_thread(compare, dsn, question)

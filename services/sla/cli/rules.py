@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
-from uuid import UUID
+from urllib.parse import quote
 
 import msgspec
 import typer
@@ -39,7 +39,7 @@ Undo = Annotated[
 Policy = Annotated[
     str | None, typer.Option("--policy", help="With --undo: which, if the desk has several.")
 ]
-Ticket = Annotated[UUID, typer.Argument(help="The ticket's id.")]
+Ticket = Annotated[str, typer.Argument(help="The ticket's number, or its id.")]
 At = Annotated[str | None, typer.Option("--at", help="As known at this instant, and read at it.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Now = Annotated[
@@ -197,7 +197,7 @@ def explain(
     token: Token = None,
 ) -> None:
     """Print rule, version, windows and pauses of each clock."""
-    found = run(fetched(Target(data, url, token), f"/sla/tickets/{ticket}/explain", {"at": at}))
+    found = run(fetched(Target(data, url, token), f"{_path(ticket)}/explain", {"at": at}))
     if as_json:
         print_json(found)
     else:
@@ -219,9 +219,11 @@ def export(
     token: Token = None,
 ) -> None:
     """Print the ticket as a scenario, for `desk sla simulate`."""
-    print_json(
-        run(fetched(Target(data, url, token), f"/sla/tickets/{ticket}/scenario", {"at": at}))
-    )
+    print_json(run(fetched(Target(data, url, token), f"{_path(ticket)}/scenario", {"at": at})))
+
+
+def _path(ticket: str) -> str:
+    return f"/sla/tickets/{quote(ticket, safe='')}"
 
 
 def _wanted(file: Path, *, now: bool) -> RulesWanted:

@@ -50,7 +50,7 @@ WHERE stream_id IN (SELECT agreement_id FROM read.agreement) ORDER BY stream_id,
 """
 
 
-class Question(msgspec.Struct, frozen=True):
+class WhatIfQuestion(msgspec.Struct, frozen=True):
     """What to judge by, and which tickets: created in [start, end), read at `at`."""
 
     rules: RulesWanted
@@ -72,7 +72,7 @@ class _Part(NamedTuple):
     high: str
 
 
-def compare(dsn: str, question: Question) -> Comparison:
+def compare(dsn: str, question: WhatIfQuestion) -> Comparison:
     """Judge the tickets in as many processes as there are processors; a whole is their sum.
 
     Raises: InvalidInputError if the rules make no sense, before any process is started.
@@ -92,7 +92,7 @@ def compare(dsn: str, question: Question) -> Comparison:
     return msgspec.structs.replace(whole.comparison(), credits=credits_due.credits())
 
 
-async def _prepare(dsn: str, question: Question) -> dict[str, AgreementVersions]:
+async def _prepare(dsn: str, question: WhatIfQuestion) -> dict[str, AgreementVersions]:
     """Check the rules, and return the versions of every agreement."""
     connection = await open_reader(dsn, name="what-if")
     try:
@@ -113,11 +113,11 @@ async def _agreements(connection: Connection) -> dict[str, AgreementVersions]:
 
 def _compare_part(part: _Part) -> bytes:
     gc.disable()  # histories have no cycles, and there are millions of facts to walk
-    question = msgspec.msgpack.decode(part.question, type=Question)
+    question = msgspec.msgpack.decode(part.question, type=WhatIfQuestion)
     return msgspec.msgpack.encode(asyncio.run(_judge_part(part, question)))
 
 
-async def _judge_part(part: _Part, question: Question) -> _Answer:
+async def _judge_part(part: _Part, question: WhatIfQuestion) -> _Answer:
     at_us = microseconds(question.at)
     tally = ComparisonTally()
     connection = await open_reader(part.dsn, name="what-if")
@@ -159,7 +159,7 @@ async def _told(connection: Connection, first: str, last: str) -> dict[str, list
     return found
 
 
-def _is_wanted(events: Sequence[Row], question: Question) -> bool:
+def _is_wanted(events: Sequence[Row], question: WhatIfQuestion) -> bool:
     if question.start is None and question.end is None:
         return True
     created = next((row[4] for row in events if row[3] == "ticket.created"), None)

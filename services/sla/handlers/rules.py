@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, get_args
 
 import msgspec
+from msgspec import defstruct
 
 from services.sla.domain.clocks.facts import PEAKS
 from services.sla.domain.lint.findings import Finding
 from services.sla.domain.outlook.endings import Ended, ended
 from services.sla.domain.outlook.preview import RunningClocks, changes
 from services.sla.domain.rules.defaults import default_calendars, default_policy
-from services.sla.domain.rules.differences import differing
+from services.sla.domain.rules.differences import Differs, differing
 from services.sla.domain.rules.published import Publication, rules_of
 from services.sla.domain.rules.publishing import (
     PublishRule,
@@ -24,6 +25,7 @@ from services.sla.domain.rules.publishing import (
     replaced,
 )
 from services.sla.queries import (
+    NamedChange,
     open_tickets,
     read_publications,
     with_names,
@@ -32,6 +34,7 @@ from shared.calendar import microseconds
 from shared.contracts.base import EventData
 from shared.contracts.envelope import Lineage
 from shared.contracts.sla import SlaPeakDeclared, SlaPolicyPublished
+from shared.http.body import any_of
 from shared.journal.handler import CommandHandler, Decider, Intent, Written, require_sequence
 from shared.journal.snapshots import Compaction
 from shared.postgres.turn import HeldTurn, Turn
@@ -39,18 +42,38 @@ from shared.runtime.catch_up import catch_up
 from shared.runtime.service import Service
 from shared.telemetry import context
 
+_PLANNED: Final = [("differs", list[Differs]), ("replaces", list[int])]
+AnyPlanned = Annotated[
+    Any,
+    any_of(
+        *(
+            defstruct(f"Planned{rule.__name__}", _PLANNED, bases=(rule,), kw_only=True)
+            for rule in get_args(RuleEvent)
+        )
+    ),
+]
+"""A rule as it would be published, what differs from its newest version, and what it replaces."""
+
+
+class NamedChanges(msgspec.Struct, frozen=True):
+    """How many open tickets were asked, how many clocks would change, and the first of those."""
+
+    tickets: int
+    changed: int
+    clocks: list[NamedChange]
+
 
 class Plan(msgspec.Struct, frozen=True):
     """What publishing would do: the rules, each with what differs from its newest version.
 
     `replaces` are the versions to come that will not come, since the new one does before them.
-    `ends` are the promises that new tickets would have no more. `running_clocks` are RunningClocks,
-    each with the names of its ticket. `warnings` are what the linter finds odd in the rules.
+    `ends` are the promises that new tickets would have no more. `warnings` are what the linter
+    finds odd in the rules.
     """
 
-    publishes: list[dict[str, Any]]
+    publishes: list[AnyPlanned]
     ends: list[Ended]
-    running_clocks: dict[str, Any]
+    running_clocks: NamedChanges
     warnings: list[Finding]
 
 
@@ -125,7 +148,7 @@ class RulePublisher:
                 books = before.rulebook, after.rulebook
                 async for ticket_id, facts in open_tickets(connection, before.peaks):
                     running.add(changes(ticket_id, facts, *books, max(starts)))
-            named = await with_names(connection, running.clocks)
+            named = await with_names(connection, running.clocks, NamedChange)
         newest = {event.data.stream_id: event.data for event in published}
         return Plan(
             publishes=[
@@ -134,7 +157,7 @@ class RulePublisher:
                 for rule in planned
             ],
             ends=_ends(planned, published, now),
-            running_clocks=msgspec.structs.asdict(running) | {"clocks": named},
+            running_clocks=NamedChanges(running.tickets, running.changed, named),
             warnings=findings(wanted, published, now),
         )
 

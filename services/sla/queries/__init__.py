@@ -25,10 +25,19 @@ from services.sla.queries.clocks import (
 )
 from services.sla.queries.histories import read_moving
 from services.sla.queries.rules import load_rules, read_publications
-from services.sla.queries.tickets import live_tickets, with_names
+from services.sla.queries.tickets import (
+    NamedAtRisk,
+    NamedChange,
+    NamedClock,
+    live_tickets,
+    with_names,
+)
 
 __all__ = [
     "Forecast",
+    "NamedAtRisk",
+    "NamedChange",
+    "NamedClock",
     "TicketFacts",
     "list_at_risk",
     "list_maintenance",

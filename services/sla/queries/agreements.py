@@ -4,8 +4,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
+
 from services.sla.domain.agreements.versions import AgreementVersions
 from services.sla.domain.agreements.views import versions_of
+from shared.contracts.agreements import SlaRemedyDue
 from shared.postgres.pool import Pool
 
 
@@ -31,7 +34,7 @@ async def reviewed_periods(pool: Pool) -> dict[str, set[datetime]]:
 
 async def list_remedies(
     pool: Pool, agreement_id: str, *, is_every_revision: bool, limit: int
-) -> list[object]:
+) -> list[SlaRemedyDue]:
     """Return the reviews of an agreement, the last period first; its highest revision, or all."""
     rows = await pool.fetch(
         "SELECT document FROM read.remedy r WHERE agreement_id = $1 AND ($2 OR NOT EXISTS ("
@@ -40,4 +43,4 @@ async def list_remedies(
         " ORDER BY period_start DESC, revision DESC LIMIT $3",
         *(agreement_id, is_every_revision, limit),
     )
-    return [row["document"] for row in rows]
+    return [msgspec.convert(row["document"], SlaRemedyDue) for row in rows]

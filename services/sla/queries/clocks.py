@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from services.sla.domain.announcements.events import read_announcements
 from services.sla.domain.clocks.explain import ClockReading
 from services.sla.domain.clocks.facts import Peaks, facts_of
@@ -53,7 +55,7 @@ _OVERDUE: Final = _RUNNING.format(when="c.due_at < $1")
 _FIELDS: Final = """
     ticket_id, target, cycle, generation, kind, started_at, goal, calendar, policy_id,
     policy_version, CASE WHEN outcome IS NOT NULL THEN outcome WHEN is_paused THEN 'paused'
-         WHEN breached_at IS NOT NULL THEN 'breached' ELSE 'open' END,
+         WHEN breached_at IS NOT NULL THEN 'breached' ELSE 'open' END AS state,
     due_at, pause_reason, warned, breached_at, stopped_at, source_system
 """
 
@@ -65,7 +67,7 @@ async def list_running(connection: Connection, *, limit: int) -> list[ClockView]
         " ORDER BY due_at LIMIT $1",
         limit,
     )
-    return [ClockView(*row) for row in rows]
+    return [msgspec.convert(dict(row), ClockView) for row in rows]
 
 
 async def tickets_under_way(connection: Connection, first: UUID, limit: int) -> list[UUID]:

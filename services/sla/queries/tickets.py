@@ -1,11 +1,14 @@
 """Tickets as people name them, for lists of clocks."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
 
+from services.sla.domain.clocks.views import ClockView
+from services.sla.domain.outlook.preview import ClockChange
+from services.sla.domain.outlook.survival import AtRisk
 from shared.contracts.intake import TicketCreated
 from shared.contracts.registry import decode_shared
 from shared.postgres.pool import Connection
@@ -14,22 +17,52 @@ _NAMES: Final = """
 SELECT ticket_id, number, title, priority, assigned_group AS "group" FROM read.ticket
 WHERE ticket_id = ANY($1::uuid[])
 """
-_NAMELESS: Final = dict.fromkeys(("number", "title", "priority", "group"))
+_NAMELESS: Final[dict[str, Any]] = dict.fromkeys(("number", "title", "priority", "group"))
+
+
+class NamedClock(ClockView, frozen=True, kw_only=True):
+    """A clock, and how its ticket is called."""
+
+    number: str | None
+    title: str | None
+    priority: str | None
+    group: str | None
+
+
+class NamedAtRisk(AtRisk, frozen=True, kw_only=True):
+    """A clock at risk, and how its ticket is called."""
+
+    number: str | None
+    title: str | None
+
+
+class NamedChange(ClockChange, frozen=True, kw_only=True):
+    """A clock that would change, and how its ticket is called."""
+
+    number: str | None
+    title: str | None
+    priority: str | None
+    group: str | None
+
+
+_Named = TypeVar("_Named", NamedClock, NamedAtRisk, NamedChange)
 
 
 async def with_names(
-    connection: Connection, found: Sequence[msgspec.Struct]
-) -> list[dict[str, Any]]:
-    """Return structs that have a `ticket_id` as objects that name the ticket as well.
+    connection: Connection, found: Sequence[msgspec.Struct], named: type[_Named]
+) -> list[_Named]:
+    """Return structs that have a `ticket_id` as ones that name the ticket as well.
 
     Number, title, priority and group are null for a ticket of which only clocks are known; what a
     struct itself has under such a name stays.
     """
-    fields = [msgspec.structs.asdict(one) for one in found]
+    fields: list[dict[str, Any]] = [msgspec.structs.asdict(one) for one in found]
     tickets = {UUID(str(one["ticket_id"])) for one in fields}
     rows = await connection.fetch(_NAMES, list(tickets))
-    names = {row["ticket_id"]: row for row in rows}
-    return [{**_NAMELESS, **names.get(UUID(str(one["ticket_id"])), {}), **one} for one in fields]
+    names: dict[UUID, dict[str, Any]] = {row["ticket_id"]: dict(row) for row in rows}
+    return [
+        named(**(_NAMELESS | names.get(UUID(str(one["ticket_id"])), {}) | one)) for one in fields
+    ]
 
 
 async def live_tickets(connection: Connection, ticket_ids: Sequence[str]) -> set[str]:

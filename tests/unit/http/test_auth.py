@@ -1,7 +1,9 @@
 import base64
 import json
+import os
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from shared.errors import StartupError, UnauthenticatedError, UnavailableError
 from shared.http.auth import LocalIssuer, OidcIssuer, Role, TokenVerifier, read_stamp
 from shared.http.issuers import AllowList
-from shared.http.revoked import FILE, Revocations
+from shared.http.revoked import FILE, Revocations, Stamp
 
 HOUR = timedelta(hours=1)
 KEY = OKPKey.generate_key("Ed25519")
@@ -300,6 +302,45 @@ async def test_subjects_of_two_issuers_never_meet() -> None:
     with pytest.raises(UnauthenticatedError, match="another issuer"):
         await checking.verify(oidc_token(RSA, "RS256", sub="local:cli"))
     assert (await verifier().verify(token(sub="cli"))).subject == "cli", "alone it stands as it is"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("https://id", "https://idp", "https://idp:8443"), ("https://id", "local"), ("i", "x", "x:y")],
+)
+def test_issuers_whose_subjects_could_meet_do_not_start(names: tuple[str, ...]) -> None:
+    oidc = [OidcIssuer(name, "https://idp/keys") for name in names]
+    client = httpx.AsyncClient()
+    with pytest.raises(StartupError, match="could be one of"):
+        TokenVerifier(FixedClock(NOON), local=ISSUER, oidc=oidc, client=client)
+    TokenVerifier(FixedClock(NOON), local=ISSUER, oidc=oidc[:1], client=client)
+
+
+def test_a_list_that_went_and_came_back_is_read_again(tmp_path: Path) -> None:
+    path, stamp = tmp_path / FILE, Stamp("id", "ann", 1.0)
+    Revocations(path).revoke_all("ann", 100.0)
+    desk = Revocations(path)
+    assert desk.covers(stamp)
+    path.rename(tmp_path / "aside")
+    assert not desk.covers(stamp)
+    (tmp_path / "aside").rename(path)
+    assert desk.covers(stamp)
+    at = path.stat().st_mtime_ns
+    Revocations(path).revoke_all("bo", 100.0)
+    os.utime(path, ns=(at, at))
+    assert desk.covers(stamp._replace(subject="bo")), "another file of the same instant"
+
+
+def test_what_many_revoke_at_once_is_all_revoked(tmp_path: Path) -> None:
+    """Each has a list of its own, as processes have."""
+    path, names = tmp_path / FILE, [f"t{number}" for number in range(40)]
+
+    def revoke(name: str) -> None:
+        Revocations(path).revoke(Stamp(name, "ann", 1.0), 1e12, 1.0)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(revoke, names))
+    assert all(Revocations(path).covers(Stamp(name, "bo", 1e12)) for name in names)
 
 
 async def test_a_revoked_token_is_believed_no_more_nor_those_of_a_revoked_subject(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.imports.client import Report, Source, find_order, read_incidents
+from services.imports.client import ImportReport, Source, find_order, read_incidents
 from services.imports.dates import read_order
 from services.imports.servicenow import COLUMNS, Incident
 from shared.errors import InvalidInputError, StartupError
@@ -41,11 +41,11 @@ def text(*rows: Mapping[str, str], delimiter: str = ",") -> str:
 
 def taken(
     tmp_path: Path, content: bytes, encoding: str | None = None, dates: str | None = None
-) -> tuple[list[Incident], Report]:
+) -> tuple[list[Incident], ImportReport]:
     file = tmp_path / "log.csv"
     file.write_bytes(content)
     source = Source(file, NOW, encoding, None if dates is None else read_order(dates))
-    report = Report()
+    report = ImportReport()
     order = find_order(source)
     incidents = list(read_incidents(source, order, report, lambda _: None))
     for incident in incidents:

@@ -20,8 +20,15 @@ from services.intake.domain.commands import (
     TicketCommand,
     UpdateTicket,
 )
-from services.intake.domain.record import accept, number_of
+from services.intake.domain.record import (
+    RecordRules,
+    Submission,
+    accept,
+    number_of,
+    numbered,
+)
 from services.intake.domain.ticket import Ticket, decide, evolve
+from shared.contracts.envelope import Lineage
 from shared.contracts.intake import Requester, Scope, TicketClosed, TicketReported
 from shared.errors import (
     DeskError,
@@ -159,15 +166,8 @@ def test_a_record_that_breaks_a_rule_names_the_field(
 
 
 def accept_it(record: TicketReported) -> CreateTicket:
-    return accept(
-        record,
-        ticket_id=ID,
-        number="INC-000001",
-        reported_at=AT,
-        origin="test",
-        skew_seconds_max=300,
-        categories={"service"},
-    )
+    submission = Submission(ID, record, AT, "test", Lineage(actor="ann", correlation_id="test"))
+    return numbered(accept(submission, RecordRules(300, {"service"})), 1)
 
 
 def test_a_clock_a_little_ahead_is_believed() -> None:

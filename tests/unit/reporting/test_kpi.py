@@ -13,7 +13,7 @@ import pytest
 from support.kpi_rollups import reported
 
 from services.reporting.domain.kpi import Period
-from services.reporting.domain.reading import Question, Reading
+from services.reporting.domain.reading import Reading, ReportQuestion
 from services.reporting.domain.tally import TicketRow
 from services.reporting.domain.times import Times, percentiles
 from shared.calendar import WorkingCalendar, microseconds
@@ -53,7 +53,7 @@ def told(
     zone: str = "Europe/Berlin",
 ) -> Any:
     """The report as its JSON reads."""
-    question = Question(Period(start, end), by, ZoneInfo(zone), SATURDAYS)
+    question = ReportQuestion(Period(start, end), by, ZoneInfo(zone), SATURDAYS)
     return reported(rows, question)
 
 
@@ -219,6 +219,7 @@ def test_a_merged_ticket_is_told_apart_in_every_count() -> None:
         [0, 2**62],
         [-(2**62), 2**61],
         list(range(0, 2_000, 3)),
+        [*range(0, 2_000, 3), 2**40, 2**41],
     ],
 )
 def test_every_duration_is_kept_to_the_microsecond(values: list[int]) -> None:
@@ -231,6 +232,29 @@ def test_every_duration_is_kept_to_the_microsecond(values: list[int]) -> None:
     assert again.packed() == packed
     assert again.distribution() == times.distribution()
     assert again.distribution().median == pytest.approx(statistics.median(values) / 3.6e9)
+
+
+def test_parts_of_every_width_add_up_to_all_of_their_durations() -> None:
+    parts = [[7], [-5, 9, 2**40], [1, 70_000], [], list(range(0, 900, 3)), [2**40, *range(500)]]
+    together, one_by_one = Times(), Times()
+    for values in parts:
+        part = Times()
+        for value in values:
+            part.add(value)
+            one_by_one.add(value)
+        together.take_packed(part.packed())
+    together.add(3)
+    one_by_one.add(3)
+    assert together.packed() == one_by_one.packed()
+    assert together.distribution() == one_by_one.distribution()
+
+
+def test_a_gap_of_months_costs_itself_alone() -> None:
+    times = Times()
+    for value in [*range(1_000), 2**50]:
+        times.add(value)
+    packed = times.packed()
+    assert (packed.width, packed.wide) == (2, ((1_000, 2**50 - 999),))
 
 
 @pytest.mark.realdata
@@ -304,7 +328,7 @@ def test_twenty_five_thousand_tickets_read_one_by_one_take_less_than_half_a_seco
     ]
     ends = rows[0].created_us, rows[-1].created_us
     hours = {ticket.created_us // 3_600_000_000 for ticket in rows}
-    reading = Reading(Question(EVER, "group", BERLIN, SATURDAYS), ends, hours)
+    reading = Reading(ReportQuestion(EVER, "group", BERLIN, SATURDAYS), ends, hours)
     began = time.process_time()
     for ticket in rows:
         reading.add(ticket)

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.routing.domain.agents import Agent
-from services.routing.domain.candidates import PAGE_SIZE, Row
+from services.routing.domain.candidates import PAGE_SIZE, Candidates
 
 
 def seats_of(roster: dict[str, Agent]) -> list[tuple[int, str]]:
@@ -22,7 +22,7 @@ def test_who_comes_next_is_who_has_the_fewest_open_tickets(seed: int) -> None:
     }
     now = dict(stored)
     known: dict[str, Agent | None] = {}
-    row, pages = Row("g", ""), 0
+    row, pages = Candidates("g", ""), 0
     for _ in range(300):
         while (found := row.first(known, None)) is None:
             page = [seat for seat in seats_of(stored) if seat > row.read_up_to][:PAGE_SIZE]

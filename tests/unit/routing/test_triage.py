@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.routing.domain.policy import check, default_policy
-from services.routing.domain.state import Reported, Ticket, TicketRouting, evolve
+from services.routing.domain.state import Reported, RoutedTicket, TicketRouting, evolve
 from services.routing.domain.triage import (
     Agent,
     AssignTicket,
@@ -148,7 +148,7 @@ SITES = msgspec.structs.replace(
     POLICY,
     desks=(*POLICY.desks, Desk(category="facilities", groups=("caretakers",))),
 )
-AT_BO = Ticket(
+AT_BO = RoutedTicket(
     ticket_id=str(ID),
     record_seq=1,
     category="network",
@@ -162,7 +162,9 @@ WAITING = replace(AT_BO, agent_id=None, skill="network", policy_version=1)
 RESOLVED = replace(AT_BO, is_open=False, progress_seq=2)
 
 
-def place_of(before: Ticket, after: Ticket, holder: Agent | None = None) -> tuple[str, str] | None:
+def place_of(
+    before: RoutedTicket, after: RoutedTicket, holder: Agent | None = None
+) -> tuple[str, str] | None:
     place = reconsider(before, after, holder, SITES)
     return None if place is None else (place.group, " / ".join(place.reasons))
 
@@ -188,7 +190,7 @@ def place_of(before: Ticket, after: Ticket, holder: Agent | None = None) -> tupl
     ],
 )
 def test_when_somebody_is_looked_for_again_and_why(
-    before: Ticket, changes: dict[str, object], holder: Agent | None, expected: str | None
+    before: RoutedTicket, changes: dict[str, object], holder: Agent | None, expected: str | None
 ) -> None:
     place = place_of(before, replace(before, **changes), holder)  # type: ignore[arg-type]
     assert (place is None) == (expected is None)

@@ -7,7 +7,7 @@ from shared.deliveries.rules import (
     GIVE_UP_AFTER,
     RETRY_AFTER_MAX,
     Answer,
-    Verdict,
+    DeliveryVerdict,
     rest_after,
     retry_after,
     state_after,
@@ -21,40 +21,40 @@ YOUNG, OLD = timedelta(minutes=1), GIVE_UP_AFTER
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
-        (200, Verdict.ARRIVED),
-        (204, Verdict.ARRIVED),
-        (301, Verdict.REFUSED),
-        (400, Verdict.REFUSED),
-        (404, Verdict.REFUSED),
-        (408, Verdict.FAILED),
-        (410, Verdict.GONE),
-        (425, Verdict.FAILED),
-        (429, Verdict.FAILED),
-        (500, Verdict.FAILED),
-        (503, Verdict.FAILED),
-        (None, Verdict.FAILED),
+        (200, DeliveryVerdict.ARRIVED),
+        (204, DeliveryVerdict.ARRIVED),
+        (301, DeliveryVerdict.REFUSED),
+        (400, DeliveryVerdict.REFUSED),
+        (404, DeliveryVerdict.REFUSED),
+        (408, DeliveryVerdict.FAILED),
+        (410, DeliveryVerdict.GONE),
+        (425, DeliveryVerdict.FAILED),
+        (429, DeliveryVerdict.FAILED),
+        (500, DeliveryVerdict.FAILED),
+        (503, DeliveryVerdict.FAILED),
+        (None, DeliveryVerdict.FAILED),
     ],
 )
-def test_what_an_answer_says(status: int | None, verdict: Verdict) -> None:
+def test_what_an_answer_says(status: int | None, verdict: DeliveryVerdict) -> None:
     assert Answer(status, 0.1).verdict is verdict
 
 
 @pytest.mark.parametrize(
     ("verdict", "attempts", "age", "state"),
     [
-        (Verdict.ARRIVED, 1, YOUNG, "sent"),
-        (Verdict.ARRIVED, 99, OLD, "sent"),
-        (Verdict.GONE, 1, YOUNG, "dead"),
-        (Verdict.REFUSED, 1, YOUNG, "pending"),
-        (Verdict.REFUSED, ATTEMPTS_MAX, YOUNG, "dead"),
-        (Verdict.REFUSED, 1, OLD, "dead"),
-        (Verdict.FAILED, 1, YOUNG, "pending"),
-        (Verdict.FAILED, 99, YOUNG, "pending"),
-        (Verdict.FAILED, 1, OLD, "dead"),
+        (DeliveryVerdict.ARRIVED, 1, YOUNG, "sent"),
+        (DeliveryVerdict.ARRIVED, 99, OLD, "sent"),
+        (DeliveryVerdict.GONE, 1, YOUNG, "dead"),
+        (DeliveryVerdict.REFUSED, 1, YOUNG, "pending"),
+        (DeliveryVerdict.REFUSED, ATTEMPTS_MAX, YOUNG, "dead"),
+        (DeliveryVerdict.REFUSED, 1, OLD, "dead"),
+        (DeliveryVerdict.FAILED, 1, YOUNG, "pending"),
+        (DeliveryVerdict.FAILED, 99, YOUNG, "pending"),
+        (DeliveryVerdict.FAILED, 1, OLD, "dead"),
     ],
 )
 def test_what_becomes_of_a_delivery(
-    verdict: Verdict, attempts: int, age: timedelta, state: str
+    verdict: DeliveryVerdict, attempts: int, age: timedelta, state: str
 ) -> None:
     assert state_after(verdict, attempts, age) == state
 

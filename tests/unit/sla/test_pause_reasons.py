@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from services.sla.domain.clocks.history import Moment
-from services.sla.domain.clocks.rulebook import Conditions
+from services.sla.domain.clocks.history import HistoryStep
+from services.sla.domain.clocks.rulebook import ClockConditions
 from shared.contracts.base import Key
 
 
@@ -19,7 +19,7 @@ from shared.contracts.base import Key
 )
 def test_the_reason_of_a_pause_is_a_legal_one(department: str, reason: str) -> None:
     fields = {"department": department}
-    moment = Moment(
+    moment = HistoryStep(
         at_us=0,
         acts=(),
         words=frozenset(),
@@ -30,5 +30,5 @@ def test_the_reason_of_a_pause_is_a_legal_one(department: str, reason: str) -> N
         is_resolved=False,
         is_closed=False,
     )
-    told = moment.pause_under(Conditions.of([fields]))
+    told = moment.pause_under(ClockConditions.of([fields]))
     assert msgspec.convert(told, Key) == reason

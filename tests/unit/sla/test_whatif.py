@@ -14,7 +14,7 @@ from support.promises import promise, publish
 from support.scenarios import case, event, target
 
 from services.sla.cli.calibrate import calibrate
-from services.sla.cli.whatif import Question, compare
+from services.sla.cli.whatif import WhatIfQuestion, compare
 from services.sla.domain.clocks.history import in_order
 from services.sla.domain.clocks.rulebook import rulebook
 from services.sla.domain.files.reading import calendars_of, facts_of, policy_version
@@ -176,7 +176,7 @@ class Past(NamedTuple):
 
     def compare(self, wanted: RulesWanted, **period: datetime | None) -> Comparison:
         start, end = period.get("start"), period.get("end")
-        return compare(self.dsn, Question(wanted, start, end, self.left_at))
+        return compare(self.dsn, WhatIfQuestion(wanted, start, end, self.left_at))
 
 
 async def lived(make_database: Callable[[str], str], keys: Path) -> Past:
@@ -431,5 +431,7 @@ def test_a_desk_without_tickets_has_nothing_to_learn_from(
     dsn = asyncio.run(empty())
     with pytest.raises(InvalidInputError, match="no tickets to learn from"):
         asyncio.run(calibrate(dsn, RulesWanted(), datetime(2026, 1, 1, tzinfo=UTC)))
-    nothing = compare(dsn, Question(RulesWanted(), None, None, datetime(2026, 1, 1, tzinfo=UTC)))
+    nothing = compare(
+        dsn, WhatIfQuestion(RulesWanted(), None, None, datetime(2026, 1, 1, tzinfo=UTC))
+    )
     assert nothing == Comparison(0, 0, (), ())

@@ -49,7 +49,7 @@ def test_a_newline_from_outside_cannot_forge_a_line() -> None:
     stream = io.StringIO()
     configure_logging("INFO", json=True, stream=stream)
     get_logger("http").info("request", path='/x\n{"event":"forged"}')
-    logging.getLogger("uvicorn").info("a\nb")
+    logging.getLogger("uvicorn").warning("a\nb")
     assert len(stream.getvalue().splitlines()) == 2
 
 
@@ -72,6 +72,15 @@ def test_below_the_level_nothing_is_written() -> None:
     logging.getLogger("uvicorn.error").info("quiet")
     logging.getLogger("uvicorn.access").info("GET /")
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(("level", "told"), [("INFO", 1), ("DEBUG", 2)])
+def test_what_libraries_do_is_told_to_whoever_asks_for_details(level: str, told: int) -> None:
+    stream = io.StringIO()
+    configure_logging(level, json=True, stream=stream)
+    logging.getLogger("uvicorn.error").info("Started server process")
+    get_logger("relay").info("sent")
+    assert len(lines(stream)) == told
 
 
 def test_people_get_a_readable_line() -> None:

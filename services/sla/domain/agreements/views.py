@@ -26,7 +26,7 @@ class VersionView(msgspec.Struct, frozen=True):
     """A version of an agreement; `in_force` says whether it is now."""
 
     in_force: bool
-    signatures: dict[str, SignatureView]
+    signatures: dict[Party, SignatureView]
     document: AgreementPublished
 
 

@@ -13,14 +13,14 @@ from msgspec import UNSET
 
 from services.sla.domain.clocks.cycles import Life, Stretch
 from services.sla.domain.clocks.history import Fact, Spell
-from services.sla.domain.clocks.rulebook import Conditions, Definition
+from services.sla.domain.clocks.rulebook import ClockConditions, Definition
 from shared.calendar import SECOND_US, WorkingCalendar
 from shared.contracts.promises import WarnRule
 
 Outcome = Literal["open", "paused", "met", "missed", "cancelled", "merged", "superseded"]
 _SEQUENCE: Final = attrgetter("sequence")
 
-Pauses = Callable[[Conditions], Sequence[Spell]]
+Pauses = Callable[[ClockConditions], Sequence[Spell]]
 """When one of some states held, in order; the last spell may have no end."""
 
 

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from services.sla.domain.clocks.history import Fact, Moment, words_of
+from services.sla.domain.clocks.history import Fact, HistoryStep, words_of
 from services.sla.domain.clocks.rulebook import ENDS, REOPENED, Definition, Fields, TargetRules
 
 Ending = Literal["stopped", "cancelled", "merged", "superseded"]
@@ -75,7 +75,7 @@ class _Cycle(msgspec.Struct):
         return last if last is not None and last.ending == "stopped" else None
 
 
-def lives(rules: TargetRules, moments: Sequence[Moment], until_us: int) -> Iterator[Life]:
+def lives(rules: TargetRules, moments: Sequence[HistoryStep], until_us: int) -> Iterator[Life]:
     """Yield every clock of one target, by cycle and generation, as facts up to `until_us` make it.
 
     `moments` holds nothing later than `until_us`.
@@ -99,7 +99,9 @@ def lives(rules: TargetRules, moments: Sequence[Moment], until_us: int) -> Itera
         yield from cycle.lives
 
 
-def _takeovers_us(rules: TargetRules, moments: Sequence[Moment], until_us: int) -> Sequence[int]:
+def _takeovers_us(
+    rules: TargetRules, moments: Sequence[HistoryStep], until_us: int
+) -> Sequence[int]:
     """Return when versions for running cycles come in; before the first moment no cycle runs."""
     known = rules.takeovers_us
     if not known or not moments:
@@ -119,7 +121,7 @@ class _Run:
         self.cycles: list[_Cycle] = []
         self.is_over = False
 
-    def happen(self, moment: Moment) -> None:
+    def happen(self, moment: HistoryStep) -> None:
         """Let the moment's field changes and facts stop, end and open; then match definitions."""
         rules, at_us = self._rules, moment.at_us
         touched = [self._open] if self._open is not None else []

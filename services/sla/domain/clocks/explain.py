@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,7 +12,7 @@ from services.sla.domain.clocks.history import Fact
 from services.sla.domain.clocks.ledger import WithoutDeadline, judge_each
 from services.sla.domain.clocks.rulebook import Definition, Rulebook
 from shared.calendar import SECOND_US, instant
-from shared.contracts.promises import ClockKind, Goal, Value, WarnRule
+from shared.contracts.promises import ClockKind, Goal, Target, Value, WarnRule
 
 STEPS_MAX: Final = 400
 
@@ -81,7 +81,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     clock: ClockReading
-    rule: dict[str, Any]
+    rule: Target
     policy_effective_from: datetime
     because: dict[str, Value | tuple[Value, ...]]
     came_to_be_at: datetime
@@ -168,7 +168,7 @@ def _explain(course: ClockCourse, clock: TicketClock, at_us: int) -> Explanation
     steps = tuple(islice(_steps(course, clock.due_us), STEPS_MAX + 1))
     return Explanation(
         clock=reading_of(clock, at_us),
-        rule=msgspec.to_builtins(definition.target),
+        rule=definition.target,
         policy_effective_from=instant(definition.effective_us),
         because=definition.target.when,
         came_to_be_at=instant(clock.came_us),

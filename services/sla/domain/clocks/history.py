@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from services.sla.domain.clocks.rulebook import Conditions, Fields, Rulebook
+from services.sla.domain.clocks.rulebook import ClockConditions, Fields, Rulebook
 from shared.contracts.promises import HELD_FOR, Value
 
 FactType = Literal[
@@ -56,7 +56,7 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
     changes: Fields | None = None
 
 
-class Moment(msgspec.Struct, frozen=True, gc=False):
+class HistoryStep(msgspec.Struct, frozen=True, gc=False):
     """Everything that happened at one instant, and what was true after it.
 
     `acts` are its facts that are a condition or an end, in order, and `words` what rules call them;
@@ -79,7 +79,7 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
             name in self.changed and is_same(self.fields.get(name), value) for name, value in wanted
         )
 
-    def pause_under(self, pause: Conditions) -> str | None:
+    def pause_under(self, pause: ClockConditions) -> str | None:
         """Return the first of these states that holds, in words; None if none does."""
         words = pause.words
         if words:
@@ -133,9 +133,9 @@ def last_value(facts: Sequence[Fact], name: str) -> str | None:
     return None
 
 
-def moments(facts: Sequence[Fact]) -> list[Moment]:
+def moments(facts: Sequence[Fact]) -> list[HistoryStep]:
     """Fold ordered facts into moments; of one instant, only the state after it counts."""
-    found: list[Moment] = []
+    found: list[HistoryStep] = []
     fields: dict[str, Value] = {}
     hold: Fact | None = None
     is_resolved = is_closed = False
@@ -163,7 +163,7 @@ def moments(facts: Sequence[Fact]) -> list[Moment]:
         words = frozenset(chain.from_iterable(map(words_of, acts)))
         changed = frozenset(n for n in touched if not is_same(before.get(n), fields[n]))
         found.append(
-            Moment(
+            HistoryStep(
                 *(at_us, tuple(acts), words, before, fields, changed),
                 *(hold, is_resolved, is_closed),
             )
@@ -187,7 +187,7 @@ def may_move(fact: Fact, rules: Rulebook) -> bool:
     return not words.isdisjoint(words_of(fact)) or not names.isdisjoint(fact.changes or ())
 
 
-def spells(found: Sequence[Moment], pause: Conditions) -> Iterator[Spell]:
+def spells(found: Sequence[HistoryStep], pause: ClockConditions) -> Iterator[Spell]:
     """Yield the times at which one of the states held, in order; the last may have no end."""
     since: tuple[int, str] | None = None
     for moment in found:

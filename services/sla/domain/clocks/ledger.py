@@ -7,8 +7,8 @@ import msgspec
 
 from services.sla.domain.clocks.clock import ClockCourse, TicketClock, caps_of, course_of, read
 from services.sla.domain.clocks.cycles import lives
-from services.sla.domain.clocks.history import Fact, Moment, Spell, moments, spells
-from services.sla.domain.clocks.rulebook import Conditions, Rulebook
+from services.sla.domain.clocks.history import Fact, HistoryStep, Spell, moments, spells
+from services.sla.domain.clocks.rulebook import ClockConditions, Rulebook
 from shared.calendar import NoWorkingTimeError
 
 Ledger = tuple[TicketClock, ...]
@@ -110,11 +110,11 @@ class _Pauses:
 
     __slots__ = ("_known", "_moments")
 
-    def __init__(self, happened: Sequence[Moment]) -> None:
+    def __init__(self, happened: Sequence[HistoryStep]) -> None:
         self._moments = happened
-        self._known: dict[Conditions, Sequence[Spell]] = {}
+        self._known: dict[ClockConditions, Sequence[Spell]] = {}
 
-    def of(self, pause: Conditions) -> Sequence[Spell]:
+    def of(self, pause: ClockConditions) -> Sequence[Spell]:
         if not pause.words and not pause.fields:
             return ()
         found = self._known.get(pause)

@@ -47,14 +47,14 @@ def calendar_version(name: str, version: int | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
+class ClockConditions:
     """Words and field values, any of which will do."""
 
     words: frozenset[str]
     fields: tuple[tuple[str, Value], ...]
 
     @classmethod
-    def of(cls, conditions: Iterable[Condition]) -> "Conditions":
+    def of(cls, conditions: Iterable[Condition]) -> "ClockConditions":
         """Sort conditions by kind."""
         words: set[str] = set()
         fields: list[tuple[str, Value]] = []
@@ -75,7 +75,7 @@ class Definition:
     effective_us: int
     target: Target
     calendar: WorkingCalendar
-    pause: Conditions
+    pause: ClockConditions
     when: tuple[tuple[str, frozenset[tuple[bool, Value]]], ...]
     goal_us: int | None
     days: int | None
@@ -111,15 +111,15 @@ class TargetRules:
     """
 
     name: str
-    start: Conditions
-    stop: Conditions
+    start: ClockConditions
+    stop: ClockConditions
     is_repeated: bool
     on_reopen: str
     policies: tuple[tuple[TargetVersion, ...], ...]
     takeovers_us: tuple[int, ...]
     words: frozenset[str]
     names: frozenset[str]
-    pauses: frozenset[Conditions]
+    pauses: frozenset[ClockConditions]
 
     def matching(self, fields: Fields, opened_us: int, at_us: int) -> Definition | None:
         """Return the definition for a ticket with such fields, of a cycle that opened then.
@@ -152,7 +152,9 @@ class Rulebook:
             *(target.words for target in self.targets)
         )
         names = frozenset[str]().union(*(target.names for target in self.targets))
-        for pause in frozenset[Conditions]().union(*(target.pauses for target in self.targets)):
+        for pause in frozenset[ClockConditions]().union(
+            *(target.pauses for target in self.targets)
+        ):
             if pause.words:
                 words |= {*STATES}
             names |= {name for name, _ in pause.fields}
@@ -217,7 +219,7 @@ def _rules(
         for versions in histories
     )
     takeovers = {v.effective_us for versions in policies for v in versions if v.is_for_running}
-    start, stop = Conditions.of(target.start), Conditions.of(target.stop)
+    start, stop = ClockConditions.of(target.start), ClockConditions.of(target.stop)
     definitions = [d for versions in policies for version in versions for d in version.definitions]
     named = {name for d in definitions for name in (*(name for name, _ in d.when), d.date_field)}
     return TargetRules(
@@ -251,7 +253,7 @@ def _definition(
         policy.effective_us,
         target,
         calendar,
-        Conditions.of(target.pause),
+        ClockConditions.of(target.pause),
         tuple((name, _any_of(wanted)) for name, wanted in target.when.items()),
         None if goal.working_seconds is UNSET else goal.working_seconds * SECOND_US,
         None if goal.working_days is UNSET else goal.working_days,

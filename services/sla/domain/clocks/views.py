@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from services.sla.domain.clocks.explain import ClockReading
+from shared.contracts.promises import Goal, WarnRule
 
 
 class ClockView(msgspec.Struct, frozen=True):
@@ -22,14 +22,14 @@ class ClockView(msgspec.Struct, frozen=True):
     generation: int
     kind: str | None
     started_at: datetime | None
-    goal: dict[str, Any] | None
+    goal: Goal | None
     calendar: str | None
     policy_id: str | None
     policy_version: int | None
     state: str
     due_at: datetime | None
     pause_reason: str | None
-    warned: dict[str, Any] | None
+    warned: WarnRule | None
     breached_at: datetime | None
     stopped_at: datetime | None
     source_system: str | None

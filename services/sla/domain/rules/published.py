@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -116,13 +116,16 @@ State = Literal["past", "in_force", "to_come", "replaced"]
 _STATES: Final[Mapping[int, State]] = {-1: "past", 0: "in_force", 1: "to_come"}
 
 
+class PolicyView(SlaPolicyPublished, frozen=True, kw_only=True):
+    """A version of a policy, how it stands, and since when it is in force."""
+
+    state: State
+
+
 class RuleVersions(msgspec.Struct, frozen=True):
-    """All that was ever published, oldest first; and whether a peak is declared now.
+    """All that was ever published, oldest first; and whether a peak is declared now."""
 
-    `policies` are SlaPolicyPublished, each with its State.
-    """
-
-    policies: list[dict[str, Any]]
+    policies: list[PolicyView]
     calendars: list[SlaCalendarPublished]
     is_peak: bool
 
@@ -141,7 +144,7 @@ def versions_of(events: Sequence[Publication], now_us: int) -> RuleVersions:
     return found
 
 
-def with_states(versions: Sequence[Publication], now_us: int) -> Iterator[dict[str, Any]]:
+def with_states(versions: Sequence[Publication], now_us: int) -> Iterator[PolicyView]:
     """Yield one policy's versions, each with its state and since when it is in force."""
     stands = {version.version: version.effective_us for version in standing(versions)}
     current = max((v for v, since_us in stands.items() if since_us <= now_us), default=0)
@@ -151,8 +154,8 @@ def with_states(versions: Sequence[Publication], now_us: int) -> Iterator[dict[s
             state: State = "replaced"
             if data.version in stands:
                 state = _STATES[(data.version > current) - (data.version < current)]
-            shown = msgspec.to_builtins(msgspec.structs.replace(data, effective_from=since))
-            yield {**shown, "state": state}
+            dated = msgspec.structs.replace(data, effective_from=since)
+            yield PolicyView(**msgspec.structs.asdict(dated), state=state)
 
 
 def calendar_names(rules: Iterable[EventData]) -> set[str]:
