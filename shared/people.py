@@ -1,4 +1,4 @@
-"""Who is who: a mail address is the same person in any case, any other id is exact (ADR 0028)."""
+"""Who is who: ids are exact, but mail addresses of ASCII letters have no case (ADR 0028)."""
 
 import re
 from typing import Final
@@ -8,7 +8,7 @@ _MAIL_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 
 def person(name: str) -> str:
     """Return what identifies the person of an id: two ids with the same are one person."""
-    return name.lower() if _MAIL_ADDRESS.fullmatch(name) else name
+    return name.lower() if name.isascii() and _MAIL_ADDRESS.fullmatch(name) else name
 
 
 def is_same(name: str | None, other: str) -> bool:

@@ -1,15 +1,16 @@
 """Who may do what at intake."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, Literal
 from uuid import UUID
 
+from services.intake.domain.record import PEOPLE
 from services.intake.domain.ticket import Ticket
 from services.intake.handlers import Sources, Tickets
 from services.intake.queries import is_survivor
-from shared.errors import ForbiddenError, NotFoundError
+from shared.errors import DeskError, ForbiddenError, NotFoundError
 from shared.http.access import Access
-from shared.http.auth import Caller
+from shared.http.auth import Caller, Role
 from shared.people import is_same, person
 from shared.postgres.pool import Pool
 
@@ -44,9 +45,11 @@ ACCESS: Final = Access(
         "GET /sources": "auditor admin",
         "PUT /sources": "admin",
         "report as a source": "integration admin",
+        "have a source": "integration",
         "read internal comments": "agent manager auditor admin",
         "write internal comments": "agent:others manager:others admin:others",
         "answer for the desk": "agent manager admin",
+        "name a customer": "integration agent manager admin",
         "pass on what somebody said": "integration agent manager admin",
         "start for another agent": "manager admin",
         "split off from a ticket": "requester:own integration:reported agent manager admin",
@@ -69,7 +72,6 @@ def relations(ticket: Ticket, caller: Caller) -> frozenset[str]:
     holds = {
         "own": is_own,
         "others": not is_own,
-        "reported": is_same(ticket.created.origin, door_of(caller)),
         "unworked": is_own and not is_same(ticket.resolved_by, caller.subject),
     }
     return frozenset(word for word, is_so in holds.items() if is_so)
@@ -77,15 +79,7 @@ def relations(ticket: Ticket, caller: Caller) -> frozenset[str]:
 
 def door_of(caller: Caller) -> str:
     """Return the origin of what a caller reports over HTTP."""
-    return f"/http/{person(caller.subject)}"
-
-
-def source_of(ticket: Ticket) -> str | None:
-    """Return the CloudEvents source that reported a ticket; None for another door."""
-    source, mark, _ = (
-        ("", "", "") if ticket.created is None else ticket.created.origin.partition("#")
-    )
-    return source if mark else None
+    return f"{PEOPLE}{person(caller.subject)}"
 
 
 def starter(agent_id: str | None, caller: Caller) -> str:
@@ -96,16 +90,19 @@ def starter(agent_id: str | None, caller: Caller) -> str:
     return starts
 
 
-def speaker(author_id: str | None, caller: Caller) -> tuple[str, Literal["requester", "agent"]]:
+def speaker(
+    author_id: str | None, caller: Caller, related: Collection[str]
+) -> tuple[str, Literal["requester", "agent"]]:
     """Return whose words a comment is, and for which side they count unless they are the asker's.
 
-    What is passed on, and what a system says, never counts as an answer of the desk.
+    `related` is what the ticket is to the caller. What is passed on, and what a system says, never
+    counts as an answer of the desk.
     """
     speaks = author_id or caller.subject
     is_passed_on = not is_same(speaks, caller.subject)
-    if is_passed_on and not caller.may("pass on what somebody said"):
+    if is_passed_on and not caller.may("pass on what somebody said", related):
         raise ForbiddenError("a requester speaks for themselves", field="/author_id")
-    is_answer = not is_passed_on and caller.may("answer for the desk")
+    is_answer = not is_passed_on and caller.may("answer for the desk", related)
     return speaks, "agent" if is_answer else "requester"
 
 
@@ -117,17 +114,20 @@ class Admission:
         self._tickets = tickets
         self._sources = sources
 
-    async def admit(self, caller: Caller, ticket_id: UUID) -> None:
-        """Raise NotFoundError where the row does not cover this ticket, as for one that is not."""
+    async def admit(self, caller: Caller, ticket_id: UUID) -> frozenset[str]:
+        """Return what the ticket is to a caller whom the row lets do it; not asked if it is any.
+
+        Raises: NotFoundError, as for a ticket that is not there.
+        """
         if caller.grant.is_whole:
-            return
-        ticket = await self._tickets.state(ticket_id)
-        if caller.grant.covers(await self._relations(caller, ticket)):
-            return
-        if "survivor" in caller.grant.relations and await is_survivor(
+            return frozenset()
+        related = await self._relations(caller, await self._tickets.state(ticket_id))
+        if caller.grant.covers(related):
+            return related
+        if caller.grant.covers({"survivor"}) and await is_survivor(
             self._pool, ticket_id, caller.subject
         ):
-            return
+            return related | {"survivor"}
         raise NotFoundError(f"no ticket {ticket_id}")
 
     async def may(self, right: str, caller: Caller, ticket: Ticket) -> bool:
@@ -135,11 +135,12 @@ class Admission:
         return caller.may(right, await self._relations(caller, ticket))
 
     async def _relations(self, caller: Caller, ticket: Ticket) -> frozenset[str]:
+        """Return what a ticket is to the caller; who reported it, only integrations are asked."""
         found = relations(ticket, caller)
-        source = source_of(ticket)
-        if source is not None and await self._sources.is_theirs(source, caller.subject):
-            return found | {"reported"}
-        return found
+        if ticket.created is None or Role.INTEGRATION not in caller.principal.roles:
+            return found
+        reporter = await self._sources.reporter(ticket.created.ticket_id)
+        return found | {"reported"} if is_same(reporter, caller.subject) else found
 
     async def require_internal(self, caller: Caller, ticket_id: UUID) -> None:
         """Raise ForbiddenError for who writes an internal comment and is no agent here."""
@@ -150,9 +151,12 @@ class Admission:
                 field="/visibility",
             )
 
-    async def require_sources(self, sources: Collection[str], caller: Caller) -> None:
-        """Raise ForbiddenError for another system's source; people report as themselves."""
-        if caller.may("report as a source"):
-            others = await self._sources.claim(sources, caller.subject)
-            if others:
-                raise ForbiddenError(f"{min(others)!r} is another system's", field="source")
+    async def claim(self, sources: Collection[str], caller: Caller) -> Mapping[str, DeskError]:
+        """Return which of these sources are not the caller's to report as, and why.
+
+        A system has what it reports as first. An admin reports as any and has none; people report
+        as themselves, whatever source they name.
+        """
+        if not sources or not caller.may("have a source"):
+            return {}
+        return await self._sources.claim(sources, caller.subject)

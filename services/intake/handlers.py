@@ -9,7 +9,6 @@ import msgspec
 from msgspec import Struct
 
 from services.intake.domain.commands import (
-    CommentTicket,
     CreateTicket,
     MergeTicket,
     TicketCommand,
@@ -39,16 +38,18 @@ from services.intake.queries import (
     GIVE_SOURCE,
     HOLDERS,
     IN_RANGES,
-    IS_OWNER,
     KEEP_RANGE,
+    LAST_NUMBER,
+    NUMBERS_AHEAD_MAX,
     OWNERS,
     SOURCES_MAX,
     TAKE_NUMBER,
 )
 from shared.contracts.base import EventData
 from shared.contracts.intake import TicketCreated
-from shared.errors import DeskError, InvalidInputError, NotFoundError, ReusedIdError
+from shared.errors import DeskError, ForbiddenError, InvalidInputError, NotFoundError, ReusedIdError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
+from shared.journal.journal import Journal
 from shared.journal.snapshots import Compaction
 from shared.postgres.pool import Connection, Pool
 from shared.postgres.turn import HeldTurn, Turn
@@ -99,50 +100,81 @@ async def claim_numbers(
     """
     wanted = [(e.number, e.stream_id) for e in events if isinstance(e, TicketCreated)]
     own = {number: n for number, _ in wanted if (n := number_in(number)) is not None}
-    passed = await raise_past(connection, max(own.values(), default=0))
+    latest: int = NUMBERS_AHEAD_MAX + await connection.fetchval(LAST_NUMBER)
+    far = {number for number, n in own.items() if n > latest}
+    passed = await raise_past(connection, max((own[one] for one in own.keys() - far), default=0))
     if passed:
         await connection.execute(KEEP_RANGE, passed.start, passed.stop - 1)
-    await connection.executemany(TAKE_NUMBER, sorted(wanted, key=itemgetter(0)))
-    names = sorted({number for number, _ in wanted})
+    near = [one for one in wanted if one[0] not in far]
+    await connection.executemany(TAKE_NUMBER, sorted(near, key=itemgetter(0)))
+    names = sorted({number for number, _ in near})
     holders = {row[0]: row[1] for row in await connection.fetch(HOLDERS, names)}
     free = {row[0] for row in await connection.fetch(IN_RANGES, sorted(own.values()))}
-    return {
-        stream_id: ReusedIdError(
-            f"number {number} is that of another ticket", field="/events/0/data/number"
-        )
-        for number, stream_id in wanted
-        if holders[number] != stream_id or (number in own and own[number] not in free)
-    }
+    place = "/events/0/data/number"
+    refused: dict[str, DeskError] = {}
+    for number, stream_id in wanted:
+        if number in far:
+            reason = f"number {number} is more than {NUMBERS_AHEAD_MAX} ahead of this desk's"
+            refused[stream_id] = InvalidInputError(reason, field=place)
+        elif holders[number] != stream_id or (number in own and own[number] not in free):
+            reason = f"number {number} is that of another ticket"
+            refused[stream_id] = ReusedIdError(reason, field=place)
+    return refused
 
 
 class Sources:
-    """Who may report as which CloudEvents source: who did so first, or whom the desk named."""
+    """Who may report as which CloudEvents source: who did so first, or whom the desk named.
 
-    def __init__(self, pool: Pool) -> None:
+    What was reported stays with who reported it, whoever has the source by now.
+    """
+
+    def __init__(self, pool: Pool, journal: Journal) -> None:
         self._pool = pool
+        self._journal = journal
 
-    async def claim(self, sources: Collection[str], subject: str) -> set[str]:
-        """Return which of these sources are somebody else's; those that nobody has are theirs now.
-
-        Raises: InvalidInputError where they would have too many.
-        """
+    async def claim(self, sources: Collection[str], subject: str) -> dict[str, DeskError]:
+        """Return which of these sources are not theirs, and why; those that nobody has now are."""
+        refused: dict[str, DeskError] = {}
         async with self._pool.acquire() as connection, connection.transaction():
             owners = await _owners(connection, sources)
             if fresh := sorted(set(sources) - owners.keys()):
                 count: int = await connection.fetchval(COUNT_SOURCES, subject)
-                if count + len(fresh) > SOURCES_MAX:
-                    raise InvalidInputError(f"{SOURCES_MAX} sources are as many as anybody has")
-                await connection.executemany(CLAIM_SOURCE, [(one, subject) for one in fresh])
+                for source in fresh[max(0, SOURCES_MAX - count) :]:
+                    refused[source] = InvalidInputError(
+                        f"{SOURCES_MAX} sources are as many as anybody has", field="source"
+                    )
+                kept = [(source, subject) for source in fresh if source not in refused]
+                await connection.executemany(CLAIM_SOURCE, kept)
                 owners = await _owners(connection, sources)
-        return {source for source, owner in owners.items() if owner != subject}
+        for source, owner in owners.items():
+            if owner != subject:
+                refused[source] = ForbiddenError(f"{source!r} is another system's", field="source")
+        return refused
 
     async def give(self, source: str, subject: str) -> None:
         """Let a source be this subject's from now on, whoever had it."""
         await self._pool.execute(GIVE_SOURCE, source, subject)
 
-    async def is_theirs(self, source: str, subject: str) -> bool:
-        """Say whether a source is this subject's."""
-        return await self._pool.fetchval(IS_OWNER, source, subject)
+    async def reporter(self, ticket_id: UUID) -> str | None:
+        """Return who reported a ticket, as `reporters` does."""
+        async with self._pool.acquire() as connection:
+            found = await reporters(self._journal, connection, [str(ticket_id)])
+        return found.get(str(ticket_id))
+
+
+async def reporters(
+    journal: Journal, connection: Connection, ticket_ids: Iterable[str]
+) -> dict[str, str]:
+    """Return who reported each ticket: over HTTP the caller, on the log the source.
+
+    Of a ticket that was taken over from another desk nobody did.
+    """
+    begun = await journal.read_beginnings(connection, dict.fromkeys(ticket_ids, 1))
+    return {
+        ticket_id: events[0].actor
+        for ticket_id, events in begun.items()
+        if events and not events[0].history
+    }
 
 
 async def _owners(connection: Connection, sources: Collection[str]) -> dict[str, str]:
@@ -205,17 +237,12 @@ class Tickets:
     async def carry_out(self, intent: Intent[TicketCommand]) -> Written:
         """Carry out a command on a ticket that exists.
 
-        A comment on a ticket that was merged away is made where its work goes on: nothing that is
-        accepted lands where nobody reads it. `stream_id` of what was written says where.
-
         Raises: NotFoundError; IllegalTransitionError; StaleSequenceError; ReusedIdError;
         InvalidInputError for a merge into a ticket that cannot take it.
         """
         command = intent.command
         if isinstance(command, MergeTicket):
             return await self._merge(intent, command)
-        if isinstance(command, CommentTicket):
-            return await self._comment(intent, command)
         if isinstance(command, UpdateTicket) and isinstance(command.category, str):
             await self._require_category(command.ticket_id, command.category)
         return _require_known(await self._handler.handle(intent))
@@ -225,16 +252,27 @@ class Tickets:
         ticket, _ = await self._handler.state(str(ticket_id))
         return ticket
 
-    async def _comment(self, intent: Intent[TicketCommand], command: CommentTicket) -> Written:
+    async def comment(
+        self, intent: Intent[TicketCommand], may_land: Callable[[UUID], Awaitable[None]]
+    ) -> Written:
+        """Make a comment where the ticket's work goes on: nothing lands where nobody reads it.
+
+        `stream_id` of what was written says where. `may_land` raises for a ticket on which the
+        caller may not say it; it is asked of each on the way.
+
+        Raises: as `carry_out`; MergedAwayError where merges lead nowhere, as those of another desk.
+        """
         been = set[str]()
         while True:
+            await may_land(UUID(intent.stream_id))
             try:
                 return _require_known(await self._handler.handle(intent))
             except MergedAwayError as error:
                 been.add(intent.stream_id)
-                if str(error.into) in been:  # only tickets taken over end in each other
+                survivor = await self.state(error.into)
+                if str(error.into) in been or survivor.created is None:
                     raise
-                elsewhere = msgspec.structs.replace(command, ticket_id=error.into)
+                elsewhere = msgspec.structs.replace(intent.command, ticket_id=error.into)
                 intent = Intent(str(error.into), elsewhere, intent.at, intent.lineage)
 
     async def _merge(self, intent: Intent[TicketCommand], command: MergeTicket) -> Written:

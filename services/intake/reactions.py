@@ -1,6 +1,6 @@
 """What intake decides on what it reads: reports become tickets, links are noted, news goes out."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, cast
@@ -12,13 +12,14 @@ from services.intake.domain.record import (
     Submission,
     accept,
     event_origin,
-    is_from,
+    is_ownable,
     numbered,
     require_unclaimed,
     require_whole,
 )
 from services.intake.domain.ticket import Ticket
-from services.intake.handlers import DECIDER, pass_given
+from services.intake.handlers import DECIDER, pass_given, reporters
+from services.intake.queries import CLAIM_SOURCE
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketMerged, TicketReported, TicketResolved
 from shared.contracts.limits import require_within
@@ -28,6 +29,7 @@ from shared.errors import DeskError
 from shared.ids import decision_id, reported_ticket_id
 from shared.journal.handler import State, read_states
 from shared.journal.journal import Draft
+from shared.people import is_same
 from shared.repeated_keys import refuse_repeated_keys
 from shared.runtime.consumer import React
 from shared.runtime.numbers import draw
@@ -64,6 +66,7 @@ class _Streams:
 
     unit: Unit
     states: dict[str, State[Ticket]]
+    reporters: dict[str, str]
 
     def ticket(self, ticket_id: UUID) -> Ticket:
         """Return a ticket as it stands by now."""
@@ -76,6 +79,8 @@ class _Streams:
         events = DECIDER.decide(command, ticket)
         drafts = [Draft(event, at) for event in events]
         self.unit.append(stream_id, sequence, drafts, lineage)
+        if ticket.created is None:
+            self.reporters[stream_id] = lineage.actor
         for event in events:
             ticket = DECIDER.evolve(ticket, event, at)
         self.states[stream_id] = State(ticket, sequence + len(drafts))
@@ -116,8 +121,12 @@ async def _decide(batch: Batch, unit: Unit, rules: RecordRules) -> None:
     asked: dict[str, list[TicketCommand]] = {}
     for ticket_id, commands in (need for one in wanted for need in one.needs):
         asked.setdefault(str(ticket_id), []).extend(commands)
-    streams = _Streams(unit, await read_states(unit.connection, DECIDER, asked))
-    count = sum(isinstance(one, _Opening) for one in wanted)
+    openings = [one for one in wanted if isinstance(one, _Opening)]
+    await _reserve({one.inbound.envelope.source for one in openings}, unit)
+    wholes = {str(whole) for one in openings if (whole := one.submission.record.split_from)}
+    known = await reporters(unit.journal, unit.connection, wholes) if wholes else {}
+    streams = _Streams(unit, await read_states(unit.connection, DECIDER, asked), known)
+    count = len(openings)
     numbers = iter(await draw(unit.connection, count) if count else ())
     for one in wanted:
         if isinstance(one, _Opening):
@@ -125,6 +134,13 @@ async def _decide(batch: Batch, unit: Unit, rules: RecordRules) -> None:
         elif streams.ticket(one.command.ticket_id).created is not None:
             streams.decide(one.command, one.event.time, lineage_after(one.event, _WRITER))
         # else it was split from a ticket that this desk did not have then
+
+
+async def _reserve(sources: Collection[str], unit: Unit) -> None:
+    """Keep the sources of the log for nobody, so that no system comes by one over HTTP."""
+    fresh = [(source, "") for source in sorted(sources) if is_ownable(source)]
+    if fresh:
+        await unit.connection.executemany(CLAIM_SOURCE, fresh)
 
 
 def _wanted(told: Recorded | Inbound, unit: Unit, rules: RecordRules) -> _Opening | _Linking | None:
@@ -151,8 +167,9 @@ def _open(opening: _Opening, number: int, streams: _Streams) -> None:
     record = submission.record
     try:
         if record.split_from is not None:
-            whole = streams.ticket(record.split_from)
-            require_whole(record, whole, is_theirs=is_from(whole, inbound.envelope.source))
+            reporter = streams.reporters.get(str(record.split_from))
+            is_theirs = is_same(reporter, inbound.envelope.source)
+            require_whole(record, streams.ticket(record.split_from), is_theirs=is_theirs)
         streams.decide(numbered(command, number), submission.reported_at, submission.lineage)
     except DeskError as error:
         _park(inbound, error, streams.unit)

@@ -106,6 +106,7 @@ BOARD: Final = Table(
         f"{RANK}, created_at, ticket_id WHERE {OPEN}",
         "number",
         "requester_id",
+        "requester_id WHERE status = 'merged'",
         "assigned_group, status",
     ),
 )

@@ -37,7 +37,7 @@ def room() -> Room:
     def routers(service: Service) -> Sequence[APIRouter]:
         handler = CommandHandler(DECIDER, service.committer, service.pool)
         tickets = Tickets(handler, Numbers(service.pool), rules, service.pool)
-        sources = Sources(service.pool)
+        sources = Sources(service.pool, service.journal)
         return [
             Intake(tickets, sources, service.pool, service.clock).router(),
             source_routes(sources, service.pool),

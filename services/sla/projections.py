@@ -18,6 +18,7 @@ from services.sla.tables import (
     Details,
     Holder,
     Maintenance,
+    Merger,
     Outage,
     Outcome,
     PolicyDocument,
@@ -63,6 +64,7 @@ from shared.contracts.sla import (
     SlaStarted,
     SlaWarned,
 )
+from shared.people import person
 from shared.runtime.read_model import History, ReadModel
 
 _SIGNATURES: Final = {"customer": CustomerSignature, "provider": ProviderSignature}
@@ -99,14 +101,24 @@ def _project_ticket(event: Recorded) -> Iterator[Any]:
             yield from _project_clock(data)  # pyright: ignore[reportArgumentType] all its kinds are ClockEvent
         case TicketCreated():
             requester = data.requester
-            yield Record(data.number, data.kind, requester.customer, requester.site, event.time)
+            yield Record(
+                number=data.number,
+                ticket_kind=data.kind,
+                customer=requester.customer,
+                site=requester.site,
+                created_at=event.time,
+                requester_id=person(requester.id),
+            )
             yield Details(data.title, data.category, data.service)
             yield Closure(is_over=False)
         case TicketUpdated():
             yield Details(data.title, data.category, data.service)
         case TicketReopened():
             yield Closure(is_over=False)
-        case TicketClosed() | TicketCancelled() | TicketMerged():
+        case TicketMerged():
+            yield Closure(is_over=True)
+            yield Merger(data.into)
+        case TicketClosed() | TicketCancelled():
             yield Closure(is_over=True)
         case TicketPrioritized():
             yield Rank(data.priority)
@@ -177,4 +189,4 @@ def _project_clock(data: ClockEvent) -> Iterator[Any]:
             assert_never(data)
 
 
-READ_MODEL: Final = ReadModel(TABLES, project, VIEWS, version=2)
+READ_MODEL: Final = ReadModel(TABLES, project, VIEWS, version=3)

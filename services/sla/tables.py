@@ -77,6 +77,13 @@ class Record(Facet, frozen=True):
     customer: str | None
     site: str | None
     created_at: datetime
+    requester_id: str
+
+
+class Merger(Facet, frozen=True):
+    """The ticket in which its work goes on."""
+
+    merged_into: UUID
 
 
 class Details(Facet, frozen=True):
@@ -205,8 +212,12 @@ CLOCKS: Final = Table(
 TICKETS: Final = Table(
     "ticket",
     {"ticket_id": UUID},
-    (Record, Details, Closure, Rank, Holder),
-    indexes=("ticket_id WHERE is_over IS NOT TRUE", "number"),
+    (Record, Merger, Details, Closure, Rank, Holder),
+    indexes=(
+        "ticket_id WHERE is_over IS NOT TRUE",
+        "number",
+        "requester_id WHERE merged_into IS NOT NULL",
+    ),
 )
 POLICIES: Final = Table("policy", {"policy_id": str}, (PolicyDocument,))
 CALENDARS: Final = Table("calendar", {"calendar_id": str}, (CalendarDocument,))

@@ -2,7 +2,8 @@
 
 A row says which roles may: `agent` may with everything, `requester:own` only with what is theirs.
 What the words behind the colon ask of caller and object stands beside the rows that use them.
-A caller may do what any single one of their roles may; together roles never come to more.
+A caller may do what any single one of their roles may; together roles never come to more: a finer
+right counts only by a role that opened the route for this object.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -40,14 +41,31 @@ KERNEL: Final[Mapping[str, str]] = {
 
 
 class Grant(NamedTuple):
-    """What a caller may by one row: with every object, or with those that relate to them so."""
+    """What a caller may by one row: each of their roles with everything, or with what relates so.
 
-    is_whole: bool
-    relations: frozenset[str] = frozenset()
+    No relation is with everything.
+    """
+
+    roles: Mapping[Role, frozenset[str]]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is good for every object."""
+        return not all(self.roles.values())
+
+    def of(self, relations: Collection[str]) -> "Grant":
+        """Return the roles by which it is good for an object that has these relations."""
+        return Grant(
+            {
+                role: frozenset()
+                for role, wanted in self.roles.items()
+                if not wanted or not wanted.isdisjoint(relations)
+            }
+        )
 
     def covers(self, relations: Collection[str]) -> bool:
         """Say whether it is good for an object that has these relations to the caller."""
-        return self.is_whole or not self.relations.isdisjoint(relations)
+        return bool(self.of(relations).roles)
 
 
 class AccessRow(NamedTuple):
@@ -56,12 +74,9 @@ class AccessRow(NamedTuple):
     roles: Mapping[Role, frozenset[str]]
     is_open: bool = False
 
-    def grant(self, roles: Iterable[Role]) -> Grant | None:
-        """Return what these roles may, None for nothing at all."""
-        held = [self.roles[role] for role in roles if role in self.roles]
-        if not held:
-            return None
-        return Grant(not all(held), frozenset[str]().union(*held))
+    def grant(self, roles: Iterable[Role]) -> Grant:
+        """Return what these roles may."""
+        return Grant({role: self.roles[role] for role in roles if role in self.roles})
 
 
 class Access:
@@ -109,15 +124,14 @@ class Access:
         """Return what a row gives to these roles. Raises: ForbiddenError for nothing."""
         row = self.rows[name]
         found = row.grant(roles)
-        if found is None:
+        if not found.roles:
             wanted = ", ".join(sorted(row.roles))
             raise ForbiddenError(f"This needs one of the roles {wanted}.")
         return found
 
     def allows(self, name: str, roles: Collection[Role], relations: Collection[str]) -> bool:
         """Say whether a row lets these roles with an object that relates to the caller so."""
-        found = self.rows[name].grant(roles)
-        return found is not None and found.covers(relations)
+        return self.rows[name].grant(roles).covers(relations)
 
 
 def is_route(name: str) -> bool:

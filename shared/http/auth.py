@@ -330,8 +330,15 @@ class Caller(NamedTuple):
         return self.principal.subject
 
     def may(self, right: str, relations: Collection[str] = ()) -> bool:
-        """Say whether a finer right is theirs, with an object that relates to them so."""
-        return self.access.allows(right, self.principal.roles, relations)
+        """Say whether a finer right is theirs, with an object that relates to them so.
+
+        It is by a role that opened the route for this object; one does not add to another.
+        """
+        return self.access.allows(right, self.grant.of(relations).roles.keys(), relations)
+
+    def admitted(self, relations: Collection[str]) -> "Caller":
+        """Return the caller as who opened the route for one object, to ask about another one."""
+        return self._replace(grant=self.grant.of(relations))
 
 
 _NOBODY: Final = Principal("", frozenset(), frozenset())
@@ -349,7 +356,7 @@ class _Admission(SecurityBase):
         state = state_of(request)
         row = _row_of(request)
         if state.access.rows[row].is_open:
-            return Caller(_NOBODY, state.access, Grant(is_whole=False))
+            return Caller(_NOBODY, state.access, Grant({}))
         principal = await state.verifier.verify(_bearer(request.headers.get("authorization")))
         grant = state.access.grant(row, principal.roles)
         if not principal.reaches(state.service):

@@ -62,7 +62,7 @@ class CommandRoutes(Generic[C]):
 
     now: Callable[[], Any]
     carry_out: Callable[[Intent[C]], Awaitable[Written]]
-    admit: Callable[[Caller, UUID], Awaitable[None]]
+    admit: Callable[[Caller, UUID], Awaitable[object]]
     shown: Callable[[UUID], Awaitable[int]]
 
     def add(self, router: APIRouter, path: str, verbs: Sequence[Verb[C]]) -> None:

@@ -227,7 +227,8 @@ class HistoryDoor:
                     f"{pointer}: {event.type} differs from the one taken over before",
                     field=pointer,
                 )
-            if getattr(data, "source_system", sender.source) not in {None, sender.source}:
+            is_told = getattr(data, "source_system", sender.source) in {None, sender.source}
+            if place >= len(known) and not is_told:
                 reason = f"it is not {sender.source}, which this comes from"
                 raise _refusal(f"{pointer}/data/source_system", reason)
             drafts.append(Draft(data, event.time, sender.name_of(event.actor)))

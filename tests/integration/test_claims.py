@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import pytest
 from support.histories import START, created
@@ -14,8 +15,16 @@ from support.promises import clocks
 
 from shared.http.issuers import Role
 from shared.ids import keyed_id, random_id, reported_ticket_id
+from shared.log.port import Outgoing
+from shared.postgres.migrate import migrate
 
 SOURCE: Final = "/monitoring/berlin"
+EVENT: Final = {
+    "specversion": "1.0",
+    "type": "ticket.reported",
+    "id": "alert-1",
+    "dataschema": "urn:deskledger:event:ticket.reported:v2",
+}
 
 
 @pytest.fixture
@@ -34,16 +43,26 @@ async def report(desk: InProcessDesk, who: str, role: Role, key: str = "", **rec
 
 
 async def tell(desk: InProcessDesk, who: str, role: Role, source: str, title: str = "a") -> Any:
-    event = {
-        "specversion": "1.0",
-        "type": "ticket.reported",
-        "source": source,
-        "id": "alert-1",
-        "dataschema": "urn:deskledger:event:ticket.reported:v2",
-        "data": {"requester": {"id": who}, "title": title},
-    }
+    event = EVENT | {"source": source, "data": {"requester": {"id": who}, "title": title}}
     headers = desk.bearer(who, role) | {"Content-Type": "application/cloudevents+json"}
     return await desk.clients["intake"].post("/events", content=json.dumps(event), headers=headers)
+
+
+PART: Final = {"requester": {"id": "ann"}, "title": "A part"}
+
+
+async def put_on_log(desk: InProcessDesk, events: list[dict[str, Any]]) -> list[str]:
+    """Put reports on the log, wait for what becomes of them; return the ids derived for them."""
+    writer = desk.log.writer("a-system")
+    await writer.send(
+        [
+            Outgoing("ticket.reported", b"1", json.dumps(EVENT | {"data": PART} | event).encode())
+            for event in events
+        ]
+    )
+    await writer.close()
+    await desk.settle()
+    return [str(reported_ticket_id(event["source"], event["id"])) for event in events]
 
 
 async def test_nobody_takes_the_id_that_anothers_report_will_have(desk: InProcessDesk) -> None:
@@ -72,15 +91,87 @@ async def test_a_source_is_one_systems_until_the_desk_gives_it_to_another(
     client = desk.clients["intake"]
     answer = await tell(desk, "other", Role.INTEGRATION, SOURCE, "b")
     assert (answer.status_code, answer.json()["field"]) == (403, "source")
-    await desk.settle()
-    assert (await client.get(path, headers=mon)).status_code == 200
-    assert (await client.get(path, headers=other)).status_code == 404
     given = {"source": SOURCE, "subject": "other"}
     assert (await client.put("/sources", json=given, headers=mon)).status_code == 403
     assert (await client.put("/sources", json=given)).status_code == 200
-    assert (await client.get("/sources")).json()["sources"] == [given]
+    assert given in (await client.get("/sources")).json()["sources"]
     assert (await tell(desk, "mon", Role.INTEGRATION, SOURCE)).status_code == 403
-    assert (await client.get(path, headers=other)).status_code == 200
+    assert (await tell(desk, "other", Role.INTEGRATION, SOURCE, "b")).status_code == 409
+    await desk.settle()
+    for service in ("intake", "sla"):
+        for who, status in ((mon, 200), (other, 404)):
+            answer = await desk.clients[service].get(path, headers=who)
+            assert answer.status_code == status, f"{service}: it stays with who reported it"
+
+
+async def test_a_ticket_from_the_log_is_its_sources_and_nobody_comes_by_it(
+    desk: InProcessDesk,
+) -> None:
+    """Not by a source of that name, nor by one that begins alike."""
+    sources = ("/mail/gateway", "/mail/gateway#1", "alerts")
+    ids = await put_on_log(desk, [{"source": source, "id": "1#2"} for source in sources])
+    for source in sources:
+        answer = await tell(desk, "eve", Role.INTEGRATION, source)
+        assert (answer.status_code, answer.json()["field"]) == (403, "source")
+    assert (await tell(desk, "eve", Role.INTEGRATION, "/mail")).status_code == 201
+    await desk.settle()
+    for ticket, source in zip(ids, sources, strict=True):
+        for who, status in (("eve", 404), (source, 200)):
+            for service in ("intake", "sla"):
+                headers = desk.bearer(who, Role.INTEGRATION)
+                answer = await desk.clients[service].get(f"/tickets/{ticket}", headers=headers)
+                assert answer.status_code == status, (service, who, source)
+
+
+async def test_only_who_reports_as_a_source_comes_to_have_it(desk: InProcessDesk) -> None:
+    """An admin only tries it, an event that cannot be read tells nothing, some are nobody's."""
+    assert (await tell(desk, "al", Role.ADMIN, "/a")).status_code == 201
+    assert (await tell(desk, "eve", Role.INTEGRATION, "/b", "")).status_code == 422
+    for source, status in (
+        ("/http/ann", 422),
+        ("\u4e00" * 1_000, 422),
+        ("servicenow", 403),
+        ("/a", 409),
+        ("/b", 201),
+    ):
+        answer = await tell(desk, "mon", Role.INTEGRATION, source)
+        assert answer.status_code == status, source
+        if status == 422:
+            given = {"source": source, "subject": "mon"}
+            assert (await desk.clients["intake"].put("/sources", json=given)).status_code == 422
+    assert (await tell(desk, "al", Role.ADMIN, "/b")).status_code == 409, "any source, no owner"
+    found = (await desk.clients["intake"].get("/sources")).json()["sources"]
+    assert {one["source"]: one["subject"] for one in found} == {
+        "/a": "mon",
+        "/b": "mon",
+        "servicenow": "",
+    }
+
+
+async def test_one_foreign_source_refuses_its_own_events_alone(desk: InProcessDesk) -> None:
+    await tell(desk, "mon", Role.INTEGRATION, "/a")
+    headers = desk.bearer("gw", Role.INTEGRATION)
+    headers["Content-Type"] = "application/cloudevents-batch+json"
+    batch = [EVENT | {"source": source, "data": PART} for source in ("/b", "/a", "/c")]
+    answer = await desk.clients["intake"].post(
+        "/events", content=json.dumps(batch), headers=headers
+    )
+    assert [one["status"] for one in answer.json()["results"]] == [201, 403, 201]
+
+
+async def test_a_source_splits_off_only_from_what_it_reported(desk: InProcessDesk) -> None:
+    """Whatever marks are in its name, in one batch with the whole or in another."""
+    whole = str(reported_ticket_id("/a#b", "c"))
+    parts = [
+        {"source": source, "id": f"{source}{n}", "data": PART | {"split_from": whole}}
+        for n in range(2)
+        for source in ("/a", "/a#b")
+    ]
+    await put_on_log(desk, [{"source": "/a#b", "id": "c"}, *parts[:2]])
+    await put_on_log(desk, parts[2:])
+    links = (await desk.clients["intake"].get(f"/tickets/{whole}/links")).json()["links"]
+    own = {str(reported_ticket_id("/a#b", f"/a#b{n}")) for n in range(2)}
+    assert {link["ticket_id"] for link in links} == own
 
 
 async def test_a_conflict_tells_a_stranger_nothing(desk: InProcessDesk) -> None:
@@ -168,6 +259,9 @@ async def test_only_an_importer_brings_a_past_and_the_ledger_says_who(desk: InPr
     [refused] = await bring(desk, "sla", met(ticket, source="another"))
     assert refused["error"]["field"] == "/events/0/data/source_system"
     assert (await bring(desk, "sla", met(ticket)))[0]["added"] == 1
+    renamed = {"source": "renamed", "streams": [met(ticket)]}
+    answer = await desk.clients["sla"].post("/history:batch", json=renamed)
+    assert answer.json()["results"][0]["known"] == 1, "what is there already is not asked again"
 
 
 async def test_no_two_tickets_have_one_number(desk: InProcessDesk) -> None:
@@ -186,4 +280,20 @@ async def test_no_two_tickets_have_one_number(desk: InProcessDesk) -> None:
     assert await fate(past(d, "INC-000100")) == [number]
     assert await fate(past(d, "INC-000101")) == ["taken over"]
     assert await fate(past(d, "INC-000101")) == ["taken over"]
+    assert await fate(past(str(random_id()), "INC-999999999999")) == [number]
     assert (await report(desk, "bob", Role.REQUESTER)).json()["number"] == "INC-000901"
+
+
+async def test_an_import_begun_before_numbers_were_noted_is_finished(
+    make_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    dsn = make_database("intake")
+    await migrate(dsn)
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("SELECT setval('kernel.number', 900)")
+    await connection.close()
+    async with in_process_desk(make_database, tmp_path, dsns={"intake": dsn}) as desk:
+        for is_refused in (False, True):
+            [answer] = await bring(desk, "intake", past(str(random_id()), "INC-000100"))
+            assert ("error" in answer) == is_refused
+        assert (await report(desk, "bob", Role.REQUESTER)).json()["number"] == "INC-000901"

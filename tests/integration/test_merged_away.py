@@ -1,5 +1,6 @@
 """Who reported a ticket that was merged away is heard, and sees where the work goes on."""
 
+import re
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from support.histories import START, created
 from support.inprocess import InProcessDesk, in_process_desk
 
+from services.intake.queries.tickets import IS_SURVIVOR
 from shared.http.auth import Role
 from shared.ids import random_id
 
@@ -100,7 +102,7 @@ async def test_to_see_a_ticket_is_not_to_act_on_it(desk: InProcessDesk) -> None:
 async def test_a_mail_address_is_the_same_person_in_any_case(desk: InProcessDesk) -> None:
     report = {"requester": {"id": "Pat@Example.org"}, "title": "Keyboard"}
     headers = {"Idempotency-Key": "one"}
-    made = []
+    made: list[tuple[int, str]] = []
     for subject in ("pat@example.org", "Pat@Example.org"):
         sender = headers | desk.bearer(subject, Role.REQUESTER)
         answer = await desk.clients["intake"].post("/tickets", json=report, headers=sender)
@@ -116,6 +118,19 @@ async def test_a_mail_address_is_the_same_person_in_any_case(desk: InProcessDesk
         assert len(found.json()["tickets"]) == 1
     opaque = await desk.report(7, requester={"id": "Ann"})
     assert (await send(desk, "ann", "GET", f"intake/tickets/{opaque}")).status_code == 404
+
+
+async def test_an_agent_writes_nothing_internal_on_their_own_ticket_by_another(
+    desk: InProcessDesk,
+) -> None:
+    own = await desk.report(1, requester={"id": "bo"})
+    other = await desk.report(2, requester={"id": "ann"})
+    note = {"text": "psst", "visibility": "internal"}
+    path = f"intake/tickets/{other}/comments"
+    assert (await send(desk, "bo", "POST", path, note)).status_code == 201
+    await send(desk, "bo", "POST", f"intake/tickets/{other}/merge", {"into": own})
+    refused = await send(desk, "bo", "POST", path, note | {"text": "psst, again"})
+    assert (refused.status_code, refused.json()["field"]) == (403, "/visibility")
 
 
 # --- Merges of another desk ----------------------------------------------------------------------
@@ -146,3 +161,40 @@ async def test_tickets_that_end_in_each_other_are_told_so(desk: InProcessDesk) -
         answer = await send(desk, "ann", "POST", door, {"text": "Hello?"})
         assert answer.status_code == 409
         assert "it goes on in ticket" in answer.json()["detail"]
+
+
+async def test_merges_of_another_desk_lead_on_as_ones_own_do(desk: InProcessDesk) -> None:
+    first, middle, survivor, nowhere = (str(random_id()) for _ in range(4))
+    await bring(desk, survivor, "kim")
+    await bring(desk, middle, "eve", survivor)
+    await bring(desk, first, "ann", middle)
+    await bring(desk, nowhere, "ann", str(random_id()))
+    await desk.settle()
+    answer = await send(desk, "ann", "POST", f"intake/tickets/{first}/comments", {"text": "Hm?"})
+    assert (answer.status_code, answer.json()["id"]) == (201, survivor)
+    for who, status in (("ann", 200), ("eve", 200), ("stranger", 404)):
+        for service in ("intake", "sla"):
+            answer = await send(desk, who, "GET", f"{service}/tickets/{survivor}")
+            assert answer.status_code == status, (who, service)
+    answer = await send(desk, "ann", "POST", f"intake/tickets/{nowhere}/comments", {"text": "Hm?"})
+    assert answer.status_code == 409
+
+
+async def test_a_stranger_is_refused_however_much_was_merged(desk: InProcessDesk) -> None:
+    """Looked up from the caller's own tickets: what ended in this one is not read."""
+    survivor = await desk.report(1, requester={"id": "ann"})
+    await desk.settle()
+    many = "INSERT INTO read.link (ticket_id, linked_id, relation, link_seq)"
+    async with desk.rooms["intake"].service.work_pool.acquire() as connection:
+        await connection.execute(
+            f"{many} SELECT $1::uuid, gen_random_uuid(), 'merged_in', n"
+            " FROM generate_series(2, 5000) n",
+            survivor,
+        )
+        await connection.execute("ANALYZE read.link; ANALYZE read.board")
+        [(plan,)] = await connection.fetch(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {IS_SURVIVOR}", UUID(survivor), "eve"
+        )
+    counts = [int(n) for n in re.findall(r'"Actual Rows": (\d+)', plan)]
+    assert counts, plan
+    assert max(counts) <= 1

@@ -6,6 +6,7 @@ import structlog
 from fastapi import APIRouter, Depends, Request
 
 from services.intake import queries, schemas
+from services.intake.domain.record import require_source
 from services.intake.handlers import Sources
 from shared.http import openapi
 from shared.http.answers import Answer
@@ -43,6 +44,7 @@ def source_routes(sources: Sources, pool: Pool) -> APIRouter:
     )
     async def give(request: Request, caller: Admitted) -> Answer[queries.SourceView]:
         body = await read_struct(request, schemas.NewSource)
+        require_source(body.source)
         await sources.give(body.source, body.subject)
         _log.info("source_given", source=body.source, subject=body.subject, by=caller.subject)
         return Answer(queries.SourceView(body.source, body.subject))

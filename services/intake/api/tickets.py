@@ -1,5 +1,6 @@
 """Intake over HTTP: reports in, a ticket's life, the board."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Final
 from uuid import UUID
@@ -24,7 +25,7 @@ from services.intake.domain.commands import (
     TicketCommand,
     UpdateTicket,
 )
-from services.intake.domain.record import require_unclaimed
+from services.intake.domain.record import require_source, require_unclaimed
 from services.intake.handlers import Opened, Report, Sources, Tickets
 from shared.clock import Clock
 from shared.contracts.envelope import Envelope
@@ -226,14 +227,20 @@ class Intake:
         """
         refuse_if_match(request)
         events = await cloudevents.read_cloudevents(request)
-        sources = {event.source for event in events if not isinstance(event, DeskError)}
-        await self._admission.require_sources(sources, caller)
         reports: list[Report | DeskError] = [
             event
             if isinstance(event, DeskError)
             else tried(partial(self._event_report, event, caller))
             for event in events
         ]
+        sources = {
+            place: event.source
+            for place, (event, report) in enumerate(zip(events, reports, strict=True))
+            if not isinstance(event, DeskError) and not isinstance(report, DeskError)
+        }
+        refused = await self._admission.claim({*sources.values()}, caller)
+        for place, source in sources.items():
+            reports[place] = refused.get(source, reports[place])
         results = await self._tickets.open_all(reports)
         if cloudevents.is_batch(request.headers):
             return Answer(_batch_answer(results))
@@ -302,11 +309,14 @@ class Intake:
     ) -> Made[CommandAnswer]:
         """Add a comment; 200 if it came before. Only agents may write internal ones."""
         body = await read_struct(request, schemas.NewComment)
-        await self._admission.admit(caller, id)
+        related = await self._admission.admit(caller, id)
         require_unclaimed(body.comment_id, field="/comment_id")
-        author_id, side = speaker(body.author_id, caller)
-        if body.visibility == "internal":
-            await self._admission.require_internal(caller, id)
+        author_id, side = speaker(body.author_id, caller, related)
+
+        async def may_land(ticket_id: UUID) -> None:
+            if body.visibility == "internal":
+                await self._admission.require_internal(caller, ticket_id)
+
         command = CommentTicket(
             id,
             body.comment_id or creation_id(request, caller),
@@ -315,11 +325,18 @@ class Intake:
             body.visibility,
             body.text,
         )
-        return await self._commands.make(request, id, command)
+        commands = replace(
+            self._commands, carry_out=partial(self._tickets.comment, may_land=may_land)
+        )
+        return await commands.make(request, id, command)
 
     def _report(self, record: TicketReported, ticket_id: UUID, caller: Caller) -> Report:
-        if not caller.grant.covers({"own"} if is_same(record.requester.id, caller.subject) else ()):
+        related = {"own"} if is_same(record.requester.id, caller.subject) else set[str]()
+        if not caller.grant.covers(related):
             raise ForbiddenError("a requester reports for themselves", field="/requester/id")
+        if record.requester.customer is not None and not caller.may("name a customer", related):
+            raise ForbiddenError("whose customer it is, the desk says", field="/requester/customer")
+        reporting = caller.admitted(related)
         require_unclaimed(record.ticket_id, field="/ticket_id")
         origin = door_of(caller)
         return Report(
@@ -328,8 +345,8 @@ class Intake:
             self._clock.now(),
             origin,
             lineage(),
-            partial(self._admission.may, "split off from a ticket", caller),
-            partial(self._admission.may, "GET /tickets/{id}", caller),
+            partial(self._admission.may, "split off from a ticket", reporting),
+            partial(self._admission.may, "GET /tickets/{id}", reporting),
         )
 
     def _event_report(self, event: cloudevents.InboundEvent, caller: Caller) -> Report:
@@ -349,6 +366,7 @@ class Intake:
         if not caller.may("report as a source"):
             derived = reported_ticket_id(door_of(caller), name)
             return self._report(record, record.ticket_id or derived, caller)
+        require_source(event.source)
         derived = reported_ticket_id(event.source, event.id)
         report = self._report(record, record.ticket_id or derived, caller)
         return msgspec.structs.replace(report, origin=name)

@@ -17,6 +17,9 @@ from shared.contracts.visible import is_blank
 from shared.errors import InvalidInputError
 
 CATEGORIES: Final = frozenset({"hardware", "software", "network", "system"})
+PEOPLE: Final = "/http/"
+"""So begins the origin of what is reported over HTTP by who is no source."""
+SOURCE_BYTES_MAX: Final = 1_800
 _EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _PREFIX: Final = {"incident": "INC", "service_request": "REQ"}
 _DERIVED: Final = 5
@@ -64,6 +67,24 @@ def require_unclaimed(chosen: UUID | None, derived: UUID | None = None, field: s
         )
 
 
+def is_ownable(source: str) -> bool:
+    """Say whether a source is one that somebody can have: an index holds so many bytes."""
+    return len(source.encode()) <= SOURCE_BYTES_MAX
+
+
+def require_source(source: str) -> None:
+    """Raise InvalidInputError for a source that no system can have over HTTP.
+
+    What begins like the names of people's reports could take the ids of theirs.
+    """
+    if not is_ownable(source):
+        raise InvalidInputError(
+            f"source: it has more than {SOURCE_BYTES_MAX} bytes", field="source"
+        )
+    if source.startswith(PEOPLE):
+        raise InvalidInputError(f"source: {PEOPLE}… are the names of people", field="source")
+
+
 class Submission(Struct, frozen=True):
     """A report at one of the doors: the ticket it is to become, and where it came from."""
 
@@ -84,11 +105,6 @@ class RecordRules(NamedTuple):
 def event_origin(source: str, event_id: str) -> str:
     """Return the origin of what an event reported."""
     return f"{source}#{event_id}"
-
-
-def is_from(ticket: Ticket, source: str) -> bool:
-    """Say whether an event of this source reported the ticket."""
-    return ticket.created is not None and ticket.created.origin.startswith(event_origin(source, ""))
 
 
 def require_whole(record: TicketReported, whole: Ticket, *, is_theirs: bool) -> None:

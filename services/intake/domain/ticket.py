@@ -239,6 +239,8 @@ def _create(command: CreateTicket, ticket: Ticket) -> list[TicketEvent]:
     if ticket.created is None:
         return [event]
     repeated = replace(event, number=ticket.created.number)
+    if is_same(command.origin, ticket.created.origin):
+        repeated = replace(repeated, origin=ticket.created.origin)
     if command.occurred_at is None:
         repeated = replace(repeated, occurred_at=ticket.created.occurred_at)
     for name in event.__struct_fields__:
@@ -329,7 +331,7 @@ def _is_known(event: TicketEvent, ticket: Ticket) -> bool:
     """Say whether the ticket has this very fact already, so that asking again adds nothing."""
     if isinstance(event, TicketCommented):
         known = ticket.comments.get(event.comment_id)
-        if known is not None and known != event:
+        if known is not None and known != replace(event, author_role=known.author_role):
             raise ReusedIdError(
                 f"comment {event.comment_id} was made with other content", field="/comment_id"
             )

@@ -16,7 +16,8 @@ CREATE TABLE desk.source (
 );
 CREATE INDEX source_of ON desk.source (subject, source);
 COMMENT ON TABLE desk.source IS
-    'who may report as which CloudEvents source over HTTP; 1,000 at most for a subject';
+    'who may report as which CloudEvents source over HTTP, 1,000 at most for a subject;'
+    ' nobody as one of the log';
 
 CREATE TABLE desk.taken_number (
     number text PRIMARY KEY,
@@ -32,11 +33,19 @@ CREATE TABLE desk.passed_over (
 COMMENT ON TABLE desk.passed_over IS
     'numbers that an import reserved and this desk gives to nobody; a row at most for each batch';
 
+INSERT INTO desk.source VALUES ('servicenow', '');
+
+INSERT INTO desk.passed_over SELECT 1, last_value FROM kernel.number WHERE is_called;
+
 GRANT USAGE ON SCHEMA desk TO desk_app;
 GRANT SELECT, INSERT, UPDATE ON desk.source, desk.taken_number, desk.passed_over TO desk_app;
 """
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables.
+
+    The ids of an import are derived from its source, so that is nobody's from the start. Imports
+    begun before passed numbers over and kept no note of it: any up to here that nobody has may be.
+    """
     op.execute(TABLES)

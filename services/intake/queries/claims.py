@@ -6,6 +6,9 @@ import msgspec
 
 from shared.postgres.pool import Pool
 
+NUMBERS_AHEAD_MAX: Final = 10**9
+"""What one import may pass over, so that numbers do not leave their form."""
+LAST_NUMBER: Final = "SELECT last_value FROM kernel.number"
 KEEP_RANGE: Final = "INSERT INTO desk.passed_over (first, last) VALUES ($1, $2)"
 IN_RANGES: Final = """
 SELECT number FROM unnest($1::bigint[]) number WHERE number >= (
@@ -33,11 +36,10 @@ GIVE_SOURCE: Final = """
 INSERT INTO desk.source (source, subject) VALUES ($1, $2)
 ON CONFLICT (source) DO UPDATE SET subject = EXCLUDED.subject
 """
-IS_OWNER: Final = "SELECT EXISTS (SELECT FROM desk.source WHERE source = $1 AND subject = $2)"
 
 
 class SourceView(msgspec.Struct, frozen=True):
-    """A CloudEvents source, and the subject that may report as it over HTTP."""
+    """A CloudEvents source, and the subject that may report as it over HTTP; empty for nobody."""
 
     source: str
     subject: str

@@ -24,13 +24,15 @@ _LINKS: Final = f"""
             ORDER BY linked_id LIMIT {_LINKS_SHOWN}
         ) few)
 """
-_IS_SURVIVOR: Final = """
-WITH RECURSIVE ended (ticket_id) AS (
-    SELECT linked_id FROM read.link WHERE ticket_id = $1 AND relation = 'merged_in' UNION
-    SELECT linked_id FROM ended JOIN read.link USING (ticket_id) WHERE relation = 'merged_in'
+IS_SURVIVOR: Final = """
+WITH RECURSIVE goes (ticket_id) AS (
+    SELECT linked_id FROM read.board JOIN read.link USING (ticket_id)
+    WHERE requester_id = $2 AND status = 'merged' AND relation = 'merged_into' UNION
+    SELECT linked_id FROM goes JOIN read.link USING (ticket_id) WHERE relation = 'merged_into'
 )
-SELECT EXISTS (SELECT FROM ended JOIN read.board USING (ticket_id) WHERE requester_id = $2)
+SELECT EXISTS (SELECT FROM goes WHERE ticket_id = $1)
 """
+"""From the caller's own merged tickets on, which are few; many may have ended in one ticket."""
 _PUBLIC: Final = " AND visibility = 'public'"
 _NEW: Final = 1_000
 """So many of the newest numbers may be of tickets that are not on the board yet."""
@@ -189,7 +191,7 @@ async def read_ticket(pool: Pool, ticket_id: UUID) -> TicketDetail:
 
 async def is_survivor(pool: Pool, ticket_id: UUID, requester: str) -> bool:
     """Say whether a ticket of this requester was merged into this one, over however many others."""
-    return await pool.fetchval(_IS_SURVIVOR, ticket_id, person(requester))
+    return await pool.fetchval(IS_SURVIVOR, ticket_id, person(requester))
 
 
 def sort_key(ticket: TicketView, sort: Sort) -> NewestKey | PriorityKey:

@@ -17,12 +17,12 @@ from services.sla.domain.clocks.views import AtRiskAsked, ClockView
 from services.sla.domain.outlook.survival import AtRisk, Curves, Lifetime, at_risk, lifetimes
 from services.sla.domain.rules.published import Rules
 from shared.calendar import SECOND_US, microseconds
-from shared.contracts.intake import TicketCreated, TicketLinked
-from shared.contracts.registry import decode_shared
+from shared.contracts.intake import TicketCreated
+from shared.contracts.registry import Recorded
 from shared.errors import NotFoundError
 from shared.http.access import Grant
 from shared.journal.journal import Journal
-from shared.people import is_same
+from shared.people import is_same, person
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.read_model import read_histories
 
@@ -95,38 +95,24 @@ class TicketFacts:
         names = {"own": is_own, "reported": is_same(self.reporter, subject)}
         if grant.covers([name for name, holds in names.items() if holds]):
             return
-        if "survivor" not in grant.relations or not await _is_survivor(
+        if not grant.covers({"survivor"}) or not await _is_survivor(
             connection, self.ticket_id, subject
         ):
             raise _unknown(self.ticket_id, self.at)
 
 
-_MERGED: Final = """
-SELECT stream_id, type, value FROM read.fact
-WHERE stream_id = ANY($1::text[]) AND type IN ('ticket.created', 'ticket.linked')
+_IS_SURVIVOR: Final = """
+WITH RECURSIVE goes (ticket_id) AS (
+    SELECT merged_into FROM read.ticket WHERE requester_id = $2 AND merged_into IS NOT NULL UNION
+    SELECT merged_into FROM goes JOIN read.ticket USING (ticket_id) WHERE merged_into IS NOT NULL
+)
+SELECT EXISTS (SELECT FROM goes WHERE ticket_id = $1)
 """
 
 
 async def _is_survivor(connection: Connection, ticket_id: str, requester: str) -> bool:
     """Say whether a ticket of this requester was merged into this one, over however many others."""
-    known, wanted = set[str](), {ticket_id}
-    while wanted:
-        known |= wanted
-        rows = await connection.fetch(_MERGED, list(wanted))
-        told = [(row["stream_id"], decode_shared(row["type"], row["value"]).data) for row in rows]
-        if any(
-            isinstance(data, TicketCreated)
-            and stream_id != ticket_id
-            and is_same(data.requester.id, requester)
-            for stream_id, data in told
-        ):
-            return True
-        wanted = {
-            str(data.linked_id)
-            for _, data in told
-            if isinstance(data, TicketLinked) and data.relation == "merged_in"
-        } - known
-    return False
+    return await connection.fetchval(_IS_SURVIVOR, UUID(ticket_id), person(requester))
 
 
 def _unknown(ticket_id: str, at: datetime) -> NotFoundError:
@@ -144,8 +130,12 @@ async def read_facts(
     said = read_announcements(event for event in known if event.writer == journal.writer)
     is_foreign = said.has_foreign and any(map(is_past, known))
     facts = in_order(facts_of(known, rules.peaks))
-    reporter = next((event.actor for event in known if type(event.data) is TicketCreated), None)
+    reporter = next((event.actor for event in known if _is_report(event)), None)
     return TicketFacts(ticket_id, at, facts, is_foreign, reporter)
+
+
+def _is_report(event: Recorded) -> bool:
+    return type(event.data) is TicketCreated and not event.history
 
 
 async def read_foreign(connection: Connection, ticket_id: UUID) -> list[ClockReading]:

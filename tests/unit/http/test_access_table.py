@@ -1,6 +1,6 @@
 """The access table: what a row gives to whom, and that nothing is served without one."""
 
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 from fastapi import APIRouter
@@ -9,9 +9,9 @@ from joserfc.jwk import OKPKey
 
 from services.host import FRONT_ACCESS, ROOMS
 from shared.errors import StartupError
-from shared.http.access import Access
+from shared.http.access import Access, is_route
 from shared.http.app import ServiceInfo, create_app
-from shared.http.auth import DeskState, LocalIssuer, Role, TokenVerifier
+from shared.http.auth import Caller, DeskState, LocalIssuer, Principal, Role, TokenVerifier
 from shared.telemetry.metrics import MetricRegistry
 
 TABLES = {"front": FRONT_ACCESS} | {name: room().access for name, room in ROOMS.items()}
@@ -28,6 +28,25 @@ def test_roles_together_come_to_no_more_than_each_alone(table: str, name: str) -
             together = access.allows(name, {one, other}, relations)
             alone = [access.allows(name, {role}, relations) for role in (one, other)]
             assert together == any(alone), (one, other, relations)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_finer_right_is_no_other_roles_than_the_routes(table: str) -> None:
+    """With each object, roles together come to what one of them may with route and right alike."""
+    access = TABLES[table]
+    words = ["", *access.relations]
+    held = [{a, b} for a, b in combinations(words, 2)] + [set[str]()]
+
+    def may(route: str, right: str, roles: set[Role], relations: set[str]) -> bool:
+        grant = access.rows[route].grant(roles)
+        caller = Caller(Principal("x", frozenset(roles), frozenset()), access, grant)
+        return grant.covers(relations) and caller.may(right, relations)
+
+    rights = [name for name in access.own_rows if not is_route(name)]
+    for route, right in product([name for name in access.own_rows if is_route(name)], rights):
+        for (one, other), relations in product(combinations(Role, 2), held):
+            alone = [may(route, right, {role}, relations) for role in (one, other)]
+            assert may(route, right, {one, other}, relations) == any(alone), (route, right)
 
 
 @pytest.mark.parametrize(("table", "name"), ROWS, ids=map(" ".join, ROWS))

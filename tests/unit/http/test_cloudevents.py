@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
+from shared.contracts.visible import is_blank
 from shared.errors import (
     DeskError,
     InvalidInputError,
@@ -261,7 +262,9 @@ async def test_over_http_the_error_names_the_attribute(desk: Desk) -> None:
 
 # --- Against the official SDK ------------------------------------------------------------------
 
-text = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40)
+text = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40).filter(
+    lambda one: not is_blank(one)
+)
 events = st.fixed_dictionaries(
     {
         "specversion": st.just("1.0"),

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from services.intake.domain.commands import (
@@ -178,3 +179,18 @@ def test_numbers_say_what_kind_of_ticket_it_is() -> None:
         "INC-000123",
         "REQ-000124",
     )
+
+
+def test_what_was_asked_before_rules_changed_is_known_when_it_comes_again() -> None:
+    """How a caller's address was written, and for which side a system's words counted."""
+    said = msgspec.structs.replace(CREATE, origin="/http/Pat@example.org")
+    ticket = evolve(Ticket(), decide(said, Ticket())[0], AT)
+    assert decide(msgspec.structs.replace(said, origin="/http/pat@example.org"), ticket) == []
+    with pytest.raises(ReusedIdError):
+        decide(msgspec.structs.replace(said, origin="/http/kim@example.org"), ticket)
+    comment = CommentTicket(ID, UUID(int=2), "mail", "agent", "public", "Hello?")
+    ticket = evolve(ticket, decide(comment, ticket)[0], AT)
+    again = msgspec.structs.replace(comment, author_role="requester")
+    assert decide(again, ticket) == []
+    with pytest.raises(ReusedIdError):
+        decide(msgspec.structs.replace(again, text="Bye."), ticket)
