@@ -30,7 +30,7 @@ class DeliveryVerdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReceiverAnswer:
     """How a receiver answered; no status where nobody did. `wait` is its Retry-After."""
 
     status: int | None

@@ -10,8 +10,8 @@ from shared.clock import Clock
 from shared.deliveries.queue import CLAIM_SECONDS, Delivery, Lane, Queue, Result
 from shared.deliveries.rules import (
     QUICK_SECONDS,
-    Answer,
     DeliveryVerdict,
+    ReceiverAnswer,
     rest_after,
     state_after,
     wait_after,
@@ -35,12 +35,12 @@ _NO_WAIT: Final = timedelta()
 class Channel(Protocol):
     """A way out of the desk."""
 
-    async def send(self, delivery: Delivery) -> Answer:
+    async def send(self, delivery: Delivery) -> ReceiverAnswer:
         """Try once, within TIMEOUT_SECONDS; whatever goes wrong out there is an answer."""
         ...
 
 
-class Deliveries:
+class DeliverySender:
     """Sends what is due, at least once and by stream in order; gives up visibly.
 
     `chance` spreads waits: 0 gives the whole of one, just below 1 half of it.
@@ -119,7 +119,7 @@ class Deliveries:
             await self._queue.leave(lane)
 
     async def _send_all(self, lane: Lane, picked: Sequence[Delivery]) -> None:
-        answers: list[Answer] = []
+        answers: list[ReceiverAnswer] = []
         for fate in await asyncio.gather(*map(self._send, picked), return_exceptions=True):
             if isinstance(fate, BaseException):
                 raise fate
@@ -131,7 +131,7 @@ class Deliveries:
         rest = max(rest_after(lane.failures, self._chance()), asked)
         lane.rest_until = self._clock.now() + rest
 
-    async def _send(self, delivery: Delivery) -> Answer:
+    async def _send(self, delivery: Delivery) -> ReceiverAnswer:
         answer = await self._channel.send(delivery)
         now = self._clock.now()
         state = state_after(answer.verdict, delivery.attempts, now - delivery.since)

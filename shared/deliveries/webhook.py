@@ -10,7 +10,7 @@ import httpx
 
 from shared.clock import Clock
 from shared.deliveries.queue import Delivery
-from shared.deliveries.rules import Answer, retry_after
+from shared.deliveries.rules import ReceiverAnswer, retry_after
 from shared.telemetry.traces import delivery_span
 
 CONNECT_SECONDS: Final = 3
@@ -49,20 +49,22 @@ class Webhook:
         self._secret = secret
         self._service = service
 
-    async def send(self, delivery: Delivery) -> Answer:
+    async def send(self, delivery: Delivery) -> ReceiverAnswer:
         """Try once, for TIMEOUT_SECONDS in all; whatever goes wrong there is an answer."""
         if self._secret is None:
-            return Answer(None, 0, "no secret is set to sign it with")
+            return ReceiverAnswer(None, 0, "no secret is set to sign it with")
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 status, said, wait = await self._post(delivery, self._secret)
         except TimeoutError:
-            return Answer(None, loop.time() - began, f"no answer in {TIMEOUT_SECONDS} s")
+            return ReceiverAnswer(None, loop.time() - began, f"no answer in {TIMEOUT_SECONDS} s")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
-            return Answer(None, loop.time() - began, f"{type(error).__name__}: {error}")
-        return Answer(status, loop.time() - began, said, retry_after(wait, self._clock.now()))
+            return ReceiverAnswer(None, loop.time() - began, f"{type(error).__name__}: {error}")
+        return ReceiverAnswer(
+            status, loop.time() - began, said, retry_after(wait, self._clock.now())
+        )
 
     async def _post(self, delivery: Delivery, secret: str) -> tuple[int, str, str | None]:
         headers = {

@@ -6,8 +6,8 @@ from shared.deliveries.rules import (
     ATTEMPTS_MAX,
     GIVE_UP_AFTER,
     RETRY_AFTER_MAX,
-    Answer,
     DeliveryVerdict,
+    ReceiverAnswer,
     rest_after,
     retry_after,
     state_after,
@@ -36,7 +36,7 @@ YOUNG, OLD = timedelta(minutes=1), GIVE_UP_AFTER
     ],
 )
 def test_what_an_answer_says(status: int | None, verdict: DeliveryVerdict) -> None:
-    assert Answer(status, 0.1).verdict is verdict
+    assert ReceiverAnswer(status, 0.1).verdict is verdict
 
 
 @pytest.mark.parametrize(
