@@ -15,7 +15,7 @@ from services.knowledge.domain.article import (
     RetireArticle,
     ReviseArticle,
 )
-from services.knowledge.handlers import Articles
+from services.knowledge.handlers import ArticleCommands
 from shared.http import idempotency, openapi, preferences
 from shared.http.answers import Answer, Made, Tagged, settle
 from shared.http.auth import Admitted, Caller
@@ -68,7 +68,7 @@ _VERBS: Final = (
 class Knowledge:
     """The routes, bound to what they call."""
 
-    def __init__(self, service: Service, articles: Articles) -> None:
+    def __init__(self, service: Service, articles: ArticleCommands) -> None:
         self._pool = service.pool
         self._clock = service.clock
         self._articles = articles

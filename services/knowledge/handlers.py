@@ -20,7 +20,7 @@ DECIDER: Final = Decider[ArticleCommand, Article](
 )
 
 
-class Articles:
+class ArticleCommands:
     """Writes articles."""
 
     def __init__(self, service: Service) -> None:

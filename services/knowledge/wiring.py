@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from services.knowledge.access import ACCESS
 from services.knowledge.api import Knowledge
-from services.knowledge.handlers import Articles
+from services.knowledge.handlers import ArticleCommands
 from services.knowledge.projections import READ_MODEL
 from shared.contracts.registry import topics_of
 from shared.http.app import ServiceInfo
@@ -22,7 +22,7 @@ def room() -> Room:
     """Return knowledge."""
 
     def routers(service: Service) -> Sequence[APIRouter]:
-        return [Knowledge(service, Articles(service)).router()]
+        return [Knowledge(service, ArticleCommands(service)).router()]
 
     return Room(
         ServiceInfo(

@@ -40,7 +40,7 @@ class Channel(Protocol):
         ...
 
 
-class Deliveries:
+class DeliverySender:
     """Sends what is due, at least once and by stream in order; gives up visibly.
 
     `chance` spreads waits: 0 gives the whole of one, just below 1 half of it.

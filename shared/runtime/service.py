@@ -14,7 +14,7 @@ import structlog
 
 from shared.clock import Clock
 from shared.deliveries.queue import Queue
-from shared.deliveries.sender import Deliveries
+from shared.deliveries.sender import DeliverySender
 from shared.deliveries.webhook import Webhook, webhook_client
 from shared.errors import UnavailableError
 from shared.ids import chance
@@ -107,7 +107,7 @@ class Service:
         self.has_begun = False
         self._starting: asyncio.Future[None] | None = None
         self._http = webhook_client()
-        self._deliveries = Deliveries(
+        self._deliveries = DeliverySender(
             Queue(work),
             Webhook(self._http, around.clock, secret=around.webhook_secret, service=spec.name),
             around.clock,

@@ -22,7 +22,7 @@ from support.receivers import Receiver, receiving
 from shared.clock import SystemClock
 from shared.deliveries import webhook
 from shared.deliveries.rules import ATTEMPTS_MAX, GIVE_UP_AFTER
-from shared.deliveries.sender import LANES_MAX, STREAMS_MAX, Deliveries
+from shared.deliveries.sender import LANES_MAX, STREAMS_MAX, DeliverySender
 from shared.journal.journal import Journal
 from shared.postgres import migrate as migrations
 from shared.postgres.migrate import migrate
@@ -71,7 +71,7 @@ async def decide(pool: Pool, *outbound: Outbound, now: datetime = NOW) -> None:
         await unit.flush()
 
 
-async def settle(deliveries: Deliveries) -> None:
+async def settle(deliveries: DeliverySender) -> None:
     """Send what is due, until nothing is."""
     while await deliveries.step() or deliveries._turns:
         if deliveries._turns:
@@ -272,7 +272,7 @@ async def test_two_replicas_send_each_once_and_in_order(dsn: str, pool: Pool) ->
         await stack.enter_async_context(receiving(*receivers))
         two = [await stack.enter_async_context(delivering(dsn, SystemClock())) for _ in "ab"]
 
-        async def work(deliveries: Deliveries) -> None:
+        async def work(deliveries: DeliverySender) -> None:
             while True:
                 await deliveries.step()
 

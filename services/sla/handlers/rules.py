@@ -10,7 +10,7 @@ from msgspec import defstruct
 from services.sla.domain.clocks.facts import PEAKS
 from services.sla.domain.lint.findings import Finding
 from services.sla.domain.outlook.endings import Ended, ended
-from services.sla.domain.outlook.preview import RunningClocks, changes
+from services.sla.domain.outlook.preview import ChangedClocks, changes
 from services.sla.domain.rules.defaults import default_calendars, default_policy
 from services.sla.domain.rules.differences import Differs, differing
 from services.sla.domain.rules.published import Publication, rules_of
@@ -133,7 +133,7 @@ class RulePublisher:
         """
         now = self._service.clock.now()
         now_us = microseconds(now)
-        running = RunningClocks()
+        running = ChangedClocks()
         async with self._service.pool.acquire() as connection:
             published = await read_publications(connection, self._service.journal)
             planned = plan(wanted, published, now)

@@ -11,7 +11,7 @@ from services.sla.domain.clocks.history import in_order
 from services.sla.domain.clocks.rulebook import Rulebook, rulebook
 from services.sla.domain.files.reading import calendars_of, facts_of, policy_version
 from services.sla.domain.files.scenario import Scenario
-from services.sla.domain.outlook.preview import CLOCKS_MAX, ClockChange, RunningClocks, changes
+from services.sla.domain.outlook.preview import CLOCKS_MAX, ChangedClocks, ClockChange, changes
 from shared.calendar import microseconds
 
 TEN = datetime(2025, 6, 2, 10, tzinfo=UTC)
@@ -97,7 +97,7 @@ def test_a_target_that_only_warns_otherwise_is_another_promise() -> None:
 
 
 def test_all_are_counted_and_the_first_are_named() -> None:
-    seen = RunningClocks()
+    seen = ChangedClocks()
     one = ClockChange("t", "resolution", DUE_BEFORE, None)
     for _ in range(CLOCKS_MAX + 1):
         seen.add([one])
@@ -107,4 +107,4 @@ def test_all_are_counted_and_the_first_are_named() -> None:
         CLOCKS_MAX + 1,
         CLOCKS_MAX,
     )
-    assert RunningClocks().clocks == []
+    assert ChangedClocks().clocks == []

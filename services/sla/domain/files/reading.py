@@ -106,7 +106,7 @@ def _content(  # noqa: PLR0911 one answer per kind of event
 ) -> tuple[FactType, str | None, Mapping[str, Value] | None]:
     """Return the fact's type, the reason of a hold, and the fields it changes."""
     match event:
-        case scenario.Created() | scenario.Prioritized() | scenario.Assigned():
+        case scenario.TicketCreatedPart() | scenario.Prioritized() | scenario.Assigned():
             return _type(event), None, event.data
         case scenario.Updated():
             return "updated", None, event.data.fields
@@ -157,7 +157,7 @@ def require_dates(case: Scenario, rules: Rulebook) -> None:
 
 def require_created_first(case: Scenario) -> None:
     """Refuse what happened to a ticket before it was there."""
-    created = [event.time for event in case.events if isinstance(event, scenario.Created)]
+    created = [event.time for event in case.events if isinstance(event, scenario.TicketCreatedPart)]
     for place, event in enumerate(case.events):
         if created and event.time < min(created):
             field = f"/events/{place}/time"

@@ -108,7 +108,7 @@ class Event(Part, frozen=True, kw_only=True, tag_field="type"):
             raise ValueError("/recorded_at: nothing is recorded before it is true")
 
 
-class Created(Event, frozen=True, kw_only=True, tag="ticket.created"):
+class TicketCreatedPart(Event, frozen=True, kw_only=True, tag="ticket.created"):
     """The ticket was made; `data` are its fields."""
 
     data: _Fields = {}
@@ -193,7 +193,7 @@ class Inherited(Event, frozen=True, kw_only=True, tag="sla.due_inherited"):
 
 
 AnyEvent = (
-    Created
+    TicketCreatedPart
     | Prioritized
     | Assigned
     | Updated

@@ -24,7 +24,7 @@ class ClockChange(msgspec.Struct, frozen=True):
     due_after: datetime | None
 
 
-class RunningClocks(msgspec.Struct, kw_only=True):
+class ChangedClocks(msgspec.Struct, kw_only=True):
     """How many open tickets were asked, how many clocks would change, and the first of those."""
 
     tickets: int = 0

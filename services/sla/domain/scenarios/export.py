@@ -145,7 +145,7 @@ def _event(fact: Fact) -> scenario.AnyEvent:  # noqa: PLR0911 one answer per typ
     changes = dict(fact.changes or {})
     match fact.type:
         case "created":
-            return scenario.Created(**known, data=changes)
+            return scenario.TicketCreatedPart(**known, data=changes)
         case "prioritized":
             return scenario.Prioritized(**known, data=changes)
         case "assigned":
