@@ -19,7 +19,7 @@ ACCESS: Final = Access(
     },
     {
         "published": "published articles",
-        "others": "articles on which they wrote nothing since they were published last; so a second"
+        "others": "articles of which they wrote nothing since the publication before; so a second"
         " person reads each",
     },
 )

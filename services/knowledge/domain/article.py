@@ -90,7 +90,8 @@ _ALLOWED: Final[Mapping[type[ArticleCommand], frozenset[ArticleStatus]]] = {
 class Article:
     """Only what `decide` needs; `content` is title, text and tags as they stand.
 
-    `authors` are all who wrote on it since it was published last, each by what identifies a person.
+    `authors` are all who wrote since the publication before, by what identifies a person; once it
+    is published, they are those of what is shown.
     """
 
     status: ArticleStatus = ArticleStatus.UNKNOWN
@@ -117,6 +118,7 @@ def decide(command: ArticleCommand, article: Article) -> list[ArticleEvent]:
         return _draft(command, article)
     if article.status is ArticleStatus.UNKNOWN:
         raise NotFoundError(f"no article {command.article_id}")
+    _require_reader(command, article)
     if _stands(command, article):
         return []
     if article.status not in _ALLOWED[type(command)]:
@@ -126,8 +128,6 @@ def decide(command: ArticleCommand, article: Article) -> list[ArticleEvent]:
         case ReviseArticle():
             return [_revised(command, article)]
         case PublishArticle(article_id, published_by):
-            if person(published_by) in article.authors and not command.may_publish_own:
-                raise ForbiddenError("this is for somebody else than who wrote the article")
             return [ArticlePublished(article_id=article_id, published_by=published_by)]
         case RetireArticle(article_id, retired_by, reason):
             return [ArticleRetired(article_id=article_id, retired_by=retired_by, reason=reason)]
@@ -138,9 +138,8 @@ def evolve(article: Article, event: ArticleEvent, _at: datetime) -> Article:
     match event:
         case ArticleDrafted():
             content = (event.title, event.text, event.tags)
-            return Article(
-                ArticleStatus.DRAFT, event, content, frozenset({person(event.author_id)})
-            )
+            author = person(event.author_id)
+            return Article(ArticleStatus.DRAFT, event, content, frozenset({author}))
         case ArticleRevised():
             content = (event.title, event.text, event.tags)
             drafted_by = article.drafted and article.drafted.author_id
@@ -150,7 +149,7 @@ def evolve(article: Article, event: ArticleEvent, _at: datetime) -> Article:
                 article, status=status, content=content, authors=frozenset(map(person, names))
             )
         case ArticlePublished():
-            return replace(article, status=ArticleStatus.PUBLISHED, authors=frozenset())
+            return replace(article, status=ArticleStatus.PUBLISHED)
         case ArticleRetired():
             return replace(article, status=ArticleStatus.RETIRED)
 
@@ -176,11 +175,22 @@ def _draft(command: DraftArticle, article: Article) -> list[ArticleEvent]:
     return []
 
 
+def _require_reader(command: ArticleCommand, article: Article) -> None:
+    match command:
+        case PublishArticle(_, who, may_publish_own):
+            if person(who) in article.authors and not may_publish_own:
+                raise ForbiddenError("this is for somebody else than who wrote the article")
+        case _:
+            return
+
+
 def _revised(command: ReviseArticle, article: Article) -> ArticleRevised:
-    authors = sorted(article.authors | {person(command.revised_by)})
+    is_published = article.status is ArticleStatus.PUBLISHED
+    before = frozenset[str]() if is_published else article.authors
+    authors = sorted(before | {person(command.revised_by)})
     if len(authors) > AUTHORS_MAX:
         raise IllegalTransitionError(f"{AUTHORS_MAX} wrote on this article; publish it first")
-    stays = command.may_publish_own and article.status is ArticleStatus.PUBLISHED
+    stays = command.may_publish_own and is_published
     return ArticleRevised(
         article_id=command.article_id,
         revised_by=command.revised_by,

@@ -101,8 +101,9 @@ def test_nobody_publishes_their_own_words_however_many_wrote_since() -> None:
         COMMANDS["draft"], revised_by("al", "long text"), revised_by("Cy@x.org", "long text.")
     )
     for who in ("bo", "al", "cy@x.org"):
-        with pytest.raises(ForbiddenError):
-            decide(PublishArticle(ID, who), article)
+        for state in (article, lived(PublishArticle(ID, "dee"), article=article)):
+            with pytest.raises(ForbiddenError):
+                decide(PublishArticle(ID, who), state)
     published = lived(PublishArticle(ID, "dee"), article=article)
     # What was read before does not count: bo wrote nothing since.
     again = lived(revised_by("dee", "short"), PublishArticle(ID, "bo"), article=published)
