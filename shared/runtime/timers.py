@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Final, Protocol
 
 import structlog
@@ -55,6 +56,8 @@ DELETE FROM kernel.timer WHERE ctid = ANY(ARRAY(
     ORDER BY greatest(due_at, armed_at) LIMIT $2 FOR UPDATE SKIP LOCKED
 )) RETURNING stream_id, name, due_at
 """  # by their places: the planner, who does not know $2, might look for their keys in all rows
+_IN_TIME: Final = attrgetter("due_at", "stream_id", "name")
+"""What was due first is decided first, whatever places the rows have."""
 # A timer set anew between look and lock has another place; it is found at the next look.
 _SET_ASIDE: Final = """
 WITH due AS (
@@ -150,7 +153,7 @@ class Timers:
             async with self._pool.acquire() as connection, connection.transaction():
                 await hold_fold(connection, self._fold)
                 rows = await connection.fetch(_CLAIM, until, self._size_max)
-                due = [Timer(*row) for row in rows]
+                due = sorted((Timer(*row) for row in rows), key=_IN_TIME)
                 if due:
                     unit = Unit(connection, self._journal, self._clock.now(), fire_until=until)
                     await self._on_due(due, unit)

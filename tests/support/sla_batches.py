@@ -39,9 +39,9 @@ EVENTFUL: Final = {
 }
 """Of what makes an order matter, lives have more here than in years of soaking."""
 _CUT_MAX: Final = 40
-_IMPORTED: Final = 7
-_JUDGED_ELSEWHERE: Final = 14  # of those, and others of which another system knew just that
-_JUDGED_ONLY: Final = 20
+_IMPORTED: Final = 4
+_JUDGED_ELSEWHERE: Final = 8  # of those, and others of which another system knew just that
+_JUDGED_ONLY: Final = 21
 _LEFT: Final = {
     "timers": "SELECT stream_id, name, due_at, armed_at FROM kernel.timer ORDER BY 1, 2",
     "deliveries": "SELECT target, body, stream_id, sequence FROM kernel.delivery ORDER BY id",
