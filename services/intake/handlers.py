@@ -33,6 +33,7 @@ from services.intake.domain.ticket import (
     require_survivor,
 )
 from services.intake.queries import (
+    BEGINNINGS,
     CLAIM_SOURCE,
     COUNT_SOURCES,
     GIVE_SOURCE,
@@ -46,7 +47,8 @@ from services.intake.queries import (
     TAKE_NUMBER,
 )
 from shared.contracts.base import EventData
-from shared.contracts.intake import TicketCreated
+from shared.contracts.intake import TicketCreated, TicketMerged
+from shared.contracts.registry import decode_envelope
 from shared.errors import DeskError, ForbiddenError, InvalidInputError, NotFoundError, ReusedIdError
 from shared.journal.handler import CommandHandler, Decider, Intent, Written
 from shared.journal.journal import Journal
@@ -120,6 +122,21 @@ async def claim_numbers(
             reason = f"number {number} is that of another ticket"
             refused[stream_id] = ReusedIdError(reason, field=place)
     return refused
+
+
+async def admit_past(connection: Connection, events: Sequence[EventData]) -> dict[str, DeskError]:
+    """Return which streams of a past cannot be taken over; keep the numbers of the others.
+
+    A past ends in no ticket of this desk's own: whose it is would read and speak there.
+    """
+    ends = {str(e.into): e.stream_id for e in events if isinstance(e, TicketMerged)}
+    rows = await connection.fetch(BEGINNINGS, sorted(ends)) if ends else []
+    own = [into for into, value in rows if not decode_envelope(value).history]
+    refused: dict[str, DeskError] = {
+        ends[into]: ReusedIdError(f"ticket {into}, in which it ends, is this desk's own work")
+        for into in own
+    }
+    return await claim_numbers(connection, events) | refused
 
 
 class Sources:

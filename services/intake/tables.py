@@ -116,5 +116,10 @@ COMMENTS: Final = Table(
     (Comment,),
     indexes=("ticket_id, comment_seq", "ticket_id, comment_seq WHERE visibility = 'public'"),
 )
-LINKS: Final = Table("link", {"ticket_id": UUID, "linked_id": UUID}, (Link,))
+LINKS: Final = Table(
+    "link",
+    {"ticket_id": UUID, "linked_id": UUID},
+    (Link,),
+    indexes=("ticket_id WHERE relation = 'merged_into'",),
+)
 WORDING: Final = texts("ticket_id")

@@ -10,7 +10,7 @@ from services.intake.access import ACCESS
 from services.intake.api import Intake, source_routes
 from services.intake.domain.past import require_life
 from services.intake.domain.record import RecordRules
-from services.intake.handlers import DECIDER, Sources, Tickets, claim_numbers, given
+from services.intake.handlers import DECIDER, Sources, Tickets, admit_past, given
 from services.intake.projections import READ_MODEL
 from services.intake.queries import find_ticket, highest_number, newest_number
 from services.intake.reactions import make_react
@@ -57,7 +57,7 @@ def room() -> Room:
             read_model=READ_MODEL,
             react=make_react(rules, settings.notify_url),
             on_start=pass_known_numbers,
-            past=ImportRules(require=require_life, before=claim_numbers),
+            past=ImportRules(require=require_life, before=admit_past),
             migrations={"intake": Path(__file__).parent / "migrations"},
             posts_webhooks=settings.notify_url is not None,
         ),

@@ -105,7 +105,8 @@ async def list_articles(
 
 _TEXTS: Final = Texts("article_id")
 _DEPTH_MAX: Final = 10 * VISITED_MAX
-"""So many that have the words are asked whether they pass; most desks have fewer articles."""
+"""So many that have the words are asked in all whether they pass; most desks have fewer articles.
+"""
 _FITS: Final = """
 SELECT EXISTS (
     SELECT FROM read.article a WHERE a.article_id = f.article_id AND origin_seq IS NOT NULL
@@ -128,13 +129,14 @@ async def search(
     """
     fits: dict[str, Any] = {"passes": _FITS, "values": (language, published_only)}
     size = max(ANY_MIN, POOL_MAX // len(asked.any))
+    depth = _DEPTH_MAX // (len(asked.any) + 1)
     async with (
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        keys = await _passing(connection, every(asked), POOL_MAX, fits)
+        keys = await _passing(connection, every(asked), POOL_MAX, depth, fits)
         for query in either(asked):
-            keys |= await _passing(connection, query, size, fits)
+            keys |= await _passing(connection, query, size, depth, fits)
         scores = await _TEXTS.scores(connection, asked, list(keys))
         best = sorted(keys, key=lambda key: -scores.get(key, 0))[:limit]
         rows = {row[0]: row for row in await connection.fetch(_SHOWN, best)}
@@ -142,11 +144,11 @@ async def search(
 
 
 async def _passing(
-    connection: Connection, query: str, count: int, fits: Mapping[str, Any]
+    connection: Connection, query: str, count: int, depth: int, fits: Mapping[str, Any]
 ) -> dict[UUID, None]:
-    """Return the newest that pass, so many at most, and none behind the last that is visited."""
+    """Return the newest that pass, `count` at most, of about `depth` that are visited."""
     keys: dict[UUID, None] = {}
-    start, size, left = NEWEST, count, _DEPTH_MAX
+    start, size, left = NEWEST, count, depth
     while left > 0:
         visited = await _TEXTS.newest(connection, [query], start, size, **fits)
         keys |= dict.fromkeys(match.key for match in visited if match.passes)

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from shared.errors import UnauthenticatedError
+from shared.people import person
 
 FILE: Final = "revoked.json"
 
@@ -37,7 +38,9 @@ class Revocations:
     def covers(self, stamp: Stamp) -> bool:
         """Say whether a token was revoked. Raises: UnauthenticatedError for an unreadable list."""
         found = self._current()
-        return stamp.id in found.ids or stamp.issued_at <= found.subjects.get(stamp.subject, -1.0)
+        return stamp.id in found.ids or stamp.issued_at <= found.subjects.get(
+            person(stamp.subject), -1.0
+        )
 
     def revoke(self, stamp: Stamp, until: float, now: float) -> None:
         """Believe one token no more; `until` is its end, seconds since 1970 as all here."""
@@ -45,7 +48,7 @@ class Revocations:
 
     def revoke_all(self, subject: str, now: float) -> None:
         """Believe no token of a subject any more that was issued until now."""
-        self._add(_List(subjects={subject: now}), now)
+        self._add(_List(subjects={person(subject): now}), now)
 
     def _add(self, more: _List, now: float) -> None:
         """Write the list anew, one process at a time, so that none undoes what another did."""

@@ -264,6 +264,21 @@ async def test_only_an_importer_brings_a_past_and_the_ledger_says_who(desk: InPr
     assert answer.json()["results"][0]["known"] == 1, "what is there already is not asked again"
 
 
+async def test_a_past_ends_in_no_ticket_of_this_desks_own(desk: InProcessDesk) -> None:
+    live = (await report(desk, "bob", Role.REQUESTER)).json()["ticket_id"]
+    old, heir = str(random_id()), str(random_id())
+    for into, added in ((live, None), (heir, 2)):
+        stream = past(old, "X-1")
+        merged = {"ticket_id": old, "into": into, "merged_by": "al", "reason": ""}
+        event = {"type": "ticket.merged", "time": START.isoformat(), "actor": "al"}
+        stream["events"].append(event | {"data": merged})
+        [result] = await bring(desk, "intake", stream)
+        assert result.get("added") == added, result
+    await desk.settle()
+    path, headers = f"/tickets/{live}", desk.bearer("ann", Role.REQUESTER)
+    assert (await desk.clients["intake"].get(path, headers=headers)).status_code == 404
+
+
 async def test_no_two_tickets_have_one_number(desk: InProcessDesk) -> None:
     live = (await report(desk, "bob", Role.REQUESTER)).json()["number"]
     a, b, c, d = (str(random_id()) for _ in range(4))

@@ -1,6 +1,7 @@
 """What intake's read model answers: the board, and what is found on it by words."""
 
 from services.intake.queries.claims import (
+    BEGINNINGS,
     CLAIM_SOURCE,
     COUNT_SOURCES,
     GIVE_SOURCE,
@@ -39,6 +40,7 @@ from services.intake.queries.tickets import (
 )
 
 __all__ = [
+    "BEGINNINGS",
     "CLAIM_SOURCE",
     "COUNT_SOURCES",
     "GIVE_SOURCE",

@@ -26,6 +26,10 @@ SELECT t.number, coalesce((
 """
 """Who has a number; a ticket on the board that came before numbers were noted has it first."""
 
+BEGINNINGS: Final = """
+SELECT stream_id, value FROM kernel.journal WHERE stream_id = ANY($1::text[]) AND sequence = 1
+"""
+
 SOURCES_MAX: Final = 1_000
 OWNERS: Final = "SELECT source, subject FROM desk.source WHERE source = ANY($1::text[])"
 COUNT_SOURCES: Final = "SELECT count(*) FROM desk.source WHERE subject = $1"

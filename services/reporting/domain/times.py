@@ -31,7 +31,7 @@ class PackedTimes(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `width` is the bytes of each of these numbers, little-endian. Of few numbers that need more,
     such as the gap before a ticket that lay for months, `wide` has place and value; in `steps`
-    they are 0.
+    they are 0, and `width` is negative: a version that does not know `wide` has no such width.
     """
 
     total_us: int
@@ -81,7 +81,8 @@ def _pack_steps(steps: _Values) -> tuple[int, bytes, tuple[tuple[int, int], ...]
     wide = tuple(zip(places.tolist(), steps[places].tolist(), strict=True))
     narrow = steps.copy()
     narrow[places] = 0
-    return kind.itemsize, narrow.astype(kind).tobytes(), wide
+    width = -kind.itemsize if wide else kind.itemsize
+    return width, narrow.astype(kind).tobytes(), wide
 
 
 def _unpack(packed: Sequence[PackedTimes], width: int) -> _Values:
@@ -128,9 +129,10 @@ class Times:
     def take_packed(self, packed: PackedTimes) -> None:
         """Add many."""
         if packed.width:
-            self.n += len(packed.steps) // packed.width
+            width = abs(packed.width)
+            self.n += len(packed.steps) // width
             self._total_us += packed.total_us
-            self._packed.setdefault(packed.width, []).append(packed)
+            self._packed.setdefault(width, []).append(packed)
 
     def take(self, other: "Times") -> None:
         """Add what another has."""

@@ -117,8 +117,8 @@ class ClockRoutes:
         Who asks and who reported see what was promised to them, on their own tickets.
         """
         async with self._service.pool.acquire() as connection:
+            await queries.require_seen(connection, id, caller.grant, caller.subject)
             found = await self._known(connection, id, at)
-            await found.ticket.require_seen(connection, caller.grant, caller.subject)
             if found.ticket.is_foreign:
                 shown = Readings(await queries.read_foreign(connection, id))
             else:

@@ -142,7 +142,8 @@ def _undoing(published: dict[str, Any], name: str | None) -> RulesWanted:
     if not stood:
         fail(f"version {newest['version']} of {name!r} is its first; there is none to go back to")
     say(f"{name} goes back from version {newest['version']} to what {stood[-1]['version']} said")
-    wanted = {"id": name, "targets": stood[-1]["targets"], "applies_to": newest["applies_to"]}
+    applies_to = newest["applies_to"] if newest["state"] == "in_force" else "new"
+    wanted = {"id": name, "targets": stood[-1]["targets"], "applies_to": applies_to}
     return RulesWanted(policies=(msgspec.convert(wanted, PolicyWanted),))
 
 

@@ -22,6 +22,7 @@ from services.sla.queries.clocks import (
     open_tickets,
     read_facts,
     read_foreign,
+    require_seen,
     tickets_under_way,
 )
 from services.sla.queries.histories import read_created, read_moving
@@ -59,6 +60,7 @@ __all__ = [
     "read_publications",
     "read_told",
     "read_versions",
+    "require_seen",
     "reviewed_periods",
     "tickets_under_way",
     "with_names",

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 from uuid import UUID
 
 import msgspec
@@ -12,19 +12,21 @@ import msgspec
 from services.sla.domain.announcements.events import is_past, read_announcements
 from services.sla.domain.clocks.explain import ClockReading
 from services.sla.domain.clocks.facts import Peaks, facts_of
-from services.sla.domain.clocks.history import Fact, in_order, last_value
+from services.sla.domain.clocks.history import Fact, in_order
 from services.sla.domain.clocks.views import AtRiskAsked, ClockView
 from services.sla.domain.outlook.survival import AtRisk, Curves, Lifetime, at_risk, lifetimes
 from services.sla.domain.rules.published import Rules
+from services.sla.queries.histories import read_created
 from shared.calendar import SECOND_US, microseconds
-from shared.contracts.intake import TicketCreated
-from shared.contracts.registry import Recorded
 from shared.errors import NotFoundError
 from shared.http.access import Grant
 from shared.journal.journal import Journal
 from shared.people import is_same, person
 from shared.postgres.pool import Connection, Pool
 from shared.runtime.read_model import read_histories
+
+if TYPE_CHECKING:
+    from shared.contracts.intake import TicketCreated
 
 _TICKETS_AT_ONCE: Final = 100
 _LEARN_EVERY_US: Final = 3_600 * SECOND_US
@@ -87,18 +89,26 @@ class TicketFacts:
     at: datetime
     facts: list[Fact]
     is_foreign: bool
-    reporter: str | None = None
 
-    async def require_seen(self, connection: Connection, grant: Grant, subject: str) -> None:
-        """Raise NotFoundError, as for an unknown ticket, unless the caller may see this one."""
-        is_own = is_same(last_value(self.facts, "requester"), subject)
-        names = {"own": is_own, "reported": is_same(self.reporter, subject)}
-        if grant.covers([name for name, holds in names.items() if holds]):
+
+async def require_seen(connection: Connection, ticket_id: UUID, grant: Grant, subject: str) -> None:
+    """Raise NotFoundError, as for an unknown ticket, unless the caller may see this one.
+
+    Asked of its creation alone: who may not see a ticket must not have its whole past read.
+    """
+    if grant.is_whole:
+        return
+    name = str(ticket_id)
+    for event in (await read_created(connection, [name])).get(name, ()):
+        created = cast("TicketCreated", event.data)
+        holds = {
+            "own": is_same(created.requester.id, subject),
+            "reported": not event.history and is_same(event.actor, subject),
+        }
+        if grant.covers([relation for relation, is_so in holds.items() if is_so]):
             return
-        if not grant.covers({"survivor"}) or not await _is_survivor(
-            connection, self.ticket_id, subject
-        ):
-            raise _unknown(self.ticket_id, self.at)
+    if not grant.covers({"survivor"}) or not await _is_survivor(connection, ticket_id, subject):
+        raise NotFoundError(f"no ticket {ticket_id}")
 
 
 _IS_SURVIVOR: Final = """
@@ -110,9 +120,9 @@ SELECT EXISTS (SELECT FROM goes WHERE ticket_id = $1)
 """
 
 
-async def _is_survivor(connection: Connection, ticket_id: str, requester: str) -> bool:
+async def _is_survivor(connection: Connection, ticket_id: UUID, requester: str) -> bool:
     """Say whether a ticket of this requester was merged into this one, over however many others."""
-    return await connection.fetchval(_IS_SURVIVOR, UUID(ticket_id), person(requester))
+    return await connection.fetchval(_IS_SURVIVOR, ticket_id, person(requester))
 
 
 def _unknown(ticket_id: str, at: datetime) -> NotFoundError:
@@ -130,12 +140,7 @@ async def read_facts(
     said = read_announcements(event for event in known if event.writer == journal.writer)
     is_foreign = said.has_foreign and any(map(is_past, known))
     facts = in_order(facts_of(known, rules.peaks))
-    reporter = next((event.actor for event in known if _is_report(event)), None)
-    return TicketFacts(ticket_id, at, facts, is_foreign, reporter)
-
-
-def _is_report(event: Recorded) -> bool:
-    return type(event.data) is TicketCreated and not event.history
+    return TicketFacts(ticket_id, at, facts, is_foreign)
 
 
 async def read_foreign(connection: Connection, ticket_id: UUID) -> list[ClockReading]:
