@@ -129,12 +129,13 @@ async def admit_past(connection: Connection, events: Sequence[EventData]) -> dic
 
     A past ends in no ticket of this desk's own: whose it is would read and speak there.
     """
-    ends = {str(e.into): e.stream_id for e in events if isinstance(e, TicketMerged)}
-    rows = await connection.fetch(BEGINNINGS, sorted(ends)) if ends else []
-    own = [into for into, value in rows if not decode_envelope(value).history]
+    ends = [(e.stream_id, str(e.into)) for e in events if isinstance(e, TicketMerged)]
+    rows = await connection.fetch(BEGINNINGS, sorted({into for _, into in ends})) if ends else []
+    own = {into for into, value in rows if not decode_envelope(value).history}
     refused: dict[str, DeskError] = {
-        ends[into]: ReusedIdError(f"ticket {into}, in which it ends, is this desk's own work")
-        for into in own
+        stream_id: ReusedIdError(f"ticket {into}, in which it ends, is this desk's own work")
+        for stream_id, into in ends
+        if into in own
     }
     return await claim_numbers(connection, events) | refused
 

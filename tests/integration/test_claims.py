@@ -266,14 +266,15 @@ async def test_only_an_importer_brings_a_past_and_the_ledger_says_who(desk: InPr
 
 async def test_a_past_ends_in_no_ticket_of_this_desks_own(desk: InProcessDesk) -> None:
     live = (await report(desk, "bob", Role.REQUESTER)).json()["ticket_id"]
-    old, heir = str(random_id()), str(random_id())
-    for into, added in ((live, None), (heir, 2)):
-        stream = past(old, "X-1")
-        merged = {"ticket_id": old, "into": into, "merged_by": "al", "reason": ""}
-        event = {"type": "ticket.merged", "time": START.isoformat(), "actor": "al"}
-        stream["events"].append(event | {"data": merged})
-        [result] = await bring(desk, "intake", stream)
-        assert result.get("added") == added, result
+    old = {str(random_id()): number for number in ("X-1", "X-2")}
+    for into, added in ((live, None), (str(random_id()), 2)):
+        streams = [past(ticket, number) for ticket, number in old.items()]
+        for stream in streams:
+            merged = {"ticket_id": stream["stream_id"], "into": into, "merged_by": "al"}
+            event = {"type": "ticket.merged", "time": START.isoformat(), "actor": "al"}
+            stream["events"].append(event | {"data": merged | {"reason": ""}})
+        results = await bring(desk, "intake", *streams)
+        assert [one.get("added") for one in results] == [added] * 2, results
     await desk.settle()
     path, headers = f"/tickets/{live}", desk.bearer("ann", Role.REQUESTER)
     assert (await desk.clients["intake"].get(path, headers=headers)).status_code == 404
