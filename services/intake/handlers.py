@@ -32,20 +32,7 @@ from services.intake.domain.ticket import (
     keys_of,
     require_survivor,
 )
-from services.intake.queries import (
-    BEGINNINGS,
-    CLAIM_SOURCE,
-    COUNT_SOURCES,
-    GIVE_SOURCE,
-    HOLDERS,
-    IN_RANGES,
-    KEEP_RANGE,
-    LAST_NUMBER,
-    NUMBERS_AHEAD_MAX,
-    OWNERS,
-    SOURCES_MAX,
-    TAKE_NUMBER,
-)
+from services.intake.queries import claims
 from shared.contracts.base import EventData
 from shared.contracts.intake import TicketCreated, TicketMerged
 from shared.contracts.registry import decode_envelope
@@ -102,21 +89,21 @@ async def claim_numbers(
     """
     wanted = [(e.number, e.stream_id) for e in events if isinstance(e, TicketCreated)]
     own = {number: n for number, _ in wanted if (n := number_in(number)) is not None}
-    latest: int = NUMBERS_AHEAD_MAX + await connection.fetchval(LAST_NUMBER)
+    latest: int = claims.NUMBERS_AHEAD_MAX + await connection.fetchval(claims.LAST_NUMBER)
     far = {number for number, n in own.items() if n > latest}
     passed = await raise_past(connection, max((own[one] for one in own.keys() - far), default=0))
     if passed:
-        await connection.execute(KEEP_RANGE, passed.start, passed.stop - 1)
+        await connection.execute(claims.KEEP_RANGE, passed.start, passed.stop - 1)
     near = [one for one in wanted if one[0] not in far]
-    await connection.executemany(TAKE_NUMBER, sorted(near, key=itemgetter(0)))
+    await connection.executemany(claims.TAKE_NUMBER, sorted(near, key=itemgetter(0)))
     names = sorted({number for number, _ in near})
-    holders = {row[0]: row[1] for row in await connection.fetch(HOLDERS, names)}
-    free = {row[0] for row in await connection.fetch(IN_RANGES, sorted(own.values()))}
+    holders = {row[0]: row[1] for row in await connection.fetch(claims.HOLDERS, names)}
+    free = {row[0] for row in await connection.fetch(claims.IN_RANGES, sorted(own.values()))}
     place = "/events/0/data/number"
     refused: dict[str, DeskError] = {}
     for number, stream_id in wanted:
         if number in far:
-            reason = f"number {number} is more than {NUMBERS_AHEAD_MAX} ahead of this desk's"
+            reason = f"number {number} is more than {claims.NUMBERS_AHEAD_MAX} ahead of this desk's"
             refused[stream_id] = InvalidInputError(reason, field=place)
         elif holders[number] != stream_id or (number in own and own[number] not in free):
             reason = f"number {number} is that of another ticket"
@@ -130,7 +117,7 @@ async def admit_past(connection: Connection, events: Sequence[EventData]) -> dic
     A past ends in no ticket of this desk's own: whose it is would read and speak there.
     """
     ends = [(e.stream_id, str(e.into)) for e in events if isinstance(e, TicketMerged)]
-    rows = await connection.fetch(BEGINNINGS, sorted({into for _, into in ends})) if ends else []
+    rows = await connection.fetch(claims.BEGINNINGS, sorted({into for _, into in ends}))
     own = {into for into, value in rows if not decode_envelope(value).history}
     refused: dict[str, DeskError] = {
         stream_id: ReusedIdError(f"ticket {into}, in which it ends, is this desk's own work")
@@ -156,13 +143,13 @@ class Sources:
         async with self._pool.acquire() as connection, connection.transaction():
             owners = await _owners(connection, sources)
             if fresh := sorted(set(sources) - owners.keys()):
-                count: int = await connection.fetchval(COUNT_SOURCES, subject)
-                for source in fresh[max(0, SOURCES_MAX - count) :]:
+                count: int = await connection.fetchval(claims.COUNT_SOURCES, subject)
+                for source in fresh[max(0, claims.SOURCES_MAX - count) :]:
                     refused[source] = InvalidInputError(
-                        f"{SOURCES_MAX} sources are as many as anybody has", field="source"
+                        f"{claims.SOURCES_MAX} sources are as many as anybody has", field="source"
                     )
                 kept = [(source, subject) for source in fresh if source not in refused]
-                await connection.executemany(CLAIM_SOURCE, kept)
+                await connection.executemany(claims.CLAIM_SOURCE, kept)
                 owners = await _owners(connection, sources)
         for source, owner in owners.items():
             if owner != subject:
@@ -171,7 +158,7 @@ class Sources:
 
     async def give(self, source: str, subject: str) -> None:
         """Let a source be this subject's from now on, whoever had it."""
-        await self._pool.execute(GIVE_SOURCE, source, subject)
+        await self._pool.execute(claims.GIVE_SOURCE, source, subject)
 
     async def reporter(self, ticket_id: UUID) -> str | None:
         """Return who reported a ticket, as `reporters` does."""
@@ -196,7 +183,7 @@ async def reporters(
 
 
 async def _owners(connection: Connection, sources: Collection[str]) -> dict[str, str]:
-    return {row[0]: row[1] for row in await connection.fetch(OWNERS, sorted(sources))}
+    return {row[0]: row[1] for row in await connection.fetch(claims.OWNERS, sorted(sources))}
 
 
 class Tickets:

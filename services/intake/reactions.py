@@ -19,7 +19,7 @@ from services.intake.domain.record import (
 )
 from services.intake.domain.ticket import Ticket
 from services.intake.handlers import DECIDER, pass_given, reporters
-from services.intake.queries import CLAIM_SOURCE
+from services.intake.queries import claims
 from shared.contracts.envelope import Lineage
 from shared.contracts.intake import TicketCreated, TicketMerged, TicketReported, TicketResolved
 from shared.contracts.limits import require_within
@@ -140,7 +140,7 @@ async def _reserve(sources: Collection[str], unit: Unit) -> None:
     """Keep the sources of the log for nobody, so that no system comes by one over HTTP."""
     fresh = [(source, "") for source in sorted(sources) if is_ownable(source)]
     if fresh:
-        await unit.connection.executemany(CLAIM_SOURCE, fresh)
+        await unit.connection.executemany(claims.CLAIM_SOURCE, fresh)
 
 
 def _wanted(told: Recorded | Inbound, unit: Unit, rules: RecordRules) -> _Opening | _Linking | None:

@@ -170,12 +170,6 @@ def openapi_body(
     return extra
 
 
-def openapi_response(type_: type[object], example: object, description: str) -> dict[str, Any]:
-    """Return one entry of a route's `responses` for an answer encoded with msgspec."""
-    content = {"schema": inline_schema(type_), "example": _plain(example)}
-    return {"description": description, "content": {"application/json": content}}
-
-
 def inline_schema(type_: type[object]) -> dict[str, Any]:
     """Return the JSON Schema of `type_` with every reference resolved in place."""
     (schema,), definitions = msgspec.json.schema_components([type_], ref_template="{name}")

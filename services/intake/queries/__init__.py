@@ -1,21 +1,6 @@
 """What intake's read model answers: the board, and what is found on it by words."""
 
-from services.intake.queries.claims import (
-    BEGINNINGS,
-    CLAIM_SOURCE,
-    COUNT_SOURCES,
-    GIVE_SOURCE,
-    HOLDERS,
-    IN_RANGES,
-    KEEP_RANGE,
-    LAST_NUMBER,
-    NUMBERS_AHEAD_MAX,
-    OWNERS,
-    SOURCES_MAX,
-    TAKE_NUMBER,
-    SourceView,
-    list_sources,
-)
+from services.intake.queries.claims import SourceView, list_sources
 from services.intake.queries.search import Found, FoundKey, FoundTicket, find_tickets
 from services.intake.queries.tickets import (
     CommentView,
@@ -40,18 +25,6 @@ from services.intake.queries.tickets import (
 )
 
 __all__ = [
-    "BEGINNINGS",
-    "CLAIM_SOURCE",
-    "COUNT_SOURCES",
-    "GIVE_SOURCE",
-    "HOLDERS",
-    "IN_RANGES",
-    "KEEP_RANGE",
-    "LAST_NUMBER",
-    "NUMBERS_AHEAD_MAX",
-    "OWNERS",
-    "SOURCES_MAX",
-    "TAKE_NUMBER",
     "CommentView",
     "Found",
     "FoundKey",
